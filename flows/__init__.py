@@ -1,0 +1,1 @@
+"""The write path: log -> Bytewax -> state."""

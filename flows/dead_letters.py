@@ -1,0 +1,64 @@
+"""Dead letters: every event that could not be taken, whole, with the reason, in SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from recsys.events import DeadLetter
+from recsys.ports import Position
+
+MAX_LETTERS = 1_000_000
+"""The oldest are dropped beyond; the tally goes on counting."""
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS dead_letter (
+    partition INTEGER, offset INTEGER, event INTEGER,
+    kind TEXT, path TEXT, expected TEXT, got TEXT, raw BLOB, received_ms INTEGER,
+    PRIMARY KEY (partition, offset, event)
+)
+"""
+
+
+class DeadLetters:
+    """Keyed by place in the log, so that a replay writes none twice."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute(_CREATE)
+        self._added = 0
+
+    def add(self, letters: Iterable[DeadLetter]) -> None:
+        rows = [
+            (*letter.position, letter.index, letter.kind, letter.path, letter.expected, letter.got, letter.raw, letter.received_ms)
+            for letter in letters
+        ]
+        if not rows:
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        self._db.executemany("INSERT OR IGNORE INTO dead_letter VALUES (?,?,?,?,?,?,?,?,?)", rows)
+        self._db.execute("COMMIT")
+        self._added += len(rows)
+        if self._added >= 10_000:
+            self._added = 0
+            self._db.execute(
+                "DELETE FROM dead_letter WHERE rowid <= (SELECT max(rowid) FROM dead_letter) - ?", (MAX_LETTERS,)
+            )
+
+    def newest(self, limit: int) -> Iterator[DeadLetter]:
+        rows = self._db.execute(
+            "SELECT partition, offset, event, kind, path, expected, got, raw, received_ms"
+            " FROM dead_letter ORDER BY rowid DESC LIMIT ?",
+            (limit,),
+        )
+        for partition, offset, event, kind, path, expected, got, raw, received_ms in rows:
+            yield DeadLetter(kind, path, expected, got, raw, Position(partition, offset), event, received_ms)
+
+    def count(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM dead_letter").fetchone()[0])
+
+    def close(self) -> None:
+        self._db.close()

@@ -1,0 +1,114 @@
+"""The write path's composition root: opens what the settings name and runs the dataflow."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from bytewax.dataflow import Dataflow
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.run import cli_main
+
+from flows.personalize import Sinks, personalize
+from flows.sinks import ArchiveSink, DeadLetterSink, StateSink
+from flows.source import LogSource, Until
+from flows.stages import Stages
+from recsys.decode import Decoder
+from recsys.open import open_log, open_store
+from recsys.settings import Settings
+from recsys.visitor import StageRules
+
+
+class FlowRunning(RuntimeError):
+    """Another flow works on this home."""
+
+
+@contextmanager
+def flow_lock(recovery: Path) -> Iterator[None]:
+    """Held while a flow runs: two on one state would undo each other. The lock dies with its
+    process, however that ends."""
+    recovery.mkdir(parents=True, exist_ok=True)
+    with (recovery / "flow.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FlowRunning(f"Expected no other flow on `{recovery.parent}`, got one that is running") from None
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+def is_running(recovery: Path) -> bool:
+    """Whether a flow works on this home now."""
+    try:
+        with flow_lock(recovery):
+            return False
+    except FlowRunning:
+        return True
+
+
+def decoder_of(settings: Settings) -> Decoder:
+    return Decoder(settings.touchpoint_registry(), settings.consent.personalization, settings.consent.email)
+
+
+def rules_of(settings: Settings) -> StageRules:
+    return StageRules(settings.session.rules, settings.flow.allowed_lateness_s * 1000)
+
+
+def build(settings: Settings, until: Until) -> Dataflow:
+    """The dataflow on the adapters that the settings name."""
+    store = open_store(settings.state)
+    stages = Stages(
+        rules_of(settings), decoder_of(settings), lambda key: store.get_many([key])[0], settings.flow.idle_s
+    )
+    sinks = Sinks(
+        StateSink(lambda: open_store(settings.state), settings.server.render_ttl_s),
+        ArchiveSink(Path(settings.archive), settings.flow.archive_rows, settings.flow.archive_s),
+        DeadLetterSink(Path(settings.dead_letters)),
+    )
+    source = LogSource(lambda: open_log(settings.log), until, settings.flow.batch, settings.flow.poll_ms)
+    return personalize(source, stages, sinks)
+
+
+def run(
+    settings: Settings,
+    *,
+    to_end: bool = False,
+    workers: int = 1,
+    process: int = 0,
+    addresses: list[str] | None = None,
+) -> None:
+    """Run the flow until it is told to stop (SIGTERM, SIGINT), or to the log's present end.
+
+    Stopping finishes the batch at hand and takes a snapshot; a flow that is killed instead goes on
+    from the snapshot before. Raises FlowRunning.
+    """
+    stop = False
+
+    def told(*_: object) -> None:
+        nonlocal stop
+        stop = True
+
+    recovery = Path(settings.recovery)
+    until = Until(open_log(settings.log).end() if to_end else None, lambda: stop)
+    with flow_lock(recovery if process == 0 else recovery / f"process-{process}"):
+        if process == 0 and not list(recovery.glob("part-*.sqlite3")):
+            init_db_dir(recovery, 1)
+        previous = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            cli_main(
+                build(settings, until),
+                workers_per_process=workers,
+                process_id=process if addresses else None,
+                addresses=addresses,
+                epoch_interval=timedelta(seconds=settings.flow.snapshot_s),
+                recovery_config=RecoveryConfig(str(recovery)),
+            )
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)

@@ -1,0 +1,158 @@
+"""The sinks. Each may be fed the same again after a crash and ends up the same."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from bytewax.outputs import DynamicSink, FixedPartitionedSink, StatefulSinkPartition, StatelessSinkPartition
+
+from flows.dead_letters import DeadLetters
+from flows.steps import Claim, Save
+from recsys import archive
+from recsys.events import DeadLetter
+from recsys.keys import COUNTER_PREFIX, ITEM_PREFIX, ITEMS_JOURNAL
+from recsys.ports import ProfileStore
+
+
+class StateSink(DynamicSink[Any]):
+    """Upserts whole records; the newest of a key in a batch wins. What changed of items is named
+    in the journal that servers follow."""
+
+    def __init__(self, open_store: Callable[[], ProfileStore], decision_ttl_s: int) -> None:
+        self._open_store = open_store
+        self._decision_ttl_s = decision_ttl_s
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> StatePartition:
+        return StatePartition(self._open_store(), self._decision_ttl_s)
+
+
+class StatePartition(StatelessSinkPartition[Any]):
+    def __init__(self, store: ProfileStore, decision_ttl_s: int) -> None:
+        self._store = store
+        self._decision_ttl_s = decision_ttl_s
+
+    def write_batch(self, items: list[Save | Claim]) -> None:
+        records: dict[str, bytes] = {}
+        for item in items:
+            if isinstance(item, Save):
+                records[item.key] = item.value
+            else:
+                self._store.claim(item.key, item.value, self._decision_ttl_s)
+        if records:
+            self._store.put_many(records)
+            changed = [key for key in records if key.startswith((ITEM_PREFIX, COUNTER_PREFIX))]
+            if changed:
+                self._store.journal(ITEMS_JOURNAL, changed)
+
+    def close(self) -> None:
+        self._store.sync()
+
+
+class DeadLetterSink(DynamicSink[DeadLetter]):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> DeadLetterPartition:
+        return DeadLetterPartition(DeadLetters(self._path))
+
+
+class DeadLetterPartition(StatelessSinkPartition[DeadLetter]):
+    def __init__(self, letters: DeadLetters) -> None:
+        self._letters = letters
+
+    def write_batch(self, items: list[DeadLetter]) -> None:
+        self._letters.add(items)
+
+    def close(self) -> None:
+        self._letters.close()
+
+
+ArchiveState = tuple[int, int, int]
+"""Sequence number of the open file, its length in bytes, and how many rows it has."""
+
+
+class ArchiveSink(FixedPartitionedSink[Any, ArchiveState]):
+    """Exactly once: after a crash the open file is cut back to the snapshot, and files of a later
+    sequence number are deleted."""
+
+    def __init__(self, directory: Path, roll_rows: int, roll_s: float) -> None:
+        self._directory = directory
+        self._roll_rows = roll_rows
+        self._roll_s = roll_s
+
+    def list_parts(self) -> list[str]:
+        return ["0"]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: ArchiveState | None) -> ArchivePartition:
+        return ArchivePartition(self._directory, int(for_part), resume_state, self._roll_rows, self._roll_s)
+
+
+class ArchivePartition(StatefulSinkPartition[Any, ArchiveState]):
+    BUFFER_ROWS = 20_000
+    """Rows held in memory before they are written to the open file."""
+
+    def __init__(
+        self, directory: Path, part: int, resume: ArchiveState | None, roll_rows: int, roll_s: float
+    ) -> None:
+        self._directory, self._part = directory, part
+        self._roll_rows, self._roll_s = roll_rows, roll_s
+        self._seq, self._length, self._rows = resume if resume is not None else (0, 0, 0)
+        self._buffer: list[tuple[Any, ...]] = []
+        self._closed: list[int] = []
+        directory.mkdir(parents=True, exist_ok=True)
+        mine = archive.open_path(directory, part, self._seq)
+        for path in archive.files_from(directory, part, self._seq):
+            if path != mine:
+                path.unlink()
+        self._file = self._open()
+
+    def _open(self) -> BinaryIO:
+        path = archive.open_path(self._directory, self._part, self._seq)
+        file = path.open("r+b" if path.exists() else "w+b")
+        file.truncate(self._length)
+        file.seek(self._length)
+        if self._length == 0:
+            file.write(archive.SCHEMA.serialize())
+        self._opened_s = time.monotonic()
+        return file
+
+    def write_batch(self, values: list[tuple[Any, ...]]) -> None:
+        self._buffer.extend(values)
+        if len(self._buffer) >= self.BUFFER_ROWS:
+            self._write()
+
+    def _write(self) -> None:
+        if self._buffer:
+            self._file.write(archive.batch_of(self._buffer).serialize())
+            self._rows += len(self._buffer)
+            self._buffer.clear()
+
+    def snapshot(self) -> ArchiveState:
+        self._write()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        # The file closed at the snapshot before is known by its Parquet files for good now.
+        for seq in self._closed:
+            archive.open_path(self._directory, self._part, seq).unlink(missing_ok=True)
+        self._closed.clear()
+        if self._rows and (
+            self._rows >= self._roll_rows or time.monotonic() - self._opened_s >= self._roll_s
+        ):
+            self._roll()
+        self._length = self._file.tell()
+        return self._seq, self._length, self._rows
+
+    def _roll(self) -> None:
+        self._file.close()
+        archive.close_file(self._directory, self._part, self._seq)
+        self._closed.append(self._seq)
+        self._seq, self._length, self._rows = self._seq + 1, 0, 0
+        self._file = self._open()
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()

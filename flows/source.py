@@ -1,0 +1,88 @@
+"""The log as a Bytewax source: one reader of all partitions, in the log's own order.
+
+One reader, not one a partition: which events are late is decided by the highest receive time the
+log has shown, and devices of one person live in different partitions. Reading and decoding reach
+well over 100k events/s on one core; the keyed stages behind it spread over all workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+
+from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
+
+from recsys.ports import EventLog, LogReader, Record
+
+ReadTo = tuple[dict[int, int], int]
+"""Offsets behind which to go on, by partition, and the watermark up to there."""
+
+
+class LogPartition(StatefulSourcePartition[tuple[Record, int], ReadTo]):
+    def __init__(self, log: EventLog, resume: ReadTo | None, until: Until, batch: int, poll: timedelta) -> None:
+        offsets, self._watermark_ms = resume if resume is not None else ({}, 0)
+        self._offsets = dict(offsets)
+        self._reader: LogReader = log.reader(self._offsets)
+        self._until = until
+        self._batch = batch
+        self._poll = poll
+        self._wake: datetime | None = None
+
+    def next_batch(self) -> list[tuple[Record, int]]:
+        if self._until.stopped():
+            raise StopIteration
+        records = self._reader.read(self._batch)
+        if not records:
+            if self._until.reached(self._offsets):
+                raise StopIteration
+            self._wake = datetime.now(timezone.utc) + self._poll
+            return []
+        self._wake = None
+        watermark_ms, out = self._watermark_ms, []
+        for record in records:
+            if record.received_ms > watermark_ms:
+                watermark_ms = record.received_ms
+            self._offsets[record.position.partition] = record.position.offset
+            out.append((record, watermark_ms))
+        self._watermark_ms = watermark_ms
+        return out
+
+    def next_awake(self) -> datetime | None:
+        return self._wake
+
+    def snapshot(self) -> ReadTo:
+        return dict(self._offsets), self._watermark_ms
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class Until:
+    """When the source ends: never, when told to stop, or at the log's end as it was at the start."""
+
+    def __init__(self, end: dict[int, int] | None = None, stopped: Callable[[], bool] = lambda: False) -> None:
+        self._end = end
+        self.stopped = stopped
+
+    def reached(self, offsets: dict[int, int]) -> bool:
+        if self._end is None:
+            return False
+        return all(offsets.get(partition, -1) >= offset for partition, offset in self._end.items())
+
+
+class LogSource(FixedPartitionedSource[tuple[Record, int], ReadTo]):
+    """Opens the log on the worker that reads."""
+
+    def __init__(
+        self, open_log: Callable[[], EventLog], until: Until, batch: int = 1000, poll_ms: float = 2.0
+    ) -> None:
+        self._open_log = open_log
+        self._until = until
+        self._batch = batch
+        self._poll = timedelta(milliseconds=poll_ms)
+
+    def list_parts(self) -> list[str]:
+        return ["log"]
+
+    def build_part(self, step_id: str, for_part: str, resume_state: ReadTo | None) -> LogPartition:
+        return LogPartition(self._open_log(), resume_state, self._until, self._batch, self._poll)

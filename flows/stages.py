@@ -1,0 +1,246 @@
+"""The stateful stages: thin shells that give the pure states of `recsys` to Bytewax.
+
+A state lives in memory while its key is active and in Bytewax's snapshots from then on. A key
+without events for `idle_s` is written to the shelf (a record of its own in the state) and leaves
+memory and snapshots; its next event fetches it from there. A replay after a crash may read the
+shelf again, never an older snapshot beside a newer shelf, because `idle_s` is many snapshots long.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta, timezone
+from typing import Any, Generic, Protocol, TypeVar
+
+from bytewax.operators import StatefulBatchLogic
+
+from flows.steps import Save
+from recsys.catalog import CatalogChange, encode_item
+from recsys.counters import encode_counters
+from recsys.decode import Decoder
+from recsys.events import DeadLetter, Event
+from recsys.fold import Effect
+from recsys.item import ItemState, Mention
+from recsys.keys import FLOW_KEY, counter_key, item_key, person_key, shelf_key, visitor_key
+from recsys.person import PersonState
+from recsys.ports import Record
+from recsys.profile import encode_record
+from recsys.progress import encode_progress
+from recsys.tally import Count, TallyState
+from recsys.visitor import Fact, Out, StageRules, VisitorState
+
+
+class _State(Protocol):
+    def encode(self) -> bytes: ...
+
+
+S = TypeVar("S", bound=_State)
+V = TypeVar("V")
+W = TypeVar("W")
+
+Fetch = Callable[[str], "bytes | None"]
+"""A record of the state by its key."""
+
+
+class Stage(StatefulBatchLogic[V, W, bytes], Generic[V, W, S]):
+    """One key's state between Bytewax and the pure core. Subclasses name its kind and its fold."""
+
+    kind: str
+
+    def __init__(self, stages: Stages, snapshot: bytes | None) -> None:
+        self._stages = stages
+        self._snapshot = snapshot
+        self._state: S | None = None
+        self._touched_s = time.monotonic()
+        self._look_at = _now() + stages.idle
+
+    def key_of(self, value: V) -> str:
+        raise AssertionError("a stage names its key")
+
+    def new(self, key: str) -> S:
+        raise AssertionError("a stage makes its state")
+
+    def decode(self, data: bytes) -> S:
+        raise AssertionError("a stage reads its state")
+
+    def fold(self, state: S, values: list[V]) -> Iterable[W]:
+        raise AssertionError("a stage folds")
+
+    def settle(self, state: S) -> None:
+        """Called before a snapshot, when every event of the epoch has arrived."""
+
+    def state_for(self, key: str) -> S:
+        if self._state is None:
+            data = self._snapshot if self._snapshot is not None else self._stages.fetch(shelf_key(self.kind, key))
+            self._state = self.decode(data) if data is not None else self.new(key)
+            self._snapshot = None
+        return self._state
+
+    def on_batch(self, values: list[V]) -> tuple[Iterable[W], bool]:
+        self._touched_s = time.monotonic()
+        return self.fold(self.state_for(self.key_of(values[0])), values), StatefulBatchLogic.RETAIN
+
+    def on_notify(self) -> tuple[Iterable[Any], bool]:
+        idle_s = self._stages.idle.total_seconds()
+        quiet_s = time.monotonic() - self._touched_s
+        if quiet_s < idle_s:
+            self._look_at = _now() + timedelta(seconds=idle_s - quiet_s)
+            return (), StatefulBatchLogic.RETAIN
+        data = self.snapshot()
+        key = self._key(data)
+        return (Save(shelf_key(self.kind, key), data),), StatefulBatchLogic.DISCARD
+
+    def _key(self, data: bytes) -> str:
+        raise AssertionError("a stage tells its key")
+
+    def notify_at(self) -> datetime | None:
+        return self._look_at
+
+    def snapshot(self) -> bytes:
+        if self._state is not None:
+            self.settle(self._state)
+            # Kept as bytes from here on: most keys are not touched again before they idle away.
+            self._snapshot = self._state.encode()
+            self._state = None
+        assert self._snapshot is not None
+        return self._snapshot
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class VisitorStage(Stage[Event, Any, VisitorState]):
+    kind = "v"
+
+    def key_of(self, value: Event) -> str:
+        return value.visitor
+
+    def new(self, key: str) -> VisitorState:
+        return VisitorState(key, self._stages.rules)
+
+    def decode(self, data: bytes) -> VisitorState:
+        return VisitorState.decode(data, self._stages.rules)
+
+    def _key(self, data: bytes) -> str:
+        return self.decode(data).visitor
+
+    def fold(self, state: VisitorState, values: list[Event]) -> Iterable[Any]:
+        out: list[Out | Save] = []
+        for event in values:
+            out.extend(state.take(event))
+        out.append(Save(visitor_key(state.visitor), encode_record(state.record())))
+        return out
+
+
+class PersonStage(Stage[Fact, Any, PersonState]):
+    kind = "p"
+
+    def key_of(self, value: Fact) -> str:
+        return value.user_id
+
+    def new(self, key: str) -> PersonState:
+        return PersonState(key, self._stages.rules)
+
+    def decode(self, data: bytes) -> PersonState:
+        return PersonState.decode(data, self._stages.rules)
+
+    def _key(self, data: bytes) -> str:
+        return self.decode(data).user_id
+
+    def settle(self, state: PersonState) -> None:
+        state.settle()
+
+    def fold(self, state: PersonState, values: list[Fact]) -> Iterable[Any]:
+        out: list[Effect | Save] = []
+        for fact in values:
+            out.extend(state.take(fact))
+        out.append(Save(person_key(state.user_id), encode_record(state.record())))
+        return out
+
+
+class ItemStage(Stage["Mention | CatalogChange", Save, ItemState]):
+    kind = "i"
+    item_id = ""
+
+    def key_of(self, value: Mention | CatalogChange) -> str:
+        return value.line.item if isinstance(value, Mention) else value.item_id
+
+    def new(self, key: str) -> ItemState:
+        return ItemState(key)
+
+    def decode(self, data: bytes) -> ItemState:
+        return ItemState.decode(data)
+
+    def _key(self, data: bytes) -> str:
+        return self.decode(data).item_id
+
+    def fold(self, state: ItemState, values: list[Mention | CatalogChange]) -> Iterable[Save]:
+        item, counters = state.item, state.counters
+        for news in values:
+            state.take(news)
+        out = []
+        if state.item is not None and state.item is not item:
+            out.append(Save(item_key(state.item_id), encode_item(state.item)))
+        if state.counters is not counters:
+            out.append(Save(counter_key(state.item_id), encode_counters(state.counters)))
+        return out
+
+
+class TallyStage(StatefulBatchLogic[Count, Save, bytes]):
+    """One key for the whole flow: what became of every event, and a heartbeat."""
+
+    HEARTBEAT = timedelta(seconds=1)
+
+    def __init__(self, snapshot: bytes | None) -> None:
+        self._state = TallyState.decode(snapshot) if snapshot is not None else TallyState()
+        self._beat_at = _now() + self.HEARTBEAT
+
+    def on_batch(self, values: list[Count]) -> tuple[Iterable[Save], bool]:
+        for count in values:
+            self._state.take(count)
+        return (self._save(),), StatefulBatchLogic.RETAIN
+
+    def on_notify(self) -> tuple[Iterable[Save], bool]:
+        self._beat_at = _now() + self.HEARTBEAT
+        return (self._save(),), StatefulBatchLogic.RETAIN
+
+    def on_eof(self) -> tuple[Iterable[Save], bool]:
+        return (self._save(),), StatefulBatchLogic.RETAIN
+
+    def notify_at(self) -> datetime | None:
+        return self._beat_at
+
+    def snapshot(self) -> bytes:
+        return self._state.encode()
+
+    def _save(self) -> Save:
+        return Save(FLOW_KEY, encode_progress(self._state.progress(time.time_ns() // 1_000_000)))
+
+
+class Stages:
+    """What the dataflow needs of the core: rules, a decoder, and where idle states are kept."""
+
+    def __init__(self, rules: StageRules, decoder: Decoder, fetch: Fetch, idle_s: float) -> None:
+        self.rules = rules
+        self.fetch = fetch
+        self.idle = timedelta(seconds=idle_s)
+        self._decoder = decoder
+
+    def decode(self, batch: list[tuple[Record, int]]) -> Iterable[Event | DeadLetter | CatalogChange]:
+        decode = self._decoder.decode
+        for record, watermark_ms in batch:
+            yield from decode(record, watermark_ms)
+
+    def visitor(self, snapshot: bytes | None) -> VisitorStage:
+        return VisitorStage(self, snapshot)
+
+    def person(self, snapshot: bytes | None) -> PersonStage:
+        return PersonStage(self, snapshot)
+
+    def item(self, snapshot: bytes | None) -> ItemStage:
+        return ItemStage(self, snapshot)
+
+    def tally(self, snapshot: bytes | None) -> TallyStage:
+        return TallyStage(snapshot)

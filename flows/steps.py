@@ -1,0 +1,79 @@
+"""The stateless steps: each picks its part of a batch and shapes it for the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from recsys import archive
+from recsys.catalog import CatalogChange
+from recsys.events import Action, DeadLetter, Event
+from recsys.item import Mention, mentions_of
+from recsys.keys import decision_key
+from recsys.tally import Count, count_of
+from recsys.visitor import Accepted, Fact
+
+
+class Save(NamedTuple):
+    """A record for the state, whole: writing it twice is writing it once."""
+
+    key: str
+    value: bytes
+
+
+class Claim(NamedTuple):
+    """A record that stands once it is written: a block served."""
+
+    key: str
+    value: bytes
+
+
+def visits(batch: list[object]) -> list[tuple[str, Event]]:
+    return [(e.visitor, e) for e in batch if isinstance(e, Event) and e.action is not Action.SERVED]
+
+
+def facts(batch: list[tuple[str, object]]) -> list[tuple[str, Fact]]:
+    return [(out.user_id, out) for _, out in batch if isinstance(out, Fact)]
+
+
+def mentions(batch: list[tuple[str, object]]) -> Iterable[tuple[str, Mention]]:
+    for _, out in batch:
+        if isinstance(out, Accepted) and out.event.lines:
+            yield from mentions_of(out.event)
+
+
+def changes(batch: list[object]) -> list[tuple[str, CatalogChange]]:
+    return [(change.item_id, change) for change in batch if isinstance(change, CatalogChange)]
+
+
+def values(batch: list[tuple[str, object]]) -> list[object]:
+    return [out for _, out in batch if not isinstance(out, (Save, Fact))]
+
+
+def counts(batch: list[object]) -> list[tuple[str, Count]]:
+    count = count_of(batch)
+    return [("tally", count)] if count.partitions or count.effects else []
+
+
+def saves(batch: list[tuple[str, object]]) -> list[Save]:
+    return [out for _, out in batch if isinstance(out, Save)]
+
+
+def served(batch: list[object]) -> list[Claim]:
+    return [
+        Claim(decision_key(event.message_id), event.raw)
+        for event in batch
+        if isinstance(event, Event) and event.action is Action.SERVED
+    ]
+
+
+def rows(batch: list[object]) -> Iterable[tuple[str, tuple[object, ...]]]:
+    for out in batch:
+        if isinstance(out, Accepted):
+            yield "0", archive.row(out.event, out.person, out.session_ms)
+        elif isinstance(out, Event) and out.action is Action.SERVED:
+            yield "0", archive.row(out, f"a:{out.visitor}", 0)
+
+
+def dead_letters(batch: list[object]) -> list[DeadLetter]:
+    return [out for out in batch if isinstance(out, DeadLetter)]

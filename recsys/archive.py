@@ -1,0 +1,174 @@
+"""The archive: every accepted event, by day, for training and questions.
+
+Layout: `<archive>/day=2026-11-21/<part>-<seq>.parquet` for closed files and
+`<archive>/open-<part>-<seq>.arrows` (Arrow IPC stream without its end mark, so that it can be
+appended to and cut back to a byte length) for the newest events of each part (a flow worker).
+A Parquet file replaces the open file of the same part and sequence number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from recsys.events import Action, Event
+
+SCHEMA = pa.schema(
+    [
+        ("at_ms", pa.int64()),
+        ("received_ms", pa.int64()),
+        ("partition", pa.int32()),
+        ("offset", pa.int64()),
+        ("index", pa.int32()),
+        ("message_id", pa.string()),
+        ("action", pa.int8()),
+        ("name", pa.string()),
+        ("touchpoint", pa.string()),
+        ("visitor", pa.string()),
+        ("person", pa.string()),
+        ("session_ms", pa.int64()),
+        ("items", pa.list_(pa.string())),
+        ("quantities", pa.list_(pa.float32())),
+        ("query", pa.string()),
+        ("value", pa.float64()),
+        ("raw", pa.binary()),
+    ],
+    metadata={"headrace_archive_version": "1"},
+)
+_PARQUET = re.compile(r"^(?P<part>\d+)-(?P<seq>\d+)\.parquet$")
+_OPEN = re.compile(r"^open-(?P<part>\d+)-(?P<seq>\d+)\.arrows$")
+
+
+def row(event: Event, person: str, session_ms: int) -> tuple[Any, ...]:
+    """An event as the archive keeps it, in the order of SCHEMA. `person` is whose event it was
+    when it happened; `session_ms` the start of the visitor's session."""
+    position = event.position
+    return (
+        event.at_ms,
+        event.received_ms,
+        position.partition,
+        position.offset,
+        event.index,
+        event.message_id,
+        int(event.action),
+        event.name,
+        event.touchpoint,
+        event.visitor,
+        person,
+        session_ms,
+        [line.item for line in event.lines],
+        [line.quantity for line in event.lines],
+        event.query,
+        event.value,
+        event.raw,
+    )
+
+
+def batch_of(rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
+    """Rows as `row` makes them -> one record batch of SCHEMA."""
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(SCHEMA)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def parquet_path(archive: Path, day: date, part: int, seq: int) -> Path:
+    return archive / f"day={day.isoformat()}" / f"{part}-{seq:08d}.parquet"
+
+
+def open_path(archive: Path, part: int, seq: int) -> Path:
+    return archive / f"open-{part}-{seq:08d}.arrows"
+
+
+def files_from(archive: Path, part: int, seq: int) -> list[Path]:
+    """Files of a part with this sequence number or a later one."""
+    found = []
+    for path in (*archive.glob("day=*/*.parquet"), *archive.glob("open-*.arrows")):
+        name = _PARQUET.match(path.name) or _OPEN.match(path.name)
+        if name is not None and int(name["part"]) == part and int(name["seq"]) >= seq:
+            found.append(path)
+    return found
+
+
+def close_file(archive: Path, part: int, seq: int) -> list[Path]:
+    """Rewrite an open file as Parquet, one file a day; the open one stays until it is deleted.
+    Returns the Parquet files. Each appears whole or not at all."""
+    table = pa.Table.from_batches(_read_open(open_path(archive, part, seq), None), SCHEMA)
+    day_number = pc.floor(pc.divide(pc.cast(table["at_ms"], pa.float64()), 86_400_000.0))
+    written = []
+    for value in pc.unique(day_number).to_pylist():
+        day = datetime.fromtimestamp(value * 86_400, timezone.utc).date()
+        path = parquet_path(archive, day, part, seq)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        pq.write_table(table.filter(pc.equal(day_number, value)), temporary, compression="zstd")
+        temporary.replace(path)
+        written.append(path)
+    return written
+
+
+def read(archive: Path | str, columns: Sequence[str], since_ms: int | None = None) -> Iterator[pa.RecordBatch]:
+    """Every archived event at or after `since_ms`, in no stated order, a file at a time.
+
+    Safe beside a running flow: what is being written now may be missing, nothing comes twice.
+    Raises ValueError naming the file when one cannot be read.
+    """
+    root = Path(archive)
+    if not root.is_dir():
+        return
+    # Open files first: one closed meanwhile is then known by its Parquet files and skipped there.
+    opened = {}
+    for path in sorted(root.glob("open-*.arrows")):
+        name = _OPEN.match(path.name)
+        if name is not None:
+            opened[name["part"], int(name["seq"])] = list(_read_open(path, columns))
+    closed = set()
+    first_day = None if since_ms is None else datetime.fromtimestamp(since_ms / 1000, timezone.utc).date()
+    for path in sorted(root.glob("day=*/*.parquet")):
+        name = _PARQUET.match(path.name)
+        if name is None:
+            continue
+        closed.add((name["part"], int(name["seq"])))
+        if (name["part"], int(name["seq"])) in opened:
+            continue
+        if first_day is not None and date.fromisoformat(path.parent.name[4:]) < first_day:
+            continue
+        try:
+            for batch in pq.ParquetFile(path).iter_batches(65_536, columns=list({*columns, "at_ms"})):
+                yield from _since(batch, columns, since_ms)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise ValueError(f"Expected a Parquet file of events, got {error} - at `{path}`") from error
+    for batches in opened.values():
+        for batch in batches:
+            yield from _since(batch, columns, since_ms)
+
+
+def _since(batch: pa.RecordBatch, columns: Sequence[str], since_ms: int | None) -> Iterator[pa.RecordBatch]:
+    if since_ms is not None:
+        batch = batch.filter(pc.greater_equal(batch["at_ms"], since_ms))
+    if batch.num_rows:
+        yield batch.select(list(columns))
+
+
+def _read_open(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    """The whole record batches of an open file; one being written at its end is left out."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:  # closed and deleted meanwhile
+        return
+    try:
+        with pa.ipc.open_stream(data) as stream:
+            for batch in stream:
+                yield batch if columns is None else batch.select(list({*columns, "at_ms"}))
+    except (pa.ArrowInvalid, OSError, EOFError):
+        return
+
+
+KINDS = {Action.VIEW: 0, Action.CLICK: 0, Action.CART_ADD: 1, Action.ORDER: 2, Action.READ: 3}
+"""Actions that are interactions, and their kind in `recsys.models.interactions.Kind`."""

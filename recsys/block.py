@@ -1,0 +1,146 @@
+"""Blocks: what is asked for and what is answered."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+SourceName = Literal[
+    "neighbours",
+    "als",
+    "item_to_item",
+    "bought_together",
+    "content",
+    "trending",
+    "recent",
+    "cart",
+    "popular",
+]
+
+
+class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A named place on a page or in an email, as configured."""
+
+    title: str = ""
+    """What stands above the block."""
+    sources: dict[str, float] = {}
+    """Sources of candidates and their plain weights; see `recsys.pipeline.candidates`."""
+    item_types: tuple[Literal["product", "article"], ...] = ("product",)
+    limit: int = 10
+    """Items when the request names no number."""
+    needs_item: bool = False
+    """The slot must name an item (product.similar)."""
+    exclude_cart: bool = False
+    exclude_session_items: bool = False
+    """Leave out what the open session has already looked at."""
+    lead_with_cart: bool = False
+    """What was left in the cart stands first (email.cart_recovery)."""
+    channel: Literal["web", "email"] = "web"
+
+
+PRODUCT_FEED = {
+    "neighbours": 1.0,
+    "als": 0.6,
+    "item_to_item": 0.5,
+    "content": 0.2,
+    "recent": 0.5,
+    "trending": 0.3,
+    "popular": 0.05,
+}
+
+DEFAULT_PLACEMENTS: dict[str, Placement] = {
+    "home.hero": Placement(title="For you", sources=PRODUCT_FEED, limit=3),
+    "home.feed": Placement(title="You may like", sources=PRODUCT_FEED, limit=20),
+    "product.similar": Placement(
+        title="Similar",
+        sources={"item_to_item": 1.0, "content": 1.0, "neighbours": 0.3, "popular": 0.05},
+        needs_item=True,
+    ),
+    "product.complements": Placement(
+        title="Goes well with it",
+        sources={"bought_together": 1.0, "neighbours": 0.2, "item_to_item": 0.1, "popular": 0.02},
+        needs_item=True,
+        exclude_cart=True,
+    ),
+    "cart.cross_sell": Placement(
+        title="Goes well with your cart",
+        sources={"bought_together": 1.0, "neighbours": 0.3, "als": 0.2, "popular": 0.05},
+        exclude_cart=True,
+    ),
+    "article.next": Placement(
+        title="Read on",
+        sources={"content": 1.0, "neighbours": 0.8, "trending": 0.2, "popular": 0.05},
+        item_types=("article",),
+        limit=5,
+        exclude_session_items=True,
+    ),
+    "email.cart_recovery": Placement(
+        title="You left something behind",
+        sources={"cart": 1.0, "bought_together": 0.6, "neighbours": 0.3, "als": 0.2, "popular": 0.02},
+        limit=6,
+        lead_with_cart=True,
+        channel="email",
+    ),
+    "email.digest": Placement(
+        title="New for you",
+        sources={"als": 1.0, "neighbours": 0.5, "content": 0.4, "trending": 0.3, "popular": 0.05},
+        item_types=("product", "article"),
+        limit=8,
+        channel="email",
+    ),
+}
+
+
+class Slot(msgspec.Struct, frozen=True, kw_only=True):
+    """One placement asked for in one request."""
+
+    name: str
+    """The caller's own name of the slot, unique in the request; defaults to the placement's."""
+    placement: str
+    limit: int
+    item: str | None = None
+    """The page's own item: an external product id, or `article:<id>`."""
+    exclude: tuple[str, ...] = ()
+
+
+class Reason(msgspec.Struct, frozen=True, array_like=True):
+    """Why an item is in a block, with evidence that can be checked."""
+
+    source: str
+    text: str
+    """For people: "because you viewed Trail Tent 2 at 10:05"."""
+    evidence_item: str = ""
+    evidence_event: str = ""
+    evidence_at_ms: int = 0
+
+
+class BlockItem(msgspec.Struct, frozen=True, array_like=True):
+    item: str
+    score: float
+    reason: Reason
+
+
+class Freshness(msgspec.Struct, frozen=True, array_like=True):
+    """How new what the block was decided on is."""
+
+    event_at_ms: int
+    """When the newest event in the person's state happened; 0: no state."""
+    age_ms: int
+    flow_lag_ms: int
+    """How far the flow is behind the log; -1: unknown."""
+    reached: bool
+    """Whether the state includes the position that was asked for; True when none was."""
+
+
+class Block(msgspec.Struct, frozen=True):
+    decision_id: str
+    slot: str
+    placement: str
+    items: tuple[BlockItem, ...]
+    fallback: str
+    """Why the block is not personal, "" if it is: no_profile, no_consent, no_model, unsubscribed,
+    store_down, deadline."""
+    model_version: str
+    freshness: Freshness
+    at_ms: int

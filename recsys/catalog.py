@@ -1,0 +1,154 @@
+"""The catalogue: what can be shown, products and articles in one row space.
+
+An item's facts come from feeds, and for items that no feed has named yet, from the events that
+mention them. Changes travel through the log; the flow keeps one record an item in the state.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from recsys.events import ARTICLE_PREFIX, Line
+from recsys.ports import Position
+
+ITEM_VERSION = 1
+
+
+class Item(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One product or article. Field names are the Google Merchant feed's where it has one."""
+
+    id: str
+    """The caller's id; articles carry the prefix `article:` (`recsys.events.article_key`)."""
+    type: Literal["product", "article"] = "product"
+    title: str = ""
+    description: str = ""
+    link: str = ""
+    image_link: str = ""
+    category: tuple[str, ...] = ()
+    """From the root: ("Outdoor", "Sleeping", "Sleeping bags")."""
+    brand: str = ""
+    price: float | None = None
+    sale_price: float | None = None
+    currency: str = ""
+    available: bool = True
+    group: str = ""
+    """item_group_id: variants of one product share it."""
+    published_ms: int | None = None
+    tags: tuple[str, ...] = ()
+    attributes: dict[str, str] = {}
+    """Feed fields without a place of their own (custom_label_0, color, size, ...), at most 32."""
+    fed: bool = False
+    """True when a feed named it; False when only events did."""
+    removed: bool = False
+    """Taken out of the catalogue; the record stays so that old events keep their names."""
+    changed_ms: int = 0
+
+    @property
+    def price_now(self) -> float | None:
+        return self.sale_price if self.sale_price is not None else self.price
+
+
+class CatalogChange(msgspec.Struct, frozen=True, gc=False):
+    """A change that came through the log."""
+
+    position: Position
+    at_ms: int
+    op: Literal["upsert", "patch", "remove"]
+    """upsert: the feed's whole item; patch: only the fields given; remove."""
+    item_id: str
+    fields: bytes
+    """JSON of the item (upsert) or of the fields to change (patch)."""
+
+
+class _Change(msgspec.Struct, frozen=True):
+    op: Literal["upsert", "patch", "remove"]
+    id: str
+    item: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+_change = msgspec.json.Decoder(_Change)
+_item = msgspec.json.Decoder(Item)
+_fields = msgspec.json.Decoder(dict[str, object])
+_record_encoder = msgspec.msgpack.Encoder()
+_record_decoder = msgspec.msgpack.Decoder(Item)
+
+
+def encode_change(op: Literal["upsert", "patch", "remove"], item_id: str, fields: object = None) -> bytes:
+    """The log value of a change. `fields`: an Item, or a dict of the fields to patch."""
+    body: dict[str, object] = {"op": op, "id": item_id}
+    if fields is not None:
+        body["item"] = fields
+    return msgspec.json.encode(body)
+
+
+def decode_change(raw: bytes, position: Position, at_ms: int) -> CatalogChange:
+    """Raises msgspec.DecodeError naming the path; the item is checked here, not when applied."""
+    change = _change.decode(raw)
+    fields = bytes(change.item)
+    if change.op == "upsert":
+        _item.decode(fields)
+    elif change.op == "patch":
+        patched({"id": change.id}, fields)
+    return CatalogChange(position, at_ms, change.op, change.id, fields)
+
+
+def patched(current: dict[str, object], fields: bytes) -> Item:
+    """`current` (an item as plain data) with `fields` over it, checked as a whole."""
+    return msgspec.convert({**current, **_fields.decode(fields), "id": current["id"]}, Item)
+
+
+def apply_change(current: Item | None, change: CatalogChange) -> Item:
+    """The item after a change."""
+    if change.op == "remove":
+        base = current if current is not None else Item(change.item_id)
+        return msgspec.structs.replace(base, removed=True, available=False, changed_ms=change.at_ms)
+    if change.op == "upsert":
+        item = _item.decode(change.fields)
+        return msgspec.structs.replace(item, id=change.item_id, fed=True, removed=False, changed_ms=change.at_ms)
+    plain = msgspec.to_builtins(current if current is not None else Item(change.item_id))
+    item = patched(plain, change.fields)
+    return msgspec.structs.replace(item, changed_ms=change.at_ms)
+
+
+def apply_evidence(current: Item | None, line: Line, at_ms: int) -> Item:
+    """The item after an event that mentions it. A feed's word stands; events fill gaps only,
+    and among events the newest word on price wins."""
+    if current is not None and current.fed:
+        return current
+    known = current if current is not None else Item(line.item, type_of(line.item))
+    item = msgspec.structs.replace(
+        known,
+        title=line.name or known.title,
+        category=split_category(line.category) or known.category,
+        brand=line.brand or known.brand,
+        price=line.price if line.price is not None else known.price,
+        link=line.url or known.link,
+        image_link=line.image or known.image_link,
+    )
+    return msgspec.structs.replace(item, changed_ms=at_ms) if item != known or current is None else known
+
+
+def type_of(item_id: str) -> Literal["product", "article"]:
+    return "article" if item_id.startswith(ARTICLE_PREFIX) else "product"
+
+
+def split_category(text: str | None) -> tuple[str, ...]:
+    """ "Outdoor > Tents", "Home/Apparel/Hats/" -> its parts from the root, at most 8."""
+    if not text:
+        return ()
+    parts = text.split(">") if ">" in text else text.split("/")
+    return tuple(part.strip() for part in parts if part.strip())[:8]
+
+
+def encode_item(item: Item) -> bytes:
+    """The state's record of an item: one version byte, then msgpack."""
+    return bytes((ITEM_VERSION,)) + _record_encoder.encode(item)
+
+
+def decode_item(record: bytes) -> Item:
+    """Raises ValueError for a version this program does not know."""
+    if not record or record[0] != ITEM_VERSION:
+        raise ValueError(f"Expected an item record of version {ITEM_VERSION}, got {record[:1]!r}")
+    return _record_decoder.decode(memoryview(record)[1:])

@@ -1,0 +1,458 @@
+"""apply(profile, event) -> (profile, effects): how one event changes what is known of a person.
+
+Pure functions on immutable values. Time comes with the event. Reading from the top: the fold of an
+event in order, the fold of one that comes too late, the merge of two profiles at login, and what
+intent and stage a profile shows at a given time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from recsys.events import ITEM_ACTIONS, Action, Event, Line
+from recsys.profile import (
+    MAX_AFFINITIES,
+    MAX_CART_LINES,
+    MAX_DEVICES,
+    MAX_ORDER_ITEMS,
+    MAX_ORDERS,
+    MAX_QUERIES,
+    MAX_TOUCHES,
+    Affinity,
+    CartLine,
+    Order,
+    Profile,
+    Session,
+    Touch,
+)
+
+HALF_LIFE_S = 14 * 86_400
+"""After two weeks a preference counts half."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """When a session ends."""
+
+    gap_ms: int = 30 * 60_000
+    cap_ms: int = 24 * 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Something that followed from an event, for triggers, counts and journeys."""
+
+    kind: Literal["session_started", "session_ended", "cart_changed", "order_placed", "order_undone"]
+    at_ms: int
+
+
+NO_EFFECTS: tuple[Effect, ...] = ()
+
+# Mail that goes out or bounces is nothing the person did: it neither opens nor prolongs a session.
+_PASSIVE = frozenset(
+    (
+        Action.EMAIL_SENT,
+        Action.EMAIL_FAIL,
+        Action.UNSUBSCRIBE,
+        Action.SUBSCRIBE,
+        Action.REFUND,
+        Action.ORDER_UPDATE,
+        Action.ORDER_CANCEL,
+        Action.GROUP,
+    )
+)
+_CATEGORY_WEIGHT = {
+    Action.VIEW: 1.0,
+    Action.CLICK: 0.5,
+    Action.LIST_VIEW: 0.5,
+    Action.READ: 0.7,
+    Action.WISH: 2.0,
+    Action.CART_ADD: 3.0,
+    Action.ORDER: 4.0,
+}
+
+
+def apply(profile: Profile, event: Event, rules: SessionRules) -> tuple[Profile, tuple[Effect, ...]]:
+    """Fold an event that is not older than anything the profile has seen."""
+    action = event.action
+    if action in _PASSIVE:
+        return _apply_passive(profile, event)
+    session, effects = _session_at(profile, event, rules)
+    changed: dict[str, object] = {
+        "first_ms": profile.first_ms or event.at_ms,
+        "last_ms": max(profile.last_ms, event.at_ms),
+        "events": profile.events + 1,
+        "session": _count(session, event),
+    }
+    if effects:
+        changed["sessions"] = profile.sessions + 1
+    if event.blocked_ids:
+        changed["blocked_ids"] = profile.blocked_ids + event.blocked_ids
+    if event.consent is not None:
+        changed.update(_consented(profile, event))
+    if profile.channels or event.touchpoint != "site":
+        changed["channels"] = _leaning(profile.channels, ((event.touchpoint, 1.0),), event.at_ms // 1000)
+    if _learnable(profile, event):
+        _learn(changed, profile, event)
+    cart = _cart_after(profile.cart, event)
+    if cart is not profile.cart:
+        changed["cart"], changed["cart_ms"] = cart, event.at_ms
+        effects += (Effect("cart_changed", event.at_ms),)
+    if action is Action.ORDER:
+        changed.update(_ordered(profile, event))
+        effects += (Effect("order_placed", event.at_ms),)
+    return msgspec.structs.replace(profile, **changed), effects
+
+
+def apply_late(profile: Profile, event: Event) -> Profile:
+    """Fold an event older than the lateness allowed: totals are corrected, sessions stay closed
+    and what is newer stays as it is."""
+    changed: dict[str, object] = {
+        "first_ms": min(profile.first_ms or event.at_ms, event.at_ms),
+        "last_ms": max(profile.last_ms, event.at_ms),
+        "events": profile.events + 1,
+        "late_events": profile.late_events + 1,
+    }
+    if event.consent is not None and event.at_ms >= profile.consent_ms:
+        changed.update(_consented(profile, event))
+    if _learnable(profile, event):
+        _learn(changed, profile, event)
+        if "touches" in changed:
+            changed["touches"] = tuple(sorted(changed["touches"], key=_touch_time))  # type: ignore[call-overload]
+    if event.action is Action.ORDER:
+        changed.update(_ordered(profile, event))
+        changed["cart"] = _without_ordered(profile.cart, event)
+    elif event.action in (Action.REFUND, Action.ORDER_CANCEL):
+        changed.update(_undone(profile, event))
+    return msgspec.structs.replace(profile, **changed)
+
+
+def _touch_time(touch: Touch) -> int:
+    return touch.at_s
+
+
+def _apply_passive(profile: Profile, event: Event) -> tuple[Profile, tuple[Effect, ...]]:
+    changed: dict[str, object] = {
+        "first_ms": profile.first_ms or event.at_ms,
+        "last_ms": max(profile.last_ms, event.at_ms),
+        "events": profile.events + 1,
+    }
+    effects = NO_EFFECTS
+    if event.consent is not None:
+        changed.update(_consented(profile, event))
+    if event.action in (Action.REFUND, Action.ORDER_CANCEL):
+        changed.update(_undone(profile, event))
+        effects = (Effect("order_undone", event.at_ms),)
+    elif event.action is Action.GROUP:
+        changed["group"] = event.name[:100]
+    return msgspec.structs.replace(profile, **changed), effects
+
+
+def _learnable(profile: Profile, event: Event) -> bool:
+    """A person who said no is served and billed, and leaves no trail of tastes."""
+    if event.consent is not None and event.consent.personalization is not None:
+        return event.consent.personalization
+    return profile.personalization is not False
+
+
+def _session_at(profile: Profile, event: Event, rules: SessionRules) -> tuple[Session, tuple[Effect, ...]]:
+    session = profile.session
+    if session is not None and is_open(session, event.at_ms, rules):
+        return session, NO_EFFECTS
+    started = Effect("session_started", event.at_ms)
+    fresh = Session(event.at_ms, event.at_ms, source=event.source, device=(event.device or "")[:32])
+    if session is None:
+        return fresh, (started,)
+    return fresh, (Effect("session_ended", session.last_ms), started)
+
+
+def is_open(session: Session, at_ms: int, rules: SessionRules) -> bool:
+    """Whether an event at `at_ms` belongs to the session: gap, cap, logout."""
+    return (
+        not session.closed
+        and at_ms - session.last_ms <= rules.gap_ms
+        and at_ms - session.start_ms < rules.cap_ms
+    )
+
+
+def _count(session: Session, event: Event) -> Session:
+    action = event.action
+    line = event.lines[0] if event.lines else None
+    category = (line.category if line is not None else None) or event.category or session.category
+    return Session(
+        session.start_ms,
+        max(session.last_ms, event.at_ms),
+        session.events + 1,
+        session.views + (action is Action.VIEW),
+        session.reads + (action is Action.READ),
+        session.lists + (action is Action.LIST_VIEW),
+        session.searches + (action is Action.SEARCH),
+        session.cart_adds + (action is Action.CART_ADD),
+        session.checkouts + (action is Action.CHECKOUT),
+        session.orders + (action is Action.ORDER),
+        session.dwell_s + (event.dwell_s or 0.0),
+        _with_query(session.queries, event.query),
+        session.source or event.source,
+        session.device or (event.device or "")[:32],
+        action is Action.LOGOUT,
+        category[:100],
+    )
+
+
+def _with_query(queries: tuple[str, ...], query: str | None) -> tuple[str, ...]:
+    if not query or query in queries:
+        return queries
+    return (*queries, query[:100])[-MAX_QUERIES:]
+
+
+def _consented(profile: Profile, event: Event) -> dict[str, object]:
+    said = event.consent
+    assert said is not None
+    changed: dict[str, object] = {"consent_ms": event.at_ms}
+    if said.personalization is not None:
+        changed["personalization"] = said.personalization
+        if not said.personalization:  # what was learned before is forgotten with the consent
+            changed.update(touches=(), categories=())
+    if said.email is not None:
+        changed["email"] = said.email
+    return changed
+
+
+def _learn(changed: dict[str, object], profile: Profile, event: Event) -> None:
+    at_s = event.at_ms // 1000
+    if event.action in ITEM_ACTIONS and event.lines:
+        changed["touches"] = _touched(profile.touches, event, at_s)
+    elif event.action is Action.LEAVE and event.dwell_s:
+        changed["touches"] = _dwelt(profile.touches, event)
+    weight = _CATEGORY_WEIGHT.get(event.action)
+    if weight is not None:
+        leaves = {leaf_of(line.category): weight for line in event.lines[:5] if line.category}
+        if not leaves and event.category:
+            leaves = {leaf_of(event.category): weight}
+        if leaves:
+            changed["categories"] = _leaning(profile.categories, tuple(leaves.items()), at_s)
+
+
+def leaf_of(category: str) -> str:
+    """The last named part of "A > B > C" or "A/B/C/"."""
+    return category.rstrip("/ ").rpartition(">")[2].rpartition("/")[2].strip()[:60] or category[:60]
+
+
+def _touched(touches: tuple[Touch, ...], event: Event, at_s: int) -> tuple[Touch, ...]:
+    action = int(event.action)
+    dwell_s = event.dwell_s or 0.0
+    if touches and len(event.lines) == 1:
+        last = touches[-1]
+        # Page views fire twice, and a reload is no second interest: consecutive repeats are one.
+        if last.item == event.lines[0].item and last.action == action:
+            return (*touches[:-1], Touch(last.item, action, at_s, last.dwell_s + dwell_s))
+    new = tuple(Touch(line.item, action, at_s, dwell_s) for line in event.lines[:MAX_ORDER_ITEMS])
+    return (touches + new)[-MAX_TOUCHES:]
+
+
+def _dwelt(touches: tuple[Touch, ...], event: Event) -> tuple[Touch, ...]:
+    """A page-leave event adds its dwell to the item it names, else to the last one looked at."""
+    named = event.lines[0].item if event.lines else None
+    for index in range(len(touches) - 1, -1, -1):
+        touch = touches[index]
+        if named is None or touch.item == named:
+            longer = Touch(touch.item, touch.action, touch.at_s, touch.dwell_s + (event.dwell_s or 0.0))
+            return (*touches[:index], longer, *touches[index + 1 :])
+    return touches
+
+
+def _leaning(
+    known: tuple[Affinity, ...], gained: tuple[tuple[str, float], ...], at_s: int
+) -> tuple[Affinity, ...]:
+    weights = {affinity.name: affinity for affinity in known}
+    for name, gain in gained:
+        before = weights.get(name)
+        if before is not None:
+            # Either may be the newer (late events): both weights are brought to the later time.
+            now_s = max(at_s, before.at_s)
+            gain = gain * _decay(now_s - at_s) + before.weight * _decay(now_s - before.at_s)
+            weights[name] = Affinity(name, round(gain, 3), now_s)
+        else:
+            weights[name] = Affinity(name, gain, at_s)
+    if len(weights) <= MAX_AFFINITIES:
+        return tuple(weights.values())
+    now_s = max(affinity.at_s for affinity in weights.values())
+    ranked = sorted(weights.values(), key=lambda a: (-a.weight * _decay(now_s - a.at_s), a.name))
+    return tuple(ranked[:MAX_AFFINITIES])
+
+
+def _decay(age_s: int) -> float:
+    return 1.0 if age_s == 0 else float(0.5 ** (age_s / HALF_LIFE_S))
+
+
+def _cart_after(cart: tuple[CartLine, ...], event: Event) -> tuple[CartLine, ...]:
+    action, at_s = event.action, event.at_ms // 1000
+    if action is Action.CART_ADD and event.lines:
+        for line in event.lines:
+            cart = _with_line(cart, line, at_s)
+        return cart[-MAX_CART_LINES:]
+    if action is Action.CART_REMOVE and event.lines:
+        for line in event.lines:
+            cart = _less_line(cart, line, at_s)
+        return cart
+    if action is Action.CART_VIEW and event.lines:  # the shop's own word on what is in it
+        return tuple(CartLine(line.item, line.quantity, line.price, at_s) for line in event.lines[-MAX_CART_LINES:])
+    if action is Action.ORDER and cart:
+        return _without_ordered(cart, event)
+    return cart
+
+
+def _with_line(cart: tuple[CartLine, ...], line: Line, at_s: int) -> tuple[CartLine, ...]:
+    for index, held in enumerate(cart):
+        if held.item == line.item:
+            price = line.price if line.price is not None else held.price
+            more = CartLine(held.item, held.quantity + line.quantity, price, at_s)
+            return (*cart[:index], more, *cart[index + 1 :])
+    return (*cart, CartLine(line.item, line.quantity, line.price, at_s))
+
+
+def _less_line(cart: tuple[CartLine, ...], line: Line, at_s: int) -> tuple[CartLine, ...]:
+    for index, held in enumerate(cart):
+        if held.item == line.item:
+            left = held.quantity - line.quantity
+            rest = (CartLine(held.item, left, held.price, at_s),) if left > 0 else ()
+            return (*cart[:index], *rest, *cart[index + 1 :])
+    return cart
+
+
+def _without_ordered(cart: tuple[CartLine, ...], event: Event) -> tuple[CartLine, ...]:
+    """What an order leaves in the cart. An order that names no products is taken for all of it."""
+    if not event.lines:
+        return tuple(line for line in cart if line.at_s * 1000 > event.at_ms)
+    ordered = {line.item for line in event.lines}
+    return tuple(line for line in cart if line.item not in ordered or line.at_s * 1000 > event.at_ms)
+
+
+def _ordered(profile: Profile, event: Event) -> dict[str, object]:
+    order_id = event.order_id or event.message_id
+    if any(order.order_id == order_id for order in profile.orders):
+        return {}  # the same order told twice (browser and server): counted once
+    value = event.value
+    if value is None:
+        value = sum((line.price or 0.0) * line.quantity for line in event.lines)
+    items = tuple(line.item for line in event.lines[:MAX_ORDER_ITEMS])
+    orders = (*profile.orders, Order(order_id, event.at_ms // 1000, value, items))
+    return {
+        "orders": tuple(sorted(orders, key=lambda order: (order.at_s, order.order_id))[-MAX_ORDERS:]),
+        "order_count": profile.order_count + 1,
+        "order_value": round(profile.order_value + value, 2),
+    }
+
+
+def _undone(profile: Profile, event: Event) -> dict[str, object]:
+    for index, order in enumerate(profile.orders):
+        if order.order_id == event.order_id and not order.refunded:
+            part = event.value is not None and 0 < event.value < order.value
+            value = event.value if part and event.value is not None else order.value
+            if part:  # a partial refund lowers the value and leaves the order standing
+                after = msgspec.structs.replace(order, value=round(order.value - value, 2))
+            else:
+                after = msgspec.structs.replace(order, refunded=True)
+            return {
+                "orders": (*profile.orders[:index], after, *profile.orders[index + 1 :]),
+                "order_count": profile.order_count - (0 if part else 1),
+                "order_value": round(profile.order_value - value, 2),
+            }
+    return {}
+
+
+def absorb(person: Profile, visitor: Profile) -> Profile:
+    """The customer's profile after a login: what the device did before it belongs to them."""
+    newer, older = (visitor, person) if visitor.last_ms >= person.last_ms else (person, visitor)
+    consent = visitor if visitor.consent_ms > person.consent_ms else person
+    forgets = consent.personalization is False
+    touches = sorted((*person.touches, *visitor.touches), key=_touch_time)
+    return Profile(
+        first_ms=min(filter(None, (person.first_ms, visitor.first_ms)), default=0),
+        last_ms=newer.last_ms,
+        session=_joined(person.session, visitor.session),
+        touches=() if forgets else tuple(touches[-MAX_TOUCHES:]),
+        cart=_joined_carts(person.cart, visitor.cart),
+        cart_ms=max(person.cart_ms, visitor.cart_ms),
+        orders=_joined_orders(person.orders, visitor.orders),
+        categories=() if forgets else _joined_leanings(older.categories, newer.categories),
+        channels=_joined_leanings(older.channels, newer.channels),
+        visitors=person.visitors,
+        sessions=person.sessions + visitor.sessions - _overlap(person.session, visitor.session),
+        events=person.events + visitor.events,
+        order_count=person.order_count + visitor.order_count,
+        order_value=round(person.order_value + visitor.order_value, 2),
+        personalization=consent.personalization,
+        email=_first_said(consent.email, person.email, visitor.email),
+        consent_ms=consent.consent_ms,
+        group=newer.group or older.group,
+        late_events=person.late_events + visitor.late_events,
+        blocked_ids=person.blocked_ids + visitor.blocked_ids,
+    )
+
+
+def _first_said(*answers: bool | None) -> bool | None:
+    return next((answer for answer in answers if answer is not None), None)
+
+
+def with_device(visitors: tuple[str, ...], device: str) -> tuple[str, ...]:
+    return visitors if device in visitors else (*visitors, device)[-MAX_DEVICES:]
+
+
+def _overlap(one: Session | None, other: Session | None) -> int:
+    """1 when two sessions are one sitting (the visitor logged in during it)."""
+    if one is None or other is None or one.closed or other.closed:
+        return 0
+    return int(one.start_ms <= other.last_ms and other.start_ms <= one.last_ms)
+
+
+def _joined(one: Session | None, other: Session | None) -> Session | None:
+    if one is None or other is None:
+        return one or other
+    later, earlier = (one, other) if one.last_ms >= other.last_ms else (other, one)
+    if not _overlap(one, other):
+        return later
+    return Session(
+        min(one.start_ms, other.start_ms),
+        later.last_ms,
+        one.events + other.events,
+        one.views + other.views,
+        one.reads + other.reads,
+        one.lists + other.lists,
+        one.searches + other.searches,
+        one.cart_adds + other.cart_adds,
+        one.checkouts + other.checkouts,
+        one.orders + other.orders,
+        one.dwell_s + other.dwell_s,
+        tuple(dict.fromkeys((*earlier.queries, *later.queries)))[-MAX_QUERIES:],
+        earlier.source or later.source,
+        later.device or earlier.device,
+        False,
+        later.category or earlier.category,
+    )
+
+
+def _joined_carts(one: tuple[CartLine, ...], other: tuple[CartLine, ...]) -> tuple[CartLine, ...]:
+    if not one or not other:
+        return one or other
+    lines: dict[str, CartLine] = {}
+    for line in sorted((*one, *other), key=lambda line: line.at_s):
+        lines[line.item] = line  # the same item on two devices: the newer word counts, never the sum
+    return tuple(lines.values())[-MAX_CART_LINES:]
+
+
+def _joined_orders(one: tuple[Order, ...], other: tuple[Order, ...]) -> tuple[Order, ...]:
+    if not one or not other:
+        return one or other
+    by_id = {order.order_id: order for order in (*one, *other)}
+    return tuple(sorted(by_id.values(), key=lambda order: (order.at_s, order.order_id)))[-MAX_ORDERS:]
+
+
+def _joined_leanings(older: tuple[Affinity, ...], newer: tuple[Affinity, ...]) -> tuple[Affinity, ...]:
+    joined = older
+    for affinity in newer:
+        joined = _leaning(joined, ((affinity.name, affinity.weight),), affinity.at_s)
+    return joined

@@ -1,0 +1,81 @@
+"""What a profile shows at a given time: the tier of intent of its session, and its stage.
+
+A first, plain score: points for what people do before they buy, each with the words that explain
+it. A later model may learn the score; tiers, reasons and this signature stay.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from recsys.events import Action
+from recsys.fold import SessionRules, is_open
+from recsys.profile import Profile
+
+Tier = Literal["browsing", "comparison", "ready_to_buy"]
+Stage = Literal["awareness", "consideration", "purchase", "post_purchase"]
+
+READY_SCORE = 0.6
+COMPARISON_SCORE = 0.3
+CART_FRESH_S = 7 * 86_400
+POST_PURCHASE_S = 30 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """`score` in 0..1 and what it is made of: (words, points), strongest first."""
+
+    tier: Tier
+    score: float
+    reasons: tuple[tuple[str, float], ...]
+
+
+def intent(profile: Profile, now_ms: int, rules: SessionRules) -> Intent:
+    """The intent of the open session; browsing with score 0 when none is open."""
+    session = profile.session
+    if session is None or not is_open(session, now_ms, rules):
+        return Intent("browsing", 0.0, ())
+    reasons: list[tuple[str, float]] = []
+    if session.orders:
+        reasons.append(("ordered already in this session", -0.5))
+    if session.checkouts:
+        reasons.append(("checkout started", 0.5))
+    if profile.cart:
+        reasons.append((f"{len(profile.cart)} product{_s(len(profile.cart))} in the cart", 0.4))
+    start_s = session.start_ms // 1000
+    seen = Counter(t.item for t in profile.touches if t.at_s >= start_s and t.action == Action.VIEW)
+    again = sum(1 for count in seen.values() if count > 1)
+    if again:
+        reasons.append((f"{again} product{_s(again)} viewed again", min(0.1 + 0.1 * again, 0.3)))
+    if len(seen) >= 2:
+        reasons.append((f"{len(seen)} products viewed", min(0.1 * len(seen), 0.3)))
+    if session.searches:
+        reasons.append((f"{session.searches} search{'es' if session.searches > 1 else ''}", 0.1))
+    if session.dwell_s >= 120:
+        reasons.append((f"{session.dwell_s:.0f} s of reading", 0.1))
+    score = min(max(sum(points for _, points in reasons), 0.0), 1.0)
+    tier: Tier = (
+        "ready_to_buy" if score >= READY_SCORE else "comparison" if score >= COMPARISON_SCORE else "browsing"
+    )
+    return Intent(tier, round(score, 3), tuple(sorted(reasons, key=lambda reason: -abs(reason[1]))))
+
+
+def _s(count: int) -> str:
+    return "s" if count != 1 else ""
+
+
+def stage(profile: Profile, now_ms: int, rules: SessionRules) -> Stage:
+    """Where in the journey the person stands."""
+    now_s = now_ms // 1000
+    session = profile.session
+    in_checkout = session is not None and is_open(session, now_ms, rules) and session.checkouts > session.orders
+    if in_checkout or (profile.cart and now_s - profile.cart_ms // 1000 < CART_FRESH_S):
+        return "purchase"
+    standing = [order for order in profile.orders if not order.refunded]
+    if standing and now_s - standing[-1].at_s < POST_PURCHASE_S:
+        return "post_purchase"
+    if len({touch.item for touch in profile.touches}) >= 3 or profile.sessions > 1:
+        return "consideration"
+    return "awareness"

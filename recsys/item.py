@@ -1,0 +1,70 @@
+"""The item stage: what is known of one item, and how it does right now."""
+
+from __future__ import annotations
+
+import msgspec
+
+from recsys.catalog import CatalogChange, Item, apply_change, apply_evidence
+from recsys.counters import ItemCounters, counts
+from recsys.events import Action, Event, Line
+
+ITEM_STATE_VERSION = 1
+
+
+class Mention(msgspec.Struct, frozen=True, array_like=True):
+    """An accepted event named this item."""
+
+    line: Line
+    action: int
+    at_ms: int
+    counted: bool
+    """Whether the event moves counters (`recsys.counters.counts`)."""
+
+
+def mentions_of(event: Event) -> list[tuple[str, Mention]]:
+    """(item id, mention) for each product or article of an event."""
+    counted = counts(event)
+    return [(line.item, Mention(line, int(event.action), event.at_ms, counted)) for line in event.lines]
+
+
+class _Bytes(msgspec.Struct, frozen=True, array_like=True):
+    item_id: str
+    item: Item | None
+    counters: ItemCounters
+
+
+class ItemState:
+    """State of one item; `take` is its only verb. Not shared between threads."""
+
+    __slots__ = ("counters", "item", "item_id")
+
+    def __init__(self, item_id: str) -> None:
+        self.item_id = item_id
+        self.item: Item | None = None
+        self.counters = ItemCounters()
+
+    def take(self, news: Mention | CatalogChange) -> None:
+        if isinstance(news, CatalogChange):
+            self.item = apply_change(self.item, news)
+            return
+        self.item = apply_evidence(self.item, news.line, news.at_ms)
+        if news.counted:
+            self.counters = self.counters.counted(Action(news.action), news.line.quantity, news.at_ms // 1000)
+
+    def encode(self) -> bytes:
+        """One version byte, then msgpack."""
+        return bytes((ITEM_STATE_VERSION,)) + _encoder.encode(_Bytes(self.item_id, self.item, self.counters))
+
+    @classmethod
+    def decode(cls, data: bytes) -> ItemState:
+        """Raises ValueError for another version."""
+        if data[:1] != bytes((ITEM_STATE_VERSION,)):
+            raise ValueError(f"Expected an item state of version {ITEM_STATE_VERSION}, got {data[:1]!r}")
+        known = _decoder.decode(memoryview(data)[1:])
+        state = cls(known.item_id)
+        state.item, state.counters = known.item, known.counters
+        return state
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Bytes)

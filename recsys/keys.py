@@ -1,0 +1,46 @@
+"""Keys of the state: one letter for the kind of record, a colon, the id."""
+
+from __future__ import annotations
+
+
+def visitor_key(visitor: str) -> str:
+    """-> `VisitorLink`."""
+    return f"v:{visitor}"
+
+
+def person_key(user_id: str) -> str:
+    """-> `PersonRecord` of a known customer."""
+    return f"p:{user_id}"
+
+
+def item_key(item_id: str) -> str:
+    """-> `Item`."""
+    return f"i:{item_id}"
+
+
+def counter_key(item_id: str) -> str:
+    """-> `ItemCounters`."""
+    return f"c:{item_id}"
+
+
+def decision_key(decision_id: str) -> str:
+    """-> what was served, as JSON."""
+    return f"d:{decision_id}"
+
+
+FLOW_KEY = "m:flow"
+"""-> `FlowProgress`."""
+
+ITEMS_JOURNAL = "items"
+"""Names the items whose record or counters changed."""
+
+PERSON_PREFIX = "p:"
+VISITOR_PREFIX = "v:"
+ITEM_PREFIX = "i:"
+COUNTER_PREFIX = "c:"
+DECISION_PREFIX = "d:"
+
+
+def shelf_key(stage: str, key: str) -> str:
+    """-> the flow's own state of a key that has been idle; `stage` is v, p or i."""
+    return f"s:{stage}:{key}"

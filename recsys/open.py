@@ -1,0 +1,61 @@
+"""Open a log or a state store by URL. Only composition roots call this.
+
+The adapter is imported when its scheme is asked for, so the embedded default runs without a
+Kafka or Redis client installed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import cast
+
+from recsys.ports import EventLog, ProfileStore
+
+LOG_ADAPTERS = {
+    "sqlite": ("sqlite_log", "SqliteLog"),
+    "kafka": ("kafka_log", "KafkaLog"),
+}
+STORE_ADAPTERS = {
+    "lmdb": ("lmdb_store", "LmdbStore"),
+    "redis": ("redis_store", "RedisStore"),
+    "rediss": ("redis_store", "RedisStore"),
+    "valkey": ("redis_store", "RedisStore"),
+    "valkeys": ("redis_store", "RedisStore"),
+    "redis+cluster": ("redis_store", "RedisStore"),
+    "rediss+cluster": ("redis_store", "RedisStore"),
+}
+
+
+def open_log(url: str) -> EventLog:
+    """Open, and where it is missing create, the log that `url` names:
+    `sqlite:///path/to/log.db?partitions=4` or `kafka://host:9092/topic?partitions=4`.
+
+    ValueError: the URL is not one of these. LogUnavailable: it is, and the log does not answer.
+    """
+    return cast(
+        EventLog, _open(url, "log", LOG_ADAPTERS, "sqlite:///path/to/log.db", "kafka://host:9092/topic")
+    )
+
+
+def open_store(url: str) -> ProfileStore:
+    """Open, and where it is missing create, the store that `url` names:
+    `lmdb:///path/to/folder?map_gb=64` or `redis://host:6379/0?prefix=shop:` (`rediss`,
+    `valkey`, `redis+cluster` likewise).
+
+    ValueError: the URL is not one of these. StoreUnavailable: it is, and the store cannot be
+    opened; a Redis that does not answer is found out by the first call.
+    """
+    return cast(
+        ProfileStore, _open(url, "state", STORE_ADAPTERS, "lmdb:///path/to/folder", "redis://host:6379/0")
+    )
+
+
+def _open(url: str, what: str, adapters: dict[str, tuple[str, str]], embedded: str, remote: str) -> object:
+    scheme, colon, _ = url.partition("://")
+    if not colon or scheme not in adapters:
+        # Only the scheme is repeated: the rest may hold a password.
+        got = f"scheme `{scheme[:40]}`" if colon else "no scheme"
+        raise ValueError(f"Expected a {what} URL like `{embedded}` or `{remote}`, got {got}")
+    module, name = adapters[scheme]
+    adapter = getattr(import_module(f"recsys.stores.{module}"), name)
+    return adapter.from_url(url)

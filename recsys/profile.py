@@ -1,0 +1,171 @@
+"""The profile: what is known of one person, small, bounded and immutable.
+
+A profile is replaced, never changed, so the flow keeps earlier ones at no cost and a server may
+hand one to any thread. Its bytes carry a version; `tests/golden` keeps one file a version.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from recsys.events import Source
+
+PROFILE_VERSION = 1
+
+MAX_TOUCHES = 60
+MAX_CART_LINES = 30
+MAX_ORDERS = 12
+MAX_ORDER_ITEMS = 20
+MAX_AFFINITIES = 12
+MAX_QUERIES = 4
+MAX_DEVICES = 12
+
+
+class Touch(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Something done with an item."""
+
+    item: str
+    action: int
+    """An `Action`, kept as int: msgpack writes it in one byte."""
+    at_s: int
+    """Epoch seconds."""
+    dwell_s: float = 0.0
+
+
+class CartLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    item: str
+    quantity: float
+    price: float | None
+    at_s: int
+    """When the line was last changed, epoch seconds."""
+
+
+class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    order_id: str
+    at_s: int
+    value: float
+    items: tuple[str, ...]
+    refunded: bool = False
+
+
+class Affinity(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A weight that halves every `HALF_LIFE_S` seconds, as it stood at `at_s`."""
+
+    name: str
+    weight: float
+    at_s: int
+
+
+class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The newest session; whether it is still open is a question of the time of asking."""
+
+    start_ms: int
+    last_ms: int
+    events: int = 0
+    views: int = 0
+    reads: int = 0
+    lists: int = 0
+    searches: int = 0
+    cart_adds: int = 0
+    checkouts: int = 0
+    orders: int = 0
+    dwell_s: float = 0.0
+    queries: tuple[str, ...] = ()
+    source: Source | None = None
+    device: str = ""
+    closed: bool = False
+    """Ended by a logout rather than by time."""
+    category: str = ""
+    """The category of the newest item or list."""
+
+
+class Profile(msgspec.Struct, frozen=True, array_like=True):
+    """One person: a customer if known, else a visitor."""
+
+    first_ms: int = 0
+    last_ms: int = 0
+    session: Session | None = None
+    touches: tuple[Touch, ...] = ()
+    """Newest last, across sessions; those since `session.start_ms` are the session's own."""
+    cart: tuple[CartLine, ...] = ()
+    cart_ms: int = 0
+    """When the cart was last changed."""
+    orders: tuple[Order, ...] = ()
+    categories: tuple[Affinity, ...] = ()
+    channels: tuple[Affinity, ...] = ()
+    visitors: tuple[str, ...] = ()
+    """Devices known of a customer, oldest first."""
+    sessions: int = 0
+    events: int = 0
+    order_count: int = 0
+    order_value: float = 0.0
+    personalization: bool | None = None
+    """Consent as last said; None: never said."""
+    email: bool | None = None
+    consent_ms: int = 0
+    group: str = ""
+    late_events: int = 0
+    blocked_ids: int = 0
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """How far the log is in a record: partition and offset of the newest applied events."""
+
+    partitions: tuple[tuple[int, int], ...] = ()
+
+    def covers(self, partition: int, offset: int) -> bool:
+        return any(p == partition and o >= offset for p, o in self.partitions)
+
+    def with_position(self, partition: int, offset: int) -> Standing:
+        known = dict(self.partitions)
+        if known.get(partition, -1) >= offset:
+            return self
+        known[partition] = offset
+        return Standing(tuple(sorted(known.items())))
+
+
+class PersonRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What the state keeps under a person's key, and servers read."""
+
+    person: str
+    """`u:<user id>` or `a:<visitor>`."""
+    profile: Profile
+    standing: Standing
+    event_ms: int
+    """When the newest applied event happened: the age of the state."""
+
+
+class VisitorLink(msgspec.Struct, frozen=True, array_like=True):
+    """What the state keeps under a visitor's key: who that is."""
+
+    visitor: str
+    user_id: str | None
+    record: PersonRecord | None
+    """The visitor's own profile while nobody is known behind it."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_person_decoder = msgspec.msgpack.Decoder(PersonRecord)
+_link_decoder = msgspec.msgpack.Decoder(VisitorLink)
+_VERSION = bytes((PROFILE_VERSION,))
+
+
+def encode_record(record: PersonRecord | VisitorLink) -> bytes:
+    """One version byte, then msgpack."""
+    return _VERSION + _encoder.encode(record)
+
+
+def decode_person(data: bytes) -> PersonRecord:
+    """Raises ValueError for another version, msgspec.DecodeError for broken bytes."""
+    return _person_decoder.decode(_body(data))
+
+
+def decode_link(data: bytes) -> VisitorLink:
+    """Raises ValueError for another version, msgspec.DecodeError for broken bytes."""
+    return _link_decoder.decode(_body(data))
+
+
+def _body(data: bytes) -> memoryview:
+    if data[:1] != _VERSION:
+        raise ValueError(f"Expected a profile record of version {PROFILE_VERSION}, got {bytes(data[:1])!r}")
+    return memoryview(data)[1:]

@@ -1,0 +1,64 @@
+"""How far the flow is, and what became of every event: written by the flow, read by everybody."""
+
+from __future__ import annotations
+
+import msgspec
+
+PROGRESS_VERSION = 1
+MAX_NAMES = 200
+"""Event names counted one by one; further ones are counted together as `(other)`."""
+
+
+class FlowProgress(msgspec.Struct, frozen=True, array_like=True):
+    """`received = accepted + duplicates + dead`, always. Counts are of events, not of records."""
+
+    partitions: tuple[tuple[int, int], ...] = ()
+    """Partition and offset of the newest record taken from each."""
+    watermark_ms: int = 0
+    """The highest receive time the log has shown."""
+    written_ms: int = 0
+    """Wall clock of this record: a heartbeat."""
+    accepted: int = 0
+    duplicates: int = 0
+    dead: int = 0
+    late: int = 0
+    """Accepted ones beyond the lateness allowed."""
+    blocked_ids: int = 0
+    served: int = 0
+    """Accepted ones that are Headrace's own blocks served."""
+    catalog: int = 0
+    """Accepted ones that are catalogue changes."""
+    names: tuple[tuple[str, int], ...] = ()
+    dead_kinds: tuple[tuple[str, int], ...] = ()
+    effects: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def received(self) -> int:
+        return self.accepted + self.duplicates + self.dead
+
+    def covers(self, end: dict[int, int]) -> bool:
+        """Whether everything up to the log's `end` has been taken."""
+        at = dict(self.partitions)
+        return all(at.get(partition, -1) >= offset for partition, offset in end.items())
+
+    def behind(self, end: dict[int, int]) -> int:
+        """How many records of the log have not been taken yet."""
+        at = dict(self.partitions)
+        return sum(max(offset - at.get(partition, -1), 0) for partition, offset in end.items())
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(FlowProgress)
+_VERSION = bytes((PROGRESS_VERSION,))
+
+
+def encode_progress(progress: FlowProgress) -> bytes:
+    """One version byte, then msgpack."""
+    return _VERSION + _encoder.encode(progress)
+
+
+def decode_progress(record: bytes) -> FlowProgress:
+    """Raises ValueError for another version."""
+    if record[:1] != _VERSION:
+        raise ValueError(f"Expected a progress record of version {PROGRESS_VERSION}, got {bytes(record[:1])!r}")
+    return _decoder.decode(memoryview(record)[1:])

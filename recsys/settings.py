@@ -1,0 +1,205 @@
+"""Settings: one typed tree, defaults here and nowhere else.
+
+`headrace.toml` overrides them, environment variables override that: `HEADRACE_SERVER__PORT=9000`
+sets `server.port`. Errors carry the path of the setting and where it came from.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from recsys.block import DEFAULT_PLACEMENTS, Placement
+from recsys.fold import SessionRules
+from recsys.touchpoints import Rule, Touchpoint, Touchpoints
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ENV_PREFIX = "HEADRACE_"
+_RESERVED = frozenset(("HEADRACE_HOME", "HEADRACE_CONFIG", "HEADRACE_DATA", "HEADRACE_CACHE"))
+
+
+class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    gap_s: int = 1800
+    """A session ends after this long without an event."""
+    cap_s: int = 86_400
+    """No session lasts longer."""
+
+    @property
+    def rules(self) -> SessionRules:
+        return SessionRules(self.gap_s * 1000, self.cap_s * 1000)
+
+
+class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    allowed_lateness_s: int = 60
+    """Events up to this late leave the state the ordered log would have left."""
+    snapshot_s: float = 10.0
+    """How often the flow's own state is saved; after a crash at most this much is read again."""
+    poll_ms: float = 2.0
+    """How often an idle flow looks for new events."""
+    idle_s: int = 900
+    """A visitor or person without events for this long leaves the flow's memory for the store."""
+    batch: int = 1000
+    """Most records read from the log at once."""
+    archive_rows: int = 200_000
+    """A Parquet file is closed after this many events, or after `archive_s`."""
+    archive_s: int = 3600
+
+
+class ConsentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    personalization: tuple[str, ...] = ("personalization", "advertising")
+    """Names of `context.consent.categoryPreferences` that must all be true to personalise."""
+    email: tuple[str, ...] = ("email",)
+    """Likewise for email blocks."""
+
+
+class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    host: str = "127.0.0.1"
+    port: int = 7007
+    processes: int = 1
+    """Server processes sharing the port."""
+    threads: int = 8
+    """Request threads of each process."""
+    metrics_port: int = 7008
+    """Prometheus metrics of all processes at /metrics; 0: none."""
+    deadline_ms: int = 250
+    """Used where the caller sets no deadline."""
+    max_slots: int = 16
+    max_limit: int = 200
+    """Most items of one slot."""
+    max_track_events: int = 500
+    max_bulk_people: int = 1_000_000
+    served_queue: int = 10_000
+    """Blocks served that wait to be logged; beyond, the oldest are dropped and counted."""
+    refresh_ms: int = 200
+    """How often catalogue changes, counters and new bundles are looked for."""
+    keys: dict[str, str] = {}
+    """API key -> role: read, write or admin. Required off loopback; sent as `authorization: Bearer KEY`."""
+    tls_cert: str = ""
+    tls_key: str = ""
+    render_ttl_s: int = 7 * 86_400
+    """For this long the same render_id gets the same decision."""
+    max_decisions: int = 1_000_000
+    """Decisions kept for Explain."""
+
+
+class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    every_s: int = 3600
+    """How often `headrace up` trains."""
+    days: int = 180
+    """How much history is read."""
+    threads: int = 2
+    """Bound on the threads of ALS, FAISS and BLAS."""
+    factors: int = 64
+    iterations: int = 12
+    regularization: float = 0.05
+    view_weight: float = 1.0
+    read_weight: float = 1.0
+    cart_weight: float = 3.0
+    order_weight: float = 6.0
+    m_most_recent_sessions: int = 1000
+    k_neighbours: int = 200
+    test_share: float = 0.1
+    """The newest share of the sessions, held out to evaluate."""
+    max_test_queries: int = 5000
+    min_events: int = 100
+    """Fewer interactions than this train no model."""
+    worse_by: float = 0.05
+    """A bundle is refused when its HR@20 is worse than popularity, or by more than this share
+    worse than the published one's on the same test."""
+    keep: int = 3
+    """Bundles kept."""
+    seed: int = 7
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be set. `{home}` in a URL or path stands for HEADRACE_HOME."""
+
+    log: str = "sqlite:///{home}/log.db"
+    state: str = "lmdb:///{home}/state"
+    archive: str = "{home}/archive"
+    bundles: str = "{home}/bundles"
+    recovery: str = "{home}/recovery"
+    dead_letters: str = "{home}/dead.db"
+    session: SessionSettings = SessionSettings()
+    flow: FlowSettings = FlowSettings()
+    consent: ConsentSettings = ConsentSettings()
+    server: ServerSettings = ServerSettings()
+    train: TrainSettings = TrainSettings()
+    placements: dict[str, Placement] = {}
+    """Added to, or in place of, the built-in ones of the same name."""
+    touchpoints: dict[str, Touchpoint] = {}
+    touchpoint_rules: tuple[Rule, ...] = ()
+
+    def all_placements(self) -> dict[str, Placement]:
+        return {**DEFAULT_PLACEMENTS, **self.placements}
+
+    def touchpoint_registry(self) -> Touchpoints:
+        return Touchpoints(self.touchpoints, self.touchpoint_rules)
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used: says where, what was expected and what came."""
+
+
+def load_settings(
+    home: Path, config: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Defaults, then the file `config` (or `headrace.toml` in `home`, if there is one), then the
+    environment; `{home}` filled in. Raises SettingsError."""
+    path = config if config is not None else home / "headrace.toml"
+    given: dict[str, Any] = {}
+    if path.exists():
+        try:
+            given = tomllib.loads(path.read_text("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"Expected TOML, got {error} - in `{path}`") from None
+        _convert(given, str(path))
+    elif config is not None:
+        raise SettingsError(f"Expected a file, got nothing at `{path}`")
+    for name, text in sorted((environ or {}).items()):
+        if name.startswith(ENV_PREFIX) and name not in _RESERVED:
+            keys = name[len(ENV_PREFIX) :].lower().split("__")
+            _set(given, keys, _plain(text), name)
+            _convert(given, name)
+    return _filled(_convert(given, str(path)), home)
+
+
+def _convert(given: dict[str, Any], where: str) -> Settings:
+    try:
+        # strict=False: numbers from the environment arrive as text.
+        return msgspec.convert(given, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        text = str(error).replace("`$.", "`").replace("at `$`", "at the top")
+        raise SettingsError(f"{text} - in `{where}`") from None
+
+
+def _set(tree: dict[str, Any], keys: list[str], value: object, name: str) -> None:
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise SettingsError(f"Expected a section, got a value - at `{key}` in `{name}`")
+    tree[keys[-1]] = value
+
+
+def _plain(text: str) -> object:
+    """A list or table may be given as TOML; anything else is text, converted by its type."""
+    if text[:1] in "[{":
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            return text
+    return text
+
+
+def _filled(settings: Settings, home: Path) -> Settings:
+    names = ("log", "state", "archive", "bundles", "recovery", "dead_letters")
+    filled = {name: getattr(settings, name).replace("{home}", str(home.absolute())) for name in names}
+    return msgspec.structs.replace(settings, **filled)

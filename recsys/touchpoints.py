@@ -1,0 +1,134 @@
+"""The registry of touchpoints: which kind of contact an event is.
+
+Every event maps to one touchpoint by its name, its call type and where it came from. The table
+below is the default; `[touchpoints]` in headrace.toml adds and overrides entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+Phase = Literal["before", "during", "after"]
+
+
+class Touchpoint(msgspec.Struct, frozen=True):
+    """A channel with the kind of contact it is."""
+
+    channel: str
+    """web, app, email, paid_search, social, store, call_center, ..."""
+    direct: bool = True
+    """The shop speaks itself (site, email); False: others do (affiliates, social, marketplaces)."""
+    online: bool = True
+    phase: Phase = "before"
+    """Before, during or after a purchase."""
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Maps events to a touchpoint: every field that is set must match."""
+
+    touchpoint: str
+    name: str | None = None
+    """The event's name, case-insensitive."""
+    medium: str | None = None
+    """The medium of the visit: cpc, organic, email, affiliate, ..."""
+    channel: str | None = None
+    """`context.channel` or the call type: server, mobile, web, screen."""
+
+
+DEFAULT_TOUCHPOINTS: dict[str, Touchpoint] = {
+    "site": Touchpoint("web"),
+    "app": Touchpoint("app"),
+    "site.cart": Touchpoint("web", phase="during"),
+    "site.checkout": Touchpoint("web", phase="during"),
+    "site.order": Touchpoint("web", phase="during"),
+    "site.article": Touchpoint("web"),
+    "site.review": Touchpoint("web", phase="after"),
+    "service.order": Touchpoint("web", phase="after"),
+    "email": Touchpoint("email"),
+    "paid_search": Touchpoint("paid_search", direct=False),
+    "organic_search": Touchpoint("organic_search", direct=False),
+    "social": Touchpoint("social", direct=False),
+    "affiliate": Touchpoint("affiliate", direct=False),
+    "referral": Touchpoint("referral", direct=False),
+    "store": Touchpoint("store", online=False, phase="during"),
+    "call_center": Touchpoint("call_center", online=False),
+}
+
+_BY_NAME = {
+    "product added": "site.cart",
+    "product removed": "site.cart",
+    "cart viewed": "site.cart",
+    "checkout started": "site.checkout",
+    "checkout step viewed": "site.checkout",
+    "checkout step completed": "site.checkout",
+    "payment info entered": "site.checkout",
+    "order completed": "site.order",
+    "order updated": "service.order",
+    "order refunded": "service.order",
+    "order cancelled": "service.order",
+    "product reviewed": "site.review",
+    "article viewed": "site.article",
+    "article read": "site.article",
+    "email delivered": "email",
+    "email opened": "email",
+    "email link clicked": "email",
+    "email bounced": "email",
+    "email marked as spam": "email",
+    "unsubscribed": "email",
+}
+_BY_MEDIUM = {
+    "cpc": "paid_search",
+    "ppc": "paid_search",
+    "paid": "paid_search",
+    "organic": "organic_search",
+    "social": "social",
+    "affiliate": "affiliate",
+    "referral": "referral",
+    "email": "email",
+}
+_BY_CHANNEL = {"mobile": "app", "screen": "app", "store": "store", "pos": "store", "call_center": "call_center"}
+
+
+class Touchpoints:
+    """The registry: touchpoints by name, and which event is which."""
+
+    def __init__(
+        self, extra: Mapping[str, Touchpoint] | None = None, rules: tuple[Rule, ...] = ()
+    ) -> None:
+        self.by_name: dict[str, Touchpoint] = {**DEFAULT_TOUCHPOINTS, **(extra or {})}
+        for index, rule in enumerate(rules):
+            if rule.touchpoint not in self.by_name:
+                known = ", ".join(sorted(self.by_name))
+                raise ValueError(
+                    f"Expected one of {known}, got `{rule.touchpoint}` - at `touchpoint_rules[{index}].touchpoint`"
+                )
+        self._rules = rules
+        self._cache: dict[tuple[str, str, str], str] = {}
+
+    def of(self, name: str, medium: str, channel: str) -> str:
+        """The touchpoint's name for an event's name, its visit's medium and its channel."""
+        key = (name, medium, channel)
+        found = self._cache.get(key)
+        if found is None:
+            found = self._find(name.lower(), medium.lower(), channel.lower())
+            if len(self._cache) < 10_000:  # names come from outside: bounded
+                self._cache[key] = found
+        return found
+
+    def _find(self, name: str, medium: str, channel: str) -> str:
+        for rule in self._rules:
+            if (
+                (rule.name is None or rule.name.lower() == name)
+                and (rule.medium is None or rule.medium.lower() == medium)
+                and (rule.channel is None or rule.channel.lower() == channel)
+            ):
+                return rule.touchpoint
+        # Where it happened offline outweighs what happened; a purchase step outweighs how the
+        # visit began, and the visit's medium colours only plain browsing.
+        offline = _BY_CHANNEL.get(channel)
+        if offline is not None and offline != "app":
+            return offline
+        return _BY_NAME.get(name) or _BY_MEDIUM.get(medium) or offline or "site"

@@ -1,0 +1,313 @@
+"""The visitor stage: one device's events in order, who is behind it, and what goes on to whom.
+
+While nobody is known behind a visitor, this stage keeps the whole profile. The first event that
+names a customer emits *absorb* once, and from then on facts go to that customer. Events may come
+`lateness_ms` late: the newest ones are kept with the state before them, and a late one is put in
+its place and the rest folded again; what that changes downstream is sent as replaced or retracted
+facts. What is late is decided by the event and the log alone (`watermark_ms`, the highest receive
+time up to the record), never by the clock: a replay decides the same.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NamedTuple
+
+import msgspec
+
+from recsys.events import Action, DeadLetter, Event
+from recsys.fold import NO_EFFECTS, Effect, SessionRules, apply, apply_late
+from recsys.profile import PersonRecord, Profile, Standing, VisitorLink
+
+VISITOR_STATE_VERSION = 1
+MAX_TAIL = 500
+"""Events kept for reordering; beyond, the oldest count as settled."""
+MAX_MESSAGE_IDS = 1000
+MESSAGE_ID_MS = 48 * 3_600_000
+"""A message id is remembered this long, by the log's time, for the newest 1,000 of a visitor."""
+
+
+class Absorb(msgspec.Struct, frozen=True, array_like=True, tag="a"):
+    """A visitor turned out to be a customer: the profile gathered until then."""
+
+    profile: Profile
+
+
+class Retract(msgspec.Struct, frozen=True, array_like=True, tag="r"):
+    """The fact under this order key was never this customer's."""
+
+
+class Happened(msgspec.Struct, frozen=True, array_like=True, tag="h"):
+    """The customer did this."""
+
+    event: Event
+
+
+class Fact(msgspec.Struct, frozen=True, array_like=True):
+    """What a visitor tells a customer. `(at, partition, offset, index, step)` is its place and its
+    identity: the same place again replaces what was there."""
+
+    user_id: str
+    visitor: str
+    at_ms: int
+    partition: int
+    offset: int
+    index: int
+    step: int
+    watermark_ms: int
+    body: Absorb | Happened | Retract
+
+    @property
+    def place(self) -> tuple[int, int, int, int, int]:
+        return (self.at_ms, self.partition, self.offset, self.index, self.step)
+
+
+class View(msgspec.Struct, frozen=True, array_like=True):
+    """What the stage knows between two events."""
+
+    user_id: str | None = None
+    profile: Profile = Profile()
+    last_ms: int = 0
+    session_ms: int = 0
+    """Start of the device's session, whoever is behind it."""
+
+
+class Accepted(NamedTuple):
+    """An event that counts: for archive, counters and tally. `person` is whose it is."""
+
+    event: Event
+    person: str
+    session_ms: int
+    late: bool
+    effects: tuple[Effect, ...]
+
+
+class Duplicate(NamedTuple):
+    event: Event
+
+
+Out = Accepted | Duplicate | DeadLetter | Fact
+
+
+class _Settled(msgspec.Struct, frozen=True, array_like=True):
+    """The state's bytes: the settled view, the events since, and the ids seen."""
+
+    visitor: str
+    view: View
+    tail: tuple[Event, ...]
+    ids: tuple[tuple[int, int, int], ...]
+    standing: Standing
+    event_ms: int
+
+
+@dataclass(slots=True)
+class _Step:
+    """One event of the tail, the view after it and the facts it sent."""
+
+    event: Event
+    after: View
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StageRules:
+    session: SessionRules = SessionRules()
+    lateness_ms: int = 60_000
+
+
+class VisitorState:
+    """State of one visitor; `take` is its only verb. Not shared between threads."""
+
+    __slots__ = ("_base", "_event_ms", "_ids", "_rules", "_standing", "_steps", "visitor")
+
+    def __init__(self, visitor: str, rules: StageRules) -> None:
+        self.visitor = visitor
+        self._rules = rules
+        self._base = View()
+        self._steps: list[_Step] = []
+        self._ids: dict[int, tuple[int, int]] = {}
+        self._standing = Standing()
+        self._event_ms = 0
+
+    @property
+    def view(self) -> View:
+        return self._steps[-1].after if self._steps else self._base
+
+    def take(self, event: Event) -> list[Out]:
+        """Fold one event; returns what it means to the rest of the flow."""
+        position = event.position
+        self._standing = self._standing.with_position(position.partition, position.offset)
+        repeated = self._repeated(event)
+        if repeated is not None:
+            return [repeated]
+        self._settle(event.watermark_ms - self._rules.lateness_ms)
+        self._event_ms = max(self._event_ms, event.at_ms)
+        late = event.at_ms < event.watermark_ms - self._rules.lateness_ms
+        # What was sent is archived at once; the copy kept for reordering needs no raw bytes.
+        slim = msgspec.structs.replace(event, raw=b"")
+        if late and event.at_ms < self._base.last_ms:
+            person, session_ms, effects, facts = self._take_late(slim)
+        else:
+            person, session_ms, effects, facts = self._take_in_order(slim)
+        return [Accepted(event, person, session_ms, late, effects), *facts]
+
+    def _take_in_order(self, event: Event) -> tuple[str, int, tuple[Effect, ...], list[Fact]]:
+        steps = self._steps
+        place = len(steps)
+        if steps and event.order_key < steps[-1].event.order_key:
+            place = bisect_left([step.event.order_key for step in steps], event.order_key)
+        before = steps[place - 1].after if place else self._base
+        step, effects = self._step(before, event)
+        followers = steps[place:]
+        steps[place:] = [step]
+        facts = [*step.facts, *self._again(step.after, followers)]
+        if len(steps) > MAX_TAIL:
+            self._base = steps[0].after
+            del steps[0]
+        person = _person_of(self.visitor, step.after.user_id or before.user_id)
+        return person, step.after.session_ms, effects, facts
+
+    def _take_late(self, event: Event) -> tuple[str, int, tuple[Effect, ...], list[Fact]]:
+        """Correct the settled view: totals only. A late login tells who an unknown visitor is; it
+        does not change who a known one is."""
+        base = self._base
+        step, _ = self._step(base, event, late=True)
+        self._base = View(base.user_id or step.after.user_id, step.after.profile, base.last_ms, base.session_ms)
+        followers, self._steps = self._steps, []
+        facts = [*step.facts, *self._again(self._base, followers)]
+        person = _person_of(self.visitor, event.user_id or base.user_id)
+        return person, base.session_ms, NO_EFFECTS, facts
+
+    def _again(self, view: View, followers: list[_Step]) -> list[Fact]:
+        """Fold later events again behind a changed view; what that changes of their facts."""
+        changes: list[Fact] = []
+        for old in followers:
+            new, _ = self._step(view, old.event)
+            view = new.after
+            self._steps.append(new)
+            changes.extend(_difference(old.facts, new.facts))
+        return changes
+
+    def _step(self, before: View, event: Event, late: bool = False) -> tuple[_Step, tuple[Effect, ...]]:
+        facts: tuple[Fact, ...] = ()
+        user_id, profile = before.user_id, before.profile
+        effects: tuple[Effect, ...] = NO_EFFECTS
+        if event.user_id is not None and event.user_id != user_id:
+            if user_id is None:
+                facts = (self._fact(event.user_id, event, 0, Absorb(profile)),)
+            # Another customer on the same device gets nothing of the one before.
+            user_id, profile = event.user_id, Profile()
+        if user_id is None:
+            if late:
+                profile = apply_late(profile, event)
+            else:
+                profile, effects = apply(profile, event, self._rules.session)
+        else:
+            facts += (self._fact(user_id, event, 1, Happened(event)),)
+            if event.action is Action.LOGOUT:
+                user_id = None
+        after = View(user_id, profile, max(before.last_ms, event.at_ms), self._session_ms(before, event))
+        return _Step(event, after, facts), effects
+
+    def _session_ms(self, before: View, event: Event) -> int:
+        rules = self._rules.session
+        same = event.at_ms - before.last_ms <= rules.gap_ms and event.at_ms - before.session_ms < rules.cap_ms
+        return before.session_ms if before.session_ms and same else event.at_ms
+
+    def _fact(self, user_id: str, event: Event, step: int, body: Absorb | Happened) -> Fact:
+        partition, offset = event.position
+        return Fact(
+            user_id, self.visitor, event.at_ms, partition, offset, event.index, step, event.watermark_ms, body
+        )
+
+    def _settle(self, before_ms: int) -> None:
+        """Events older than the lateness allowed have found their place for good."""
+        steps = self._steps
+        settled = 0
+        while settled < len(steps) and steps[settled].event.at_ms < before_ms:
+            settled += 1
+        if settled:
+            self._base = steps[settled - 1].after
+            del steps[:settled]
+
+    def _repeated(self, event: Event) -> Duplicate | DeadLetter | None:
+        # The hash of the id keeps the state small; Python's own hash differs between processes.
+        key = _hash(event.message_id)
+        seen = self._ids.get(key)
+        if seen is not None and event.watermark_ms - seen[1] <= MESSAGE_ID_MS:
+            if seen[0] == event.body_crc:
+                return Duplicate(event)
+            return DeadLetter(
+                "id_reused",
+                "$.messageId",
+                "an id of its own",
+                f"`{event.message_id}`, used before by another message",
+                event.raw,
+                event.position,
+                event.index,
+                event.received_ms,
+            )
+        self._ids.pop(key, None)
+        self._ids[key] = (event.body_crc, event.watermark_ms)
+        if len(self._ids) > MAX_MESSAGE_IDS:
+            del self._ids[next(iter(self._ids))]
+        return None
+
+    def record(self) -> VisitorLink:
+        """What servers read."""
+        view = self.view
+        if view.user_id is not None:
+            return VisitorLink(self.visitor, view.user_id, None)
+        own = PersonRecord(f"a:{self.visitor}", view.profile, self._standing, self._event_ms)
+        return VisitorLink(self.visitor, None, own)
+
+    def encode(self) -> bytes:
+        """One version byte, then msgpack. Ids past their time are left out."""
+        newest = max((seen for _, seen in self._ids.values()), default=0)
+        ids = tuple((k, crc, at) for k, (crc, at) in self._ids.items() if newest - at <= MESSAGE_ID_MS)
+        tail = tuple(step.event for step in self._steps)
+        settled = _Settled(self.visitor, self._base, tail, ids, self._standing, self._event_ms)
+        return bytes((VISITOR_STATE_VERSION,)) + _encoder.encode(settled)
+
+    @classmethod
+    def decode(cls, data: bytes, rules: StageRules) -> VisitorState:
+        """Raises ValueError for another version."""
+        if data[:1] != bytes((VISITOR_STATE_VERSION,)):
+            raise ValueError(f"Expected a visitor state of version {VISITOR_STATE_VERSION}, got {data[:1]!r}")
+        settled = _decoder.decode(memoryview(data)[1:])
+        state = cls(settled.visitor, rules)
+        state._base = settled.view
+        state._ids = {key: (crc, at) for key, crc, at in settled.ids}
+        state._standing = settled.standing
+        state._event_ms = settled.event_ms
+        view = settled.view
+        for event in settled.tail:
+            step, _ = state._step(view, event)
+            state._steps.append(step)
+            view = step.after
+        return state
+
+
+def _person_of(visitor: str, user_id: str | None) -> str:
+    return f"a:{visitor}" if user_id is None else f"u:{user_id}"
+
+
+def _difference(old: tuple[Fact, ...], new: tuple[Fact, ...]) -> list[Fact]:
+    """What must be told so that the facts are the new ones instead of the old ones."""
+    if old == new:
+        return []
+    now = {(fact.user_id, fact.step): fact for fact in new}
+    gone = [fact for fact in old if (fact.user_id, fact.step) not in now]
+    told = {(fact.user_id, fact.step): fact for fact in old}
+    changed = [fact for key, fact in now.items() if told.get(key) != fact]
+    return [msgspec.structs.replace(fact, body=Retract()) for fact in gone] + changed
+
+
+def _hash(message_id: str) -> int:
+    return int.from_bytes(blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Settled)
