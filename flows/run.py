@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -100,6 +101,9 @@ def run(
         if process == 0 and not list(recovery.glob("part-*.sqlite3")):
             init_db_dir(recovery, 1)
         previous = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
+        # States are trees without cycles, many and long-lived: the collector's usual rhythm walks
+        # all of them again and again, for half of the flow's time.
+        gc.set_threshold(200_000, 50, 100)
         try:
             cli_main(
                 build(settings, until),

@@ -19,7 +19,7 @@ from flows.steps import Save
 from recsys.catalog import CatalogChange, encode_item
 from recsys.counters import encode_counters
 from recsys.decode import Decoder
-from recsys.events import DeadLetter, Event
+from recsys.events import Arrival, DeadLetter
 from recsys.fold import Effect
 from recsys.item import ItemState, Mention
 from recsys.keys import FLOW_KEY, counter_key, item_key, person_key, shelf_key, visitor_key
@@ -111,11 +111,11 @@ def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-class VisitorStage(Stage[Event, Any, VisitorState]):
+class VisitorStage(Stage[Arrival, Any, VisitorState]):
     kind = "v"
 
-    def key_of(self, value: Event) -> str:
-        return value.visitor
+    def key_of(self, value: Arrival) -> str:
+        return value.event.visitor
 
     def new(self, key: str) -> VisitorState:
         return VisitorState(key, self._stages.rules)
@@ -126,10 +126,10 @@ class VisitorStage(Stage[Event, Any, VisitorState]):
     def _key(self, data: bytes) -> str:
         return self.decode(data).visitor
 
-    def fold(self, state: VisitorState, values: list[Event]) -> Iterable[Any]:
+    def fold(self, state: VisitorState, values: list[Arrival]) -> Iterable[Any]:
         out: list[Out | Save] = []
-        for event in values:
-            out.extend(state.take(event))
+        for arrival in values:
+            out.extend(state.take(arrival))
         out.append(Save(visitor_key(state.visitor), encode_record(state.record())))
         return out
 
@@ -228,7 +228,7 @@ class Stages:
         self.idle = timedelta(seconds=idle_s)
         self._decoder = decoder
 
-    def decode(self, batch: list[tuple[Record, int]]) -> Iterable[Event | DeadLetter | CatalogChange]:
+    def decode(self, batch: list[tuple[Record, int]]) -> Iterable[Arrival | DeadLetter | CatalogChange]:
         decode = self._decoder.decode
         for record, watermark_ms in batch:
             yield from decode(record, watermark_ms)

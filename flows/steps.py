@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from recsys import archive
 from recsys.catalog import CatalogChange
-from recsys.events import Action, DeadLetter, Event
+from recsys.events import Action, Arrival, DeadLetter
 from recsys.item import Mention, mentions_of
 from recsys.keys import decision_key
 from recsys.tally import Count, count_of
@@ -28,8 +28,12 @@ class Claim(NamedTuple):
     value: bytes
 
 
-def visits(batch: list[object]) -> list[tuple[str, Event]]:
-    return [(e.visitor, e) for e in batch if isinstance(e, Event) and e.action is not Action.SERVED]
+def visits(batch: list[object]) -> list[tuple[str, Arrival]]:
+    return [
+        (arrival.event.visitor, arrival)
+        for arrival in batch
+        if isinstance(arrival, Arrival) and arrival.event.action is not Action.SERVED
+    ]
 
 
 def facts(batch: list[tuple[str, object]]) -> list[tuple[str, Fact]]:
@@ -61,18 +65,18 @@ def saves(batch: list[tuple[str, object]]) -> list[Save]:
 
 def served(batch: list[object]) -> list[Claim]:
     return [
-        Claim(decision_key(event.message_id), event.raw)
-        for event in batch
-        if isinstance(event, Event) and event.action is Action.SERVED
+        Claim(decision_key(arrival.event.message_id), arrival.raw)
+        for arrival in batch
+        if isinstance(arrival, Arrival) and arrival.event.action is Action.SERVED
     ]
 
 
 def rows(batch: list[object]) -> Iterable[tuple[str, tuple[object, ...]]]:
     for out in batch:
         if isinstance(out, Accepted):
-            yield "0", archive.row(out.event, out.person, out.session_ms)
-        elif isinstance(out, Event) and out.action is Action.SERVED:
-            yield "0", archive.row(out, f"a:{out.visitor}", 0)
+            yield "0", archive.row(out.event, out.raw, out.person, out.session_ms)
+        elif isinstance(out, Arrival) and out.event.action is Action.SERVED:
+            yield "0", archive.row(out.event, out.raw, f"a:{out.event.visitor}", 0)
 
 
 def dead_letters(batch: list[object]) -> list[DeadLetter]:

@@ -46,7 +46,7 @@ _PARQUET = re.compile(r"^(?P<part>\d+)-(?P<seq>\d+)\.parquet$")
 _OPEN = re.compile(r"^open-(?P<part>\d+)-(?P<seq>\d+)\.arrows$")
 
 
-def row(event: Event, person: str, session_ms: int) -> tuple[Any, ...]:
+def row(event: Event, raw: bytes, person: str, session_ms: int) -> tuple[Any, ...]:
     """An event as the archive keeps it, in the order of SCHEMA. `person` is whose event it was
     when it happened; `session_ms` the start of the visitor's session."""
     position = event.position
@@ -67,7 +67,7 @@ def row(event: Event, person: str, session_ms: int) -> tuple[Any, ...]:
         [line.quantity for line in event.lines],
         event.query,
         event.value,
-        event.raw,
+        raw,
     )
 
 

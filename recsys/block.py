@@ -24,7 +24,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     title: str = ""
     """What stands above the block."""
-    sources: dict[str, float] = {}
+    sources: dict[SourceName, float] = {}
     """Sources of candidates and their plain weights; see `recsys.pipeline.candidates`."""
     item_types: tuple[Literal["product", "article"], ...] = ("product",)
     limit: int = 10
@@ -39,7 +39,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     channel: Literal["web", "email"] = "web"
 
 
-PRODUCT_FEED = {
+PRODUCT_FEED: dict[SourceName, float] = {
     "neighbours": 1.0,
     "als": 0.6,
     "item_to_item": 0.5,

@@ -6,6 +6,7 @@ mention them. Changes travel through the log; the flow keeps one record an item 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -134,6 +135,7 @@ def type_of(item_id: str) -> Literal["product", "article"]:
     return "article" if item_id.startswith(ARTICLE_PREFIX) else "product"
 
 
+@lru_cache(maxsize=20_000)
 def split_category(text: str | None) -> tuple[str, ...]:
     """ "Outdoor > Tents", "Home/Apparel/Hats/" -> its parts from the root, at most 8."""
     if not text:

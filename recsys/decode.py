@@ -8,7 +8,7 @@ starts with `headrace:` are Headrace's own: catalogue changes and blocks served.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from hashlib import blake2b
 from typing import NoReturn
@@ -25,6 +25,7 @@ from recsys.events import (
     MAX_TEXT_CHARS,
     Action,
     Consent,
+    Arrival,
     DeadLetter,
     Event,
     Line,
@@ -218,14 +219,17 @@ class Decoder:
         self._personalization = frozenset(name.lower() for name in personalization_categories)
         self._email = frozenset(name.lower() for name in email_categories)
 
-    def decode(self, record: Record, watermark_ms: int) -> Iterator[Event | DeadLetter | CatalogChange]:
-        """Every event of one record. A block served (`SERVED_KEY`) comes as an Event of action
+    def decode(self, record: Record, watermark_ms: int) -> Sequence[Arrival | DeadLetter | CatalogChange]:
+        """Every event of one record. A block served (`SERVED_KEY`) comes as an event of action
         SERVED: it is archived and indexed, and never folded into a profile."""
         if record.key.startswith(CATALOG_KEY):
-            yield self._catalog(record)
-            return
-        for index, raw in enumerate(split_batch(record.value)):
-            yield self._one(record, index, raw, watermark_ms)
+            return (self._catalog(record),)
+        if b'"batch"' not in record.value:
+            return (self._one(record, 0, record.value, watermark_ms),)
+        return [
+            self._one(record, index, raw, watermark_ms)
+            for index, raw in enumerate(split_batch(record.value))
+        ]
 
     def problem(self, raw: bytes, received_ms: int) -> DeadLetter | None:
         """The dead letter this single raw event would become, for an edge that answers at once."""
@@ -240,11 +244,11 @@ class Decoder:
             refused = _refusal_of(error, "$")
             return _dead(refused, record, 0, record.value)
 
-    def _one(self, record: Record, index: int, raw: bytes, watermark_ms: int) -> Event | DeadLetter:
+    def _one(self, record: Record, index: int, raw: bytes, watermark_ms: int) -> Arrival | DeadLetter:
         try:
             if len(raw) > MAX_EVENT_BYTES:
                 _refuse("too_large", "$", f"at most {MAX_EVENT_BYTES} bytes", f"{len(raw)} bytes")
-            return self._event(record, index, raw, watermark_ms)
+            return Arrival(self._event(record, index, raw, watermark_ms), raw)
         except _Refused as refused:
             return _dead(refused, record, index, raw)
 
@@ -255,8 +259,10 @@ class Decoder:
             raise _refusal_of(error, "$") from None
         action, name = _meaning(wire, record.key)
         properties = _NO_PROPERTIES
-        body = bytes(wire.properties) if action is not Action.IDENTIFY else bytes(wire.traits)
-        if body and body != b"null" and action is not Action.IDENTIFY:
+        body: bytes | msgspec.Raw = wire.properties
+        if action is Action.IDENTIFY:
+            body = wire.traits
+        elif body:
             try:
                 properties = _properties.decode(body)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -264,34 +270,35 @@ class Decoder:
         visitor, user_id, blocked = _identity(wire, action)
         at_ms, received_ms = _times(wire, record.received_ms)
         context = wire.context
-        source = _source(context)
-        channel = wire.channel or (context.channel if context else None) or wire.type or ""
+        source = _source(context) if context is not None else None
+        channel = wire.channel or (context.channel if context is not None else None) or wire.type or ""
+        order_id = properties.order_id
+        # By position: named arguments cost as much as all the rest of this function.
         return Event(
-            position=record.position,
-            index=index,
-            at_ms=at_ms,
-            received_ms=received_ms,
-            watermark_ms=watermark_ms,
-            message_id=_message_id(wire, raw),
-            body_crc=crc32(body, crc32(f"{action}{name}\0{visitor}\0{user_id}".encode("utf-8", "replace"))),
-            action=action,
-            name=name,
-            visitor=visitor,
-            user_id=user_id,
-            touchpoint=self.touchpoints.of(name, source.medium if source else "", channel),
-            lines=_lines(properties, action),
-            query=_text(properties.query),
-            category=_text(properties.category) if action is Action.LIST_VIEW else None,
-            order_id=_id(properties.order_id, "$.properties.order_id"),
-            value=_value(properties),
-            dwell_s=_dwell_s(properties),
-            scroll=_scroll(properties),
-            source=source,
-            device=context.device.type if context and context.device else None,
-            path=_path(properties, context),
-            consent=self._consent(action, context),
-            blocked_ids=blocked,
-            raw=raw,
+            record.position,
+            index,
+            at_ms,
+            received_ms,
+            watermark_ms,
+            _message_id(wire, raw),
+            crc32(body, crc32(f"{name}\0{visitor}\0{user_id}".encode("utf-8", "surrogatepass"))),
+            action,
+            name,
+            visitor,
+            user_id,
+            self.touchpoints.of(name, source.medium if source is not None else "", channel),
+            _lines(properties, action) if properties is not _NO_PROPERTIES else (),
+            _text(properties.query),
+            _text(properties.category) if action is Action.LIST_VIEW else None,
+            None if order_id is None else _id(order_id, "$.properties.order_id"),
+            _value(properties),
+            _dwell_s(properties),
+            _scroll(properties),
+            source,
+            context.device.type if context is not None and context.device is not None else None,
+            _path(properties, context),
+            self._consent(action, context),
+            blocked,
         )
 
     def _consent(self, action: Action, context: _Context | None) -> Consent | None:
@@ -406,10 +413,10 @@ def _identity(wire: _Wire, action: Action) -> tuple[str, str | None, int]:
     """
     blocked = 0
     visitor = _id(wire.previous_id if action is Action.ALIAS else wire.anonymous_id, "$.anonymousId")
-    user_id = _id(wire.user_id, "$.userId")
-    if visitor is not None and visitor.strip().lower() in BLOCKED_IDS:
+    user_id = _id(wire.user_id, "$.userId") if wire.user_id is not None else None
+    if visitor is not None and visitor.lower() in BLOCKED_IDS:
         visitor, blocked = None, blocked + 1
-    if user_id is not None and user_id.strip().lower() in BLOCKED_IDS:
+    if user_id is not None and user_id.lower() in BLOCKED_IDS:
         user_id, blocked = None, blocked + 1
     if visitor is None:
         if user_id is None:
@@ -425,6 +432,8 @@ def _id(value: str | int | float | None, path: str) -> str | None:
     if value is None:
         return None
     text = value.strip() if isinstance(value, str) else repr(value)
+    if 4 * len(text) <= MAX_ID_BYTES:  # no need to count bytes
+        return text
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_ID_BYTES:
         _refuse("too_long", path, f"an id of at most {MAX_ID_BYTES} bytes", f"{size} bytes")
@@ -449,16 +458,16 @@ def _times(wire: _Wire, log_received_ms: int) -> tuple[int, int]:
     """at, received in epoch ms.
 
     A device's clock may be wrong, but it is as wrong when sending as when the event happened:
-    at = received - (sent - original). Where a collector already did that, `timestamp` stands
-    beside `originalTimestamp` and is right. Nothing lies in the future.
+    at = received - (sent - original). Where a collector already did that, a `timestamp` stands
+    beside `originalTimestamp`, differs from it, and is right. Nothing lies in the future.
     """
     received_ms = log_received_ms
     if wire.received_at is not None:
         received_ms = min(received_ms, _ms(wire.received_at))
-    if wire.timestamp is not None and wire.original_timestamp is not None:
+    original = wire.original_timestamp if wire.original_timestamp is not None else wire.timestamp
+    if wire.timestamp is not None and wire.timestamp != original:
         at_ms = _ms(wire.timestamp)
     else:
-        original = wire.original_timestamp if wire.original_timestamp is not None else wire.timestamp
         if original is None:
             at_ms = received_ms
         elif wire.sent_at is None:

@@ -7,6 +7,7 @@ collectors send; the raw bytes travel along, so nothing a shop sent is lost.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import NamedTuple
 
 import msgspec
 
@@ -157,12 +158,18 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     consent: Consent | None = None
     blocked_ids: int = 0
     """How many ids were ignored because they name nobody."""
-    raw: bytes = b""
 
     @property
     def order_key(self) -> tuple[int, int, int, int]:
         """The one order in which a person's events are folded."""
         return (self.at_ms, self.position.partition, self.position.offset, self.index)
+
+
+class Arrival(NamedTuple):
+    """An event with the bytes it came in: these go to the archive and no further."""
+
+    event: Event
+    raw: bytes
 
 
 class DeadLetter(msgspec.Struct, frozen=True, gc=False):

@@ -8,6 +8,7 @@ intent and stage a profile shows at a given time.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -64,6 +65,7 @@ _PASSIVE = frozenset(
         Action.GROUP,
     )
 )
+_EMAIL = frozenset((Action.EMAIL_OPEN, Action.EMAIL_CLICK))
 _CATEGORY_WEIGHT = {
     Action.VIEW: 1.0,
     Action.CLICK: 0.5,
@@ -93,7 +95,7 @@ def apply(profile: Profile, event: Event, rules: SessionRules) -> tuple[Profile,
         changed["blocked_ids"] = profile.blocked_ids + event.blocked_ids
     if event.consent is not None:
         changed.update(_consented(profile, event))
-    if profile.channels or event.touchpoint != "site":
+    if effects or action in _EMAIL:  # one count a visit, and one for each answer to a mail
         changed["channels"] = _leaning(profile.channels, ((event.touchpoint, 1.0),), event.at_ms // 1000)
     if _learnable(profile, event):
         _learn(changed, profile, event)
@@ -236,6 +238,7 @@ def _learn(changed: dict[str, object], profile: Profile, event: Event) -> None:
             changed["categories"] = _leaning(profile.categories, tuple(leaves.items()), at_s)
 
 
+@lru_cache(maxsize=20_000)
 def leaf_of(category: str) -> str:
     """The last named part of "A > B > C" or "A/B/C/"."""
     return category.rstrip("/ ").rpartition(">")[2].rpartition("/")[2].strip()[:60] or category[:60]

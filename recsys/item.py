@@ -36,18 +36,22 @@ class _Bytes(msgspec.Struct, frozen=True, array_like=True):
 class ItemState:
     """State of one item; `take` is its only verb. Not shared between threads."""
 
-    __slots__ = ("counters", "item", "item_id")
+    __slots__ = ("_line", "counters", "item", "item_id")
 
     def __init__(self, item_id: str) -> None:
         self.item_id = item_id
         self.item: Item | None = None
         self.counters = ItemCounters()
+        self._line: Line | None = None
 
     def take(self, news: Mention | CatalogChange) -> None:
         if isinstance(news, CatalogChange):
             self.item = apply_change(self.item, news)
+            self._line = None
             return
-        self.item = apply_evidence(self.item, news.line, news.at_ms)
+        if news.line != self._line:  # most events tell nothing new about an item
+            self._line = news.line
+            self.item = apply_evidence(self.item, news.line, news.at_ms)
         if news.counted:
             self.counters = self.counters.counted(Action(news.action), news.line.quantity, news.at_ms // 1000)
 

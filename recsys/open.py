@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import cast
 
 from recsys.ports import EventLog, ProfileStore
+from recsys.stores.urls import path_url
+
+__all__ = ["open_log", "open_store", "path_url"]
 
 LOG_ADAPTERS = {
     "sqlite": ("sqlite_log", "SqliteLog"),

@@ -40,14 +40,14 @@ class _Settled(msgspec.Struct, frozen=True, array_like=True):
 class PersonState:
     """State of one customer; `take` and `settle` are its verbs. Not shared between threads."""
 
-    __slots__ = ("_base", "_event_ms", "_rules", "_standing", "_steps", "_watermark_ms", "user_id")
+    __slots__ = ("_base", "_event_ms", "_positions", "_rules", "_steps", "_watermark_ms", "user_id")
 
     def __init__(self, user_id: str, rules: StageRules) -> None:
         self.user_id = user_id
         self._rules = rules
         self._base = Profile()
         self._steps: list[_Step] = []
-        self._standing = Standing()
+        self._positions: dict[int, int] = {}
         self._event_ms = 0
         self._watermark_ms = 0
 
@@ -57,19 +57,20 @@ class PersonState:
 
     def take(self, fact: Fact) -> tuple[Effect, ...]:
         """Fold one fact."""
-        self._standing = self._standing.with_position(fact.partition, fact.offset)
+        if fact.offset > self._positions.get(fact.partition, -1):
+            self._positions[fact.partition] = fact.offset
         self._watermark_ms = max(self._watermark_ms, fact.watermark_ms)
         settled_ms = fact.watermark_ms - self._rules.lateness_ms
         if fact.at_ms < settled_ms:
             self.settle(settled_ms)
-            if fact.at_ms < self._base.last_ms:
+            if fact.at_ms < self.profile.last_ms:
                 return self._take_late(fact)
         return self._take_in_order(fact)
 
     def _take_in_order(self, fact: Fact) -> tuple[Effect, ...]:
         steps = self._steps
         place = len(steps)
-        if steps and fact.place <= steps[-1].fact.place:
+        if steps and fact.at_ms <= steps[-1].fact.at_ms and fact.place <= steps[-1].fact.place:
             place = bisect_left([step.fact.place for step in steps], fact.place)
         behind = place + (place < len(steps) and steps[place].fact.place == fact.place)
         profile = steps[place - 1].after if place else self._base
@@ -124,12 +125,13 @@ class PersonState:
 
     def record(self) -> PersonRecord:
         """What servers read."""
-        return PersonRecord(f"u:{self.user_id}", self.profile, self._standing, self._event_ms)
+        return PersonRecord(f"u:{self.user_id}", self.profile, Standing.of(self._positions), self._event_ms)
 
     def encode(self) -> bytes:
         """One version byte, then msgpack."""
         tail = tuple(step.fact for step in self._steps)
-        settled = _Settled(self.user_id, self._base, tail, self._standing, self._event_ms, self._watermark_ms)
+        standing = Standing.of(self._positions)
+        settled = _Settled(self.user_id, self._base, tail, standing, self._event_ms, self._watermark_ms)
         return bytes((PERSON_STATE_VERSION,)) + _encoder.encode(settled)
 
     @classmethod
@@ -140,7 +142,7 @@ class PersonState:
         settled = _decoder.decode(memoryview(data)[1:])
         state = cls(settled.user_id, rules)
         state._base = settled.profile
-        state._standing = settled.standing
+        state._positions = dict(settled.standing.partitions)
         state._event_ms = settled.event_ms
         state._watermark_ms = settled.watermark_ms
         state._again(settled.profile, [_Step(fact, settled.profile) for fact in settled.tail])

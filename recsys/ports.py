@@ -23,8 +23,8 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Position:
         """Read what `str(position)` wrote; ValueError says what was expected."""
-        partition, dash, offset = text.partition("-")
-        if not (dash and partition.isascii() and partition.isdigit() and offset.isascii() and offset.isdigit()):
+        partition, _, offset = text.partition("-")
+        if not (text.isascii() and partition.isdigit() and offset.isdigit()):
             raise ValueError(f"Expected a position like `3-1042`, got `{text[:64]}`")
         return cls(int(partition), int(offset))
 

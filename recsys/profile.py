@@ -6,6 +6,8 @@ hand one to any thread. Its bytes carry a version; `tests/golden` keeps one file
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from recsys.events import Source
@@ -116,12 +118,9 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     def covers(self, partition: int, offset: int) -> bool:
         return any(p == partition and o >= offset for p, o in self.partitions)
 
-    def with_position(self, partition: int, offset: int) -> Standing:
-        known = dict(self.partitions)
-        if known.get(partition, -1) >= offset:
-            return self
-        known[partition] = offset
-        return Standing(tuple(sorted(known.items())))
+    @classmethod
+    def of(cls, offsets: Mapping[int, int]) -> Standing:
+        return cls(tuple(sorted(offsets.items())))
 
 
 class PersonRecord(msgspec.Struct, frozen=True, array_like=True):

@@ -44,7 +44,7 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often the flow's own state is saved; after a crash at most this much is read again."""
     poll_ms: float = 2.0
     """How often an idle flow looks for new events."""
-    idle_s: int = 900
+    idle_s: float = 900
     """A visitor or person without events for this long leaves the flow's memory for the store."""
     batch: int = 1000
     """Most records read from the log at once."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from recsys.catalog import CatalogChange
-from recsys.events import Action, DeadLetter, Event
+from recsys.events import Action, Arrival, DeadLetter
 from recsys.fold import Effect
 from recsys.ports import Position
 from recsys.progress import MAX_NAMES, FlowProgress, decode_progress, encode_progress
@@ -61,8 +61,8 @@ def count_of(batch: Iterable[object]) -> Count:
             position = out.position
             totals["accepted"] += 1
             totals["catalog"] += 1
-        elif isinstance(out, Event) and out.action is Action.SERVED:
-            position = out.position
+        elif isinstance(out, Arrival) and out.event.action is Action.SERVED:
+            position = out.event.position
             totals["accepted"] += 1
             totals["served"] += 1
         else:
@@ -72,6 +72,9 @@ def count_of(batch: Iterable[object]) -> Count:
     return Count(partitions, watermark_ms, dict(totals), dict(names), dict(dead), dict(effects))
 
 
+_TOTALS = ("accepted", "duplicates", "dead", "late", "blocked_ids", "served", "catalog")
+
+
 class TallyState:
     """Sums up counts. Not shared between threads."""
 
@@ -79,9 +82,7 @@ class TallyState:
         known = known if known is not None else FlowProgress()
         self.partitions = dict(known.partitions)
         self.watermark_ms = known.watermark_ms
-        self.totals = Counter(
-            {name: getattr(known, name) for name in ("accepted", "duplicates", "dead", "late", "blocked_ids", "served", "catalog")}
-        )
+        self.totals = Counter({name: getattr(known, name) for name in _TOTALS})
         self.names = Counter(dict(known.names))
         self.dead_kinds = Counter(dict(known.dead_kinds))
         self.effects = Counter(dict(known.effects))
@@ -102,9 +103,9 @@ class TallyState:
             partitions=tuple(sorted(self.partitions.items())),
             watermark_ms=self.watermark_ms,
             written_ms=now_ms,
-            names=tuple(self.names.most_common()),
-            dead_kinds=tuple(self.dead_kinds.most_common()),
-            effects=tuple(self.effects.most_common()),
+            names=_ranked(self.names),
+            dead_kinds=_ranked(self.dead_kinds),
+            effects=_ranked(self.effects),
             **self.totals,
         )
 
@@ -114,3 +115,7 @@ class TallyState:
     @classmethod
     def decode(cls, data: bytes) -> TallyState:
         return cls(decode_progress(data))
+
+
+def _ranked(counts: Counter[str]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))

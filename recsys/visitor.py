@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from recsys.events import Action, DeadLetter, Event
+from recsys.events import Action, Arrival, DeadLetter, Event
 from recsys.fold import NO_EFFECTS, Effect, SessionRules, apply, apply_late
 from recsys.profile import PersonRecord, Profile, Standing, VisitorLink
 
@@ -78,6 +78,7 @@ class Accepted(NamedTuple):
     """An event that counts: for archive, counters and tally. `person` is whose it is."""
 
     event: Event
+    raw: bytes
     person: str
     session_ms: int
     late: bool
@@ -120,7 +121,7 @@ class StageRules:
 class VisitorState:
     """State of one visitor; `take` is its only verb. Not shared between threads."""
 
-    __slots__ = ("_base", "_event_ms", "_ids", "_rules", "_standing", "_steps", "visitor")
+    __slots__ = ("_base", "_event_ms", "_ids", "_positions", "_rules", "_steps", "visitor")
 
     def __init__(self, visitor: str, rules: StageRules) -> None:
         self.visitor = visitor
@@ -128,41 +129,44 @@ class VisitorState:
         self._base = View()
         self._steps: list[_Step] = []
         self._ids: dict[int, tuple[int, int]] = {}
-        self._standing = Standing()
+        self._positions: dict[int, int] = {}
         self._event_ms = 0
 
     @property
     def view(self) -> View:
         return self._steps[-1].after if self._steps else self._base
 
-    def take(self, event: Event) -> list[Out]:
+    def take(self, arrival: Arrival) -> list[Out]:
         """Fold one event; returns what it means to the rest of the flow."""
-        position = event.position
-        self._standing = self._standing.with_position(position.partition, position.offset)
-        repeated = self._repeated(event)
+        event, raw = arrival
+        partition, offset = event.position
+        if offset > self._positions.get(partition, -1):
+            self._positions[partition] = offset
+        repeated = self._repeated(event, raw)
         if repeated is not None:
             return [repeated]
-        self._settle(event.watermark_ms - self._rules.lateness_ms)
-        self._event_ms = max(self._event_ms, event.at_ms)
-        late = event.at_ms < event.watermark_ms - self._rules.lateness_ms
-        # What was sent is archived at once; the copy kept for reordering needs no raw bytes.
-        slim = msgspec.structs.replace(event, raw=b"")
-        if late and event.at_ms < self._base.last_ms:
-            person, session_ms, effects, facts = self._take_late(slim)
+        settled_ms = event.watermark_ms - self._rules.lateness_ms
+        if self._steps and self._steps[0].event.at_ms < settled_ms:
+            self._settle(settled_ms)
+        if event.at_ms > self._event_ms:
+            self._event_ms = event.at_ms
+        late = event.at_ms < settled_ms
+        if late and event.at_ms < self.view.last_ms:
+            person, session_ms, effects, facts = self._take_late(event)
         else:
-            person, session_ms, effects, facts = self._take_in_order(slim)
-        return [Accepted(event, person, session_ms, late, effects), *facts]
+            person, session_ms, effects, facts = self._take_in_order(event)
+        return [Accepted(event, raw, person, session_ms, late, effects), *facts]
 
     def _take_in_order(self, event: Event) -> tuple[str, int, tuple[Effect, ...], list[Fact]]:
         steps = self._steps
         place = len(steps)
-        if steps and event.order_key < steps[-1].event.order_key:
+        if steps and event.at_ms <= steps[-1].event.at_ms and event.order_key < steps[-1].event.order_key:
             place = bisect_left([step.event.order_key for step in steps], event.order_key)
         before = steps[place - 1].after if place else self._base
         step, effects = self._step(before, event)
         followers = steps[place:]
         steps[place:] = [step]
-        facts = [*step.facts, *self._again(step.after, followers)]
+        facts = [*step.facts, *self._again(step.after, followers)] if followers else list(step.facts)
         if len(steps) > MAX_TAIL:
             self._base = steps[0].after
             del steps[0]
@@ -174,7 +178,8 @@ class VisitorState:
         does not change who a known one is."""
         base = self._base
         step, _ = self._step(base, event, late=True)
-        self._base = View(base.user_id or step.after.user_id, step.after.profile, base.last_ms, base.session_ms)
+        user_id = base.user_id or step.after.user_id
+        self._base = View(user_id, step.after.profile, base.last_ms, base.session_ms)
         followers, self._steps = self._steps, []
         facts = [*step.facts, *self._again(self._base, followers)]
         person = _person_of(self.visitor, event.user_id or base.user_id)
@@ -213,8 +218,9 @@ class VisitorState:
 
     def _session_ms(self, before: View, event: Event) -> int:
         rules = self._rules.session
-        same = event.at_ms - before.last_ms <= rules.gap_ms and event.at_ms - before.session_ms < rules.cap_ms
-        return before.session_ms if before.session_ms and same else event.at_ms
+        at_ms = event.at_ms
+        same = at_ms - before.last_ms <= rules.gap_ms and at_ms - before.session_ms < rules.cap_ms
+        return before.session_ms if before.session_ms and same else at_ms
 
     def _fact(self, user_id: str, event: Event, step: int, body: Absorb | Happened) -> Fact:
         partition, offset = event.position
@@ -232,7 +238,7 @@ class VisitorState:
             self._base = steps[settled - 1].after
             del steps[:settled]
 
-    def _repeated(self, event: Event) -> Duplicate | DeadLetter | None:
+    def _repeated(self, event: Event, raw: bytes) -> Duplicate | DeadLetter | None:
         # The hash of the id keeps the state small; Python's own hash differs between processes.
         key = _hash(event.message_id)
         seen = self._ids.get(key)
@@ -244,12 +250,13 @@ class VisitorState:
                 "$.messageId",
                 "an id of its own",
                 f"`{event.message_id}`, used before by another message",
-                event.raw,
+                raw,
                 event.position,
                 event.index,
                 event.received_ms,
             )
-        self._ids.pop(key, None)
+        if seen is not None:  # the newest id stands last, so that the oldest is dropped first
+            del self._ids[key]
         self._ids[key] = (event.body_crc, event.watermark_ms)
         if len(self._ids) > MAX_MESSAGE_IDS:
             del self._ids[next(iter(self._ids))]
@@ -260,7 +267,7 @@ class VisitorState:
         view = self.view
         if view.user_id is not None:
             return VisitorLink(self.visitor, view.user_id, None)
-        own = PersonRecord(f"a:{self.visitor}", view.profile, self._standing, self._event_ms)
+        own = PersonRecord(f"a:{self.visitor}", view.profile, Standing.of(self._positions), self._event_ms)
         return VisitorLink(self.visitor, None, own)
 
     def encode(self) -> bytes:
@@ -268,7 +275,7 @@ class VisitorState:
         newest = max((seen for _, seen in self._ids.values()), default=0)
         ids = tuple((k, crc, at) for k, (crc, at) in self._ids.items() if newest - at <= MESSAGE_ID_MS)
         tail = tuple(step.event for step in self._steps)
-        settled = _Settled(self.visitor, self._base, tail, ids, self._standing, self._event_ms)
+        settled = _Settled(self.visitor, self._base, tail, ids, Standing.of(self._positions), self._event_ms)
         return bytes((VISITOR_STATE_VERSION,)) + _encoder.encode(settled)
 
     @classmethod
@@ -280,7 +287,7 @@ class VisitorState:
         state = cls(settled.visitor, rules)
         state._base = settled.view
         state._ids = {key: (crc, at) for key, crc, at in settled.ids}
-        state._standing = settled.standing
+        state._positions = dict(settled.standing.partitions)
         state._event_ms = settled.event_ms
         view = settled.view
         for event in settled.tail:
@@ -306,7 +313,8 @@ def _difference(old: tuple[Fact, ...], new: tuple[Fact, ...]) -> list[Fact]:
 
 
 def _hash(message_id: str) -> int:
-    return int.from_bytes(blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big") >> 1
+    digest = blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
 
 
 _encoder = msgspec.msgpack.Encoder()

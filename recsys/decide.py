@@ -1,0 +1,145 @@
+"""decide(view, slots, placements) -> blocks: what a person is shown, from what is known of them.
+
+Pure: the same arguments give the same blocks. Time, seed and freshness are told; nothing is looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Final
+from uuid import UUID, uuid5
+
+from recsys.block import Block, BlockItem, Freshness, Placement, Slot
+from recsys.fold import SessionRules
+from recsys.pipeline.candidates import candidates
+from recsys.pipeline.filter import Bars, allowed
+from recsys.pipeline.mix import Choice
+from recsys.pipeline.person import Person
+from recsys.pipeline.pipeline import choose
+from recsys.pipeline.query import Query, Visit
+from recsys.pipeline.reasons import reasons
+from recsys.pipeline.shelf import Shelf
+from recsys.profile import Profile
+
+DECISIONS: Final = UUID("5b2c1f0e-8f0f-5f0a-9a55-6d2a4f1f7c11")
+"""The namespace of decision ids."""
+NO_MODEL_VERSION: Final = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything a decision is taken on."""
+
+    shelf: Shelf
+    person: str
+    """`u:<user id>`, `a:<visitor>`, or "" for nobody known."""
+    profile: Profile | None
+    now_ms: int
+    rules: SessionRules
+    freshness: Freshness
+    request_id: str = ""
+    """Decisions of the same request id have the same ids; "": ids follow from person, time and seed."""
+    seed: int = 0
+    hint: str = ""
+    """Why the profile is not there, if the caller knows better: store_down or deadline."""
+    decision_ids: tuple[str, ...] = ()
+    """Ids to use, one for each slot; empty: made here."""
+
+
+def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement]) -> list[Block]:
+    """One block for each slot, in order, no item in two of them.
+
+    A block has items as long as the catalogue has one that may be shown there; the exception is
+    email to somebody who has unsubscribed. Raises KeyError for a placement that is not configured.
+    """
+    visit = _visit(view)
+    taken: list[int] = []
+    blocks = []
+    for place, slot in enumerate(slots):
+        placement = placements[slot.placement]
+        if _unsubscribed(view.profile, placement):
+            blocks.append(_block(view, place, slot, (), "unsubscribed"))
+            continue
+        query = _query(visit, slot, placement)
+        choice = choose(query, taken)
+        taken += choice.rows
+        blocks.append(_block(view, place, slot, _items(choice, query), _fallback(view, query, choice)))
+    return blocks
+
+
+def why(view: View, slot: Slot, placement: Placement, item: str) -> dict[str, float]:
+    """What each source adds to an item's score in a slot, the greatest first; empty when the item is
+    no candidate there, or may not be shown."""
+    query = _query(_visit(view), slot, placement)
+    row = view.shelf.columns.row(item)
+    with Bars(query, ()) as bars:
+        pool = allowed(candidates(query), query, bars)
+    shares = {
+        answer.source: answer.weight * float(scores[pool.rows == row].sum()) / float(scores.max())
+        for answer, scores in zip(pool.answers, pool.scores, strict=True)
+        if scores.any() and (scores[pool.rows == row] > 0).any()
+    }
+    return dict(sorted(shares.items(), key=lambda share: -share[1]))
+
+
+def _visit(view: View) -> Visit:
+    # Columns before scratch: the shelf may grow meanwhile, and scratch must be the longer one.
+    columns = view.shelf.columns
+    person = Person.of(view.profile, columns, view.now_ms, view.rules)
+    digest = blake2b(f"{view.seed}:{view.person}".encode(), digest_size=8).digest()
+    return Visit(person, columns, view.shelf.bundle, view.shelf.scratch(), int.from_bytes(digest, "little"))
+
+
+def _query(visit: Visit, slot: Slot, placement: Placement) -> Query:
+    return Query(visit, placement, slot.limit, slot.item, slot.exclude)
+
+
+def _unsubscribed(profile: Profile | None, placement: Placement) -> bool:
+    return placement.channel == "email" and profile is not None and profile.email is False
+
+
+def _items(choice: Choice, query: Query) -> tuple[BlockItem, ...]:
+    items = query.visit.columns.items
+    shown = zip(choice.rows, choice.scores, reasons(choice, query), strict=True)
+    return tuple(
+        BlockItem(item.id, score, reason) for row, score, reason in shown if (item := items[row]) is not None
+    )
+
+
+def _fallback(view: View, query: Query, choice: Choice) -> str:
+    """Why nothing personal had a say; "" if something had, or if the page's item decided for
+    somebody whose profile was at hand."""
+    if choice.personal:
+        return ""
+    if view.hint:
+        return view.hint
+    if view.profile is not None and view.profile.personalization is False:
+        return "no_consent"
+    if query.visit.bundle is None:
+        return "no_model"
+    if view.profile is None or not query.visit.person.history:
+        return "no_profile"
+    return "" if choice.contextual else "no_model"
+
+
+def _block(view: View, place: int, slot: Slot, items: tuple[BlockItem, ...], fallback: str) -> Block:
+    bundle = view.shelf.bundle
+    return Block(
+        decision_id=_decision_id(view, place, slot),
+        slot=slot.name,
+        placement=slot.placement,
+        items=items,
+        fallback=fallback,
+        model_version=bundle.version if bundle is not None else NO_MODEL_VERSION,
+        freshness=view.freshness,
+        at_ms=view.now_ms,
+    )
+
+
+def _decision_id(view: View, place: int, slot: Slot) -> str:
+    if view.decision_ids:
+        return view.decision_ids[place]
+    asked = view.request_id or f"{view.person}\n{view.now_ms}\n{view.seed}"
+    return str(uuid5(DECISIONS, f"{asked}\n{slot.name}"))

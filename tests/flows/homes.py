@@ -1,0 +1,70 @@
+"""A home on disk with a log full of the simulated shop's events, and a flow run on it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from itertools import islice
+from pathlib import Path
+
+from bench.shop import Shop
+
+from recsys.keys import FLOW_KEY
+from recsys.open import open_log, open_store
+from recsys.ports import NewRecord
+from recsys.progress import FlowProgress, decode_progress
+from recsys.settings import Settings, load_settings
+
+START_MS = 1_760_000_000_000
+FLOW = """
+import sys
+from pathlib import Path
+from flows.run import run
+from recsys.settings import load_settings
+environ = {"HEADRACE_FLOW__SNAPSHOT_S": "0.3", "HEADRACE_FLOW__IDLE_S": sys.argv[4]}
+run(load_settings(Path(sys.argv[1]), environ=environ), to_end=sys.argv[2] == "end", workers=int(sys.argv[3]))
+"""
+
+
+def filled(home: Path, events: int, seed: int = 7, broken: float = 0.01) -> Settings:
+    """A home whose log holds this many events of the shop: late, twice, broken ones among them."""
+    settings = load_settings(home)
+    append(settings, events, seed, broken)
+    return settings
+
+
+def append(settings: Settings, events: int, seed: int, broken: float = 0.0, skip: int = 0) -> None:
+    shop = Shop(seed=seed, products=150, articles=10)
+    made = shop.events(START_MS, 30, 150, broken=broken, late=0.03, duplicates=0.02)
+    log = open_log(settings.log)
+    wanted = islice(made, skip, skip + events)
+    while batch := list(islice(wanted, 500)):
+        log.append([NewRecord(event.key, event.raw, event.received_ms) for event in batch])
+    log.close()
+
+
+def start_flow(
+    home: Path, until: str = "end", workers: int = 1, idle_s: float = 900
+) -> subprocess.Popen[bytes]:
+    """A flow in a process of its own, with short snapshots."""
+    return subprocess.Popen([sys.executable, "-c", FLOW, str(home), until, str(workers), str(idle_s)])
+
+
+def taken(settings: Settings) -> FlowProgress:
+    """How far the flow says it is."""
+    store = open_store(settings.state)
+    try:
+        data = store.get_many([FLOW_KEY])[0]
+        return decode_progress(data) if data is not None else FlowProgress()
+    finally:
+        store.close()
+
+
+def wait_for_records(settings: Settings, count: int, within_s: float = 60.0) -> None:
+    """Until the flow has taken this many records."""
+    until = time.monotonic() + within_s
+    while sum(offset + 1 for _, offset in taken(settings).partitions) < count:
+        if time.monotonic() > until:
+            raise AssertionError(f"Expected {count} records taken, got {taken(settings).partitions}")
+        time.sleep(0.02)

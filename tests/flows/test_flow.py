@@ -1,0 +1,188 @@
+"""The dataflow on real adapters: what it leaves is what the pure functions say, whatever happens."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.dead_letters import DeadLetters
+from flows.doctor import examine
+from flows.run import FlowRunning, flow_lock, run
+from flows.verify import Difference, verify
+from recsys import archive
+from recsys.keys import person_key, visitor_key
+from recsys.open import open_log, open_store
+from recsys.profile import decode_link, encode_record
+from recsys.settings import Settings
+from tests.flows.homes import append, filled, start_flow, taken, wait_for_records
+
+EVENTS = 6000
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home whose flow has taken its whole log."""
+    home = tmp_path_factory.mktemp("home")
+    settings = filled(home, EVENTS)
+    run(settings, to_end=True)
+    return settings
+
+
+def test_everything_received_is_accepted_a_duplicate_or_dead(done: Settings) -> None:
+    progress = taken(done)
+    assert progress.received == EVENTS
+    assert progress.duplicates > 0
+    assert progress.dead > 0
+    assert progress.accepted + progress.duplicates + progress.dead == EVENTS
+
+
+def test_the_live_state_is_what_the_log_folds_to(done: Settings) -> None:
+    report = verify(done)
+    assert report.differences == []
+    assert report.people > 100
+    assert report.records == EVENTS
+
+
+def test_every_dead_letter_keeps_its_bytes_and_says_why(done: Settings) -> None:
+    letters = list(DeadLetters(Path(done.dead_letters)).newest(10_000))
+    assert len(letters) == taken(done).dead
+    raw_by_position = {}
+    reader = open_log(done.log).reader()
+    while records := reader.read(1000):
+        raw_by_position.update({record.position: record.value for record in records})
+    for letter in letters:
+        assert raw_by_position[letter.position] == letter.raw
+        assert letter.path.startswith("$")
+        assert letter.expected
+        assert letter.got
+
+
+def test_the_archive_holds_every_accepted_event_once(done: Settings) -> None:
+    places = [
+        tuple(row.values())
+        for batch in archive.read(Path(done.archive), ["partition", "offset", "index"])
+        for row in batch.to_pylist()
+    ]
+    assert len(places) == len(set(places)) == taken(done).accepted
+
+
+def test_an_archive_file_is_closed_as_parquet_by_day_and_reads_the_same(tmp_path: Path) -> None:
+    settings = filled(tmp_path, 1500)
+    run(settings, to_end=True)
+    before = _archived(settings)
+    written = archive.close_file(Path(settings.archive), 0, 0)
+    assert written
+    assert all(path.parent.name.startswith("day=2025-10-") for path in written)
+    assert _archived(settings) == before  # the open file beside its Parquet files counts once
+    archive.open_path(Path(settings.archive), 0, 0).unlink()
+    assert _archived(settings) == before
+
+
+def _archived(settings: Settings) -> list[tuple[object, ...]]:
+    columns = ["partition", "offset", "at_ms", "visitor", "items"]
+    batches = archive.read(Path(settings.archive), columns)
+    return sorted(
+        (row["partition"], row["offset"], row["at_ms"], row["visitor"], tuple(row["items"]))
+        for batch in batches
+        for row in batch.to_pylist()
+    )
+
+
+def test_verify_names_the_person_and_the_field_that_differ(tmp_path: Path) -> None:
+    settings = filled(tmp_path, 800)
+    run(settings, to_end=True)
+    store = open_store(settings.state)
+    key, data = next((k, v) for k, v in store.scan("v:") if decode_link(v).record is not None)
+    link = decode_link(data)
+    assert link.record is not None
+    import msgspec
+
+    wrong = msgspec.structs.replace(link.record.profile, events=999)
+    record = msgspec.structs.replace(link.record, profile=wrong)
+    store.put_many({key: encode_record(msgspec.structs.replace(link, record=record))})
+    store.put_many({visitor_key("nobody"): encode_record(msgspec.structs.replace(link, visitor="nobody"))})
+    report = verify(settings)
+    assert not report.ok
+    person = f"a:{link.visitor}"
+    assert Difference(person, "events", 999, link.record.profile.events) in report.differences
+    assert Difference("v:nobody", "$", "a record", "nothing in the log") in report.differences
+
+
+def test_a_killed_flow_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    settings = filled(tmp_path, 12_000)
+    for share in (0.2, 0.5, 0.8):
+        flow = start_flow(tmp_path, "forever")
+        wait_for_records(settings, int(12_000 * share))
+        flow.kill()
+        assert flow.wait() == -signal.SIGKILL
+    assert start_flow(tmp_path).wait() == 0
+    report = verify(settings)
+    assert report.differences == []
+    assert report.behind == 0
+    assert taken(settings).received == 12_000
+
+
+def test_a_flow_told_to_stop_takes_a_snapshot_and_ends_cleanly(tmp_path: Path) -> None:
+    settings = filled(tmp_path, 2000)
+    flow = start_flow(tmp_path, "forever")
+    wait_for_records(settings, 2000)
+    flow.send_signal(signal.SIGTERM)
+    assert flow.wait(30) == 0
+    append(settings, 500, seed=7, skip=2000)
+    run(settings, to_end=True)
+    assert taken(settings).received == 2500
+    assert verify(settings).differences == []
+
+
+def test_two_workers_leave_the_same_state_as_one(tmp_path: Path) -> None:
+    settings = filled(tmp_path, EVENTS)
+    assert start_flow(tmp_path, workers=2).wait() == 0
+    assert verify(settings).differences == []
+
+
+def test_two_flows_on_one_home_are_refused(tmp_path: Path) -> None:
+    settings = filled(tmp_path, 10)
+    with flow_lock(Path(settings.recovery)), pytest.raises(FlowRunning, match="Expected no other flow on"):
+        run(settings, to_end=True)
+
+
+def test_doctor_shows_the_equation(done: Settings) -> None:
+    home = Path(done.archive).parent
+    findings = {finding.title: finding for finding in examine(done, home)}
+    assert findings["tally"].ok
+    assert f"received {EVENTS:,} = accepted" in findings["tally"].detail
+    assert findings["log"].ok
+    assert "invalid_json" in findings["dead by kind"].detail
+    assert findings["bundle"].ok is False
+
+
+def test_a_key_that_was_idle_goes_on_where_it_was(tmp_path: Path) -> None:
+    settings = filled(tmp_path, 2000)
+    flow = start_flow(tmp_path, "forever", idle_s=1)
+    wait_for_records(settings, 2000)
+    store = open_store(settings.state)
+    _wait(lambda: sum(1 for _ in store.scan("s:v:")) > 100)
+    append(settings, 1000, seed=7, skip=2000)
+    wait_for_records(settings, 3000)
+    flow.send_signal(signal.SIGTERM)
+    assert flow.wait(30) == 0
+    assert verify(settings).differences == []
+
+
+def _wait(condition: Callable[[], bool], within_s: float = 30.0) -> None:
+    until = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_people_known_by_login_have_a_record_of_their_own(done: Settings) -> None:
+    store = open_store(done.state)
+    links = [decode_link(value) for _, value in store.scan("v:")]
+    known = {link.user_id for link in links if link.user_id is not None}
+    assert known
+    assert all(data is not None for data in store.get_many([person_key(user_id) for user_id in known]))
