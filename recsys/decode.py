@@ -39,6 +39,9 @@ SYSTEM_KEY = "headrace:"
 CATALOG_KEY = "headrace:catalog:"
 SERVED_KEY = "headrace:served:"
 
+MAX_CACHED_CONSENTS = 1000
+_NO_ITEM = BLOCKED_IDS - {"0", "-1", "id", "email", "guest", "true", "false"}
+
 
 
 class _Page(msgspec.Struct, gc=False):
@@ -66,7 +69,8 @@ class _Context(msgspec.Struct, gc=False):
     page: _Page | None = None
     campaign: _Campaign | None = None
     device: _Device | None = None
-    consent: _Consent | None = None
+    consent: msgspec.Raw = msgspec.Raw(b"")
+    """Kept as bytes: a shop's visitors say one of a few things, over and over."""
     channel: str | None = None
 
 
@@ -134,6 +138,7 @@ class _Batch(msgspec.Struct, gc=False, rename="camel"):
 _wire = msgspec.json.Decoder(_Wire)
 # Shops send prices as "12.50" and 12.5 alike: numbers in strings are taken (strict=False).
 _properties = msgspec.json.Decoder(_Properties, strict=False)
+_consent = msgspec.json.Decoder(_Consent | None)
 _batch = msgspec.json.Decoder(_Batch)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -218,6 +223,7 @@ class Decoder:
         self.touchpoints = touchpoints or Touchpoints()
         self._personalization = frozenset(name.lower() for name in personalization_categories)
         self._email = frozenset(name.lower() for name in email_categories)
+        self._consents: dict[bytes, Consent | None] = {}
 
     def decode(self, record: Record, watermark_ms: int) -> Sequence[Arrival | DeadLetter | CatalogChange]:
         """Every event of one record. A block served (`SERVED_KEY`) comes as an event of action
@@ -306,9 +312,21 @@ class Decoder:
             return Consent(email=False)
         if action is Action.SUBSCRIBE:
             return Consent(email=True)
-        if context is None or context.consent is None:
+        if context is None or not context.consent:
             return None
-        said = {name.lower(): given for name, given in context.consent.category_preferences.items()}
+        raw = bytes(context.consent)
+        if raw not in self._consents:
+            if len(self._consents) >= MAX_CACHED_CONSENTS:
+                self._consents.clear()
+            self._consents[raw] = self._consent_of(raw)
+        return self._consents[raw]
+
+    def _consent_of(self, raw: bytes) -> Consent | None:
+        try:
+            given = _consent.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise _refusal_of(error, "$.context.consent") from None
+        said = {name.lower(): yes for name, yes in given.category_preferences.items()} if given is not None else {}
         consent = Consent(_all_given(said, self._personalization), _all_given(said, self._email))
         return None if consent == Consent() else consent
 
@@ -483,7 +501,7 @@ def _text(value: str | None) -> str | None:
 
 def _line(product: _Product, path: str) -> Line | None:
     item = _id(product.product_id if product.product_id is not None else product.sku, path)
-    if not item or item.lower() in BLOCKED_IDS - {"0", "-1", "id", "email", "guest", "true", "false"}:
+    if not item or item.lower() in _NO_ITEM:
         return None
     quantity = product.quantity
     return Line(

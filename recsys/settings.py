@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -23,7 +24,7 @@ else:
     import tomli as tomllib
 
 ENV_PREFIX = "HEADRACE_"
-_RESERVED = frozenset(("HEADRACE_HOME", "HEADRACE_CONFIG", "HEADRACE_DATA", "HEADRACE_CACHE"))
+_RESERVED = frozenset(("HEADRACE_HOME", "HEADRACE_CONFIG", "HEADRACE_DATA", "HEADRACE_CACHE", "HEADRACE_KEY"))
 
 
 class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +47,7 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often an idle flow looks for new events."""
     idle_s: float = 900
     """A visitor or person without events for this long leaves the flow's memory for the store."""
-    batch: int = 1000
+    batch: int = 4000
     """Most records read from the log at once."""
     archive_rows: int = 200_000
     """A Parquet file is closed after this many events, or after `archive_s`."""
@@ -122,8 +123,8 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that can be set. `{home}` in a URL or path stands for HEADRACE_HOME."""
 
-    log: str = "sqlite:///{home}/log.db"
-    state: str = "lmdb:///{home}/state"
+    log: str = "sqlite://{home}/log.db"
+    state: str = "lmdb://{home}/state"
     archive: str = "{home}/archive"
     bundles: str = "{home}/bundles"
     recovery: str = "{home}/recovery"
@@ -200,6 +201,10 @@ def _plain(text: str) -> object:
 
 
 def _filled(settings: Settings, home: Path) -> Settings:
-    names = ("log", "state", "archive", "bundles", "recovery", "dead_letters")
-    filled = {name: getattr(settings, name).replace("{home}", str(home.absolute())) for name in names}
-    return msgspec.structs.replace(settings, **filled)
+    place = str(home.absolute())
+    urls = {name: getattr(settings, name).replace("{home}", quote(place)) for name in ("log", "state")}
+    paths = {
+        name: getattr(settings, name).replace("{home}", place)
+        for name in ("archive", "bundles", "recovery", "dead_letters")
+    }
+    return msgspec.structs.replace(settings, **urls, **paths)

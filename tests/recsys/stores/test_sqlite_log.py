@@ -1,0 +1,249 @@
+"""The embedded log beyond its contract: its file, retention, group commit, a full disk."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from recsys.ports import LogUnavailable, NewRecord, Position, Record
+from recsys.stores.sqlite_log import SqliteLog
+
+ROOT = Path(__file__).parents[3]
+GOLDEN = ROOT / "tests" / "golden" / "log_v1.db"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "log.db"
+
+
+@pytest.fixture
+def log(path):
+    with closing(SqliteLog(path, partitions=2)) as log:
+        yield log
+
+
+def new(key, value=b"{}"):
+    return NewRecord(key, value, 1_700_000_000_000)
+
+
+def fill(log, records):
+    """Append `records` records to both partitions in turn; return the positions."""
+    keys = ("finn", "anna")  # of partitions 0 and 1
+    return [log.append([new(keys[number % 2], str(number).encode())])[0] for number in range(records)]
+
+
+@contextmanager
+def write_lock(path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def test_partitions_are_fixed_at_creation(path):
+    SqliteLog(path, partitions=2).close()
+    with closing(SqliteLog(path, partitions=8)) as log:
+        assert log.partitions == 2
+
+
+def test_a_log_of_a_newer_version_is_refused(path):
+    SqliteLog(path).close()
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE meta SET value = 2 WHERE name = 'version'")
+    with pytest.raises(LogUnavailable) as caught:
+        SqliteLog(path)
+    assert str(caught.value) == (
+        f"{path}: Expected a log of version 1 or older, got version 2: a newer Headrace wrote it"
+    )
+
+
+def test_another_database_is_refused_and_left_alone(path):
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute("CREATE TABLE orders (id)")
+    before = path.read_bytes()
+    with pytest.raises(
+        LogUnavailable, match="Expected a Headrace log, got a SQLite database with other tables"
+    ):
+        SqliteLog(path)
+    assert path.read_bytes() == before
+
+
+def test_another_file_is_refused(path):
+    path.write_text("no database" * 1000)
+    with pytest.raises(LogUnavailable, match=r"log\.db: file is not a database"):
+        SqliteLog(path)
+
+
+def test_reads_the_golden_file(path):
+    """Written by version 1, with a first record that was trimmed; see `_write_golden`."""
+    shutil.copy(GOLDEN, path)
+    with closing(SqliteLog(path)) as log, closing(log.reader()) as reader:
+        assert log.partitions == 2
+        assert reader.read(10) == [
+            Record(Position(0, 0), "finn", b"\x00\xff", 1_700_000_000_001),
+            Record(Position(1, 1), "anna", "ü".encode(), 1_700_000_000_002),
+        ]
+        assert log.append([new("anna"), new("finn")]) == [Position(1, 2), Position(0, 1)]
+
+
+def _write_golden():
+    log = SqliteLog(GOLDEN, partitions=2)
+    log.append(
+        [
+            NewRecord("anna", b"trimmed", 1_700_000_000_000),
+            NewRecord("finn", b"\x00\xff", 1_700_000_000_001),
+            NewRecord("anna", "ü".encode(), 1_700_000_000_002),
+        ]
+    )
+    log.trim({1: 1})
+    log.close()
+
+
+def test_a_lock_held_too_long_is_named(path):
+    with closing(SqliteLog(path, timeout_s=0.05)) as log:
+        with write_lock(path), pytest.raises(LogUnavailable, match=r"log\.db: database is locked"):
+            log.append([new("a")])
+        assert log.end() == {}
+        assert [position.offset for position in log.append([new("a")])] == [0]
+
+
+def test_concurrent_appends_share_one_commit(log, path, monkeypatch):
+    groups = []
+    commit = log._commit
+    monkeypatch.setattr(log, "_commit", lambda group: (groups.append(len(group)), commit(group)))
+    threads = [threading.Thread(target=log.append, args=([new("a"), new("b")],)) for _ in range(9)]
+    with write_lock(path):
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 60
+        while len(log._waiting) < 8 and time.monotonic() < deadline:
+            time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert groups == [1, 8]
+    assert sum(offset + 1 for offset in log.end().values()) == 18
+
+
+def test_a_failing_commit_fails_every_append_in_it_and_nothing_else(log, monkeypatch):
+    def full(group):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "_commit", full)
+        with pytest.raises(LogUnavailable, match=r"log\.db: database or disk is full"):
+            log.append([new("a")])
+    assert [position.offset for position in log.append([new("a")])] == [0]
+
+
+def test_a_full_disk_leaves_whole_appends_only(path):
+    program = """
+import resource, signal, sys
+from pathlib import Path
+from recsys.ports import LogUnavailable, NewRecord
+from recsys.stores.sqlite_log import SqliteLog
+log = SqliteLog(Path(sys.argv[1]), partitions=2)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+appended = 0
+try:
+    while True:
+        log.append([NewRecord(str(n), b"x" * 1000, 1) for n in range(10)])
+        appended += 10
+except LogUnavailable as error:
+    print(appended, error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    appended, _, error = done.stdout.partition(" ")
+    assert str(path) in error
+    assert int(appended) > 0
+    with closing(SqliteLog(path)) as log, closing(log.reader()) as reader:
+        assert len(reader.read(100_000)) == int(appended)
+        assert sum(offset + 1 for offset in log.end().values()) == int(appended)
+        assert len(log.append([new("a")])) == 1
+
+
+def test_trim_is_bounded_and_keeps_what_was_not_named(log):
+    positions = fill(log, 100)
+    before = {0: 40, 1: 40}
+    assert log.trim(before, limit=30) == 30
+    assert [log.trim(before, limit=30) for _ in range(3)] == [30, 20, 0]
+    with closing(log.reader()) as reader:
+        assert [record.position for record in reader.read(1000)] == positions[80:]
+
+
+def test_trim_stops_at_the_first_record_to_keep(log):
+    fill(log, 20)
+    assert log.trim({0: 10}) <= 1
+    with closing(log.reader()) as reader:
+        assert len(reader.read(100)) >= 19
+
+
+def test_offsets_go_on_after_everything_was_trimmed(path, log):
+    fill(log, 10)
+    end = log.end()
+    with closing(log.reader()) as follower:
+        assert len(follower.read(100)) == 10
+        assert log.trim({0: 5, 1: 5}) == 10
+        assert log.end() == end == {0: 4, 1: 4}
+        log.close()
+        with closing(SqliteLog(path)) as again, closing(again.reader(end)) as resumed:
+            assert resumed.read(10) == []
+            positions = fill(again, 2)
+            assert sorted(positions) == [(0, 5), (1, 5)]
+            assert [record.position for record in resumed.read(10)] == positions
+            assert [record.position for record in follower.read(10)] == positions
+
+
+def test_resuming_before_what_is_kept_is_refused(log):
+    fill(log, 20)
+    log.trim({0: 5, 1: 5})
+    with pytest.raises(LogUnavailable, match="partition 0: wanted offset 4, available 5 to 9"):
+        log.reader({0: 3, 1: 9})
+    log.trim({0: 10, 1: 10})
+    with pytest.raises(LogUnavailable, match="partition 1: wanted offset 9, available none before 10"):
+        log.reader({0: 9, 1: 8})
+
+
+@pytest.mark.parametrize("trimmed", [8, 10])
+def test_a_reader_overtaken_by_retention_says_so(log, trimmed):
+    fill(log, 20)
+    with closing(log.reader()) as reader:
+        reader.read(4)
+        log.trim({0: trimmed, 1: trimmed})
+        for _ in range(2):
+            with pytest.raises(LogUnavailable, match=r"wanted offset 2, available"):
+                reader.read(100)
+
+
+def test_resumes_anywhere_in_a_long_log(path):
+    with closing(SqliteLog(path, partitions=3)) as log:
+        # Uneven partitions, and commits larger than the distance of two marks.
+        positions = [
+            position
+            for batch in range(40)
+            for position in log.append([new(f"{number % 7}", b"x") for number in range(batch * 9)])
+        ]
+        for cut in range(0, len(positions), 397):
+            after = dict(positions[:cut])
+            with closing(log.reader(after)) as reader:
+                rest = []
+                while records := reader.read(1000):
+                    rest += [record.position for record in records]
+            assert rest == positions[cut:]
+
+
+def test_a_read_is_bounded_in_bytes(log):
+    log.append([new("a", b"x" * 5_000_000) for _ in range(9)])
+    with closing(log.reader()) as reader:
+        assert [len(reader.read(100)) for _ in range(4)] == [4, 4, 1, 0]
