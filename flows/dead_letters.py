@@ -33,7 +33,16 @@ class DeadLetters:
 
     def add(self, letters: Iterable[DeadLetter]) -> None:
         rows = [
-            (*letter.position, letter.index, letter.kind, letter.path, letter.expected, letter.got, letter.raw, letter.received_ms)
+            (
+                *letter.position,
+                letter.index,
+                letter.kind,
+                letter.path,
+                letter.expected,
+                letter.got,
+                letter.raw,
+                letter.received_ms,
+            )
             for letter in letters
         ]
         if not rows:
@@ -45,7 +54,8 @@ class DeadLetters:
         if self._added >= 10_000:
             self._added = 0
             self._db.execute(
-                "DELETE FROM dead_letter WHERE rowid <= (SELECT max(rowid) FROM dead_letter) - ?", (MAX_LETTERS,)
+                "DELETE FROM dead_letter WHERE rowid <= (SELECT max(rowid) FROM dead_letter) - ?",
+                (MAX_LETTERS,),
             )
 
     def newest(self, limit: int) -> Iterator[DeadLetter]:

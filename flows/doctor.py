@@ -11,17 +11,16 @@ from pathlib import Path
 
 from flows.dead_letters import DeadLetters
 from flows.run import is_running
-from recsys.decode import KNOWN_EVENT_NAMES
 from recsys.keys import FLOW_KEY, ITEM_PREFIX
 from recsys.models.bundle import current_version
 from recsys.open import open_log, open_store
 from recsys.ports import EventLog, ProfileStore
 from recsys.progress import FlowProgress, decode_progress
+from recsys.segment import CALLS, KNOWN_EVENT_NAMES
 from recsys.settings import Settings
 
 LETTERS_SHOWN = 5
 MIN_FREE_GB = 1.0
-_CALLS = {"page", "screen", "identify", "group", "alias"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
     def attempt(title: str, look: Callable[[], Iterator[Finding]]) -> None:
         try:
             findings.extend(look())
-        except Exception as error:  # whatever is wrong is the finding
+        except Exception as error:  # noqa: BLE001 (whatever is wrong is the finding)
             findings.append(Finding(False, title, f"{type(error).__name__}: {error}"))
 
     opened: dict[str, object] = {}
@@ -56,7 +55,9 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
         store = opened["state"] = open_store(settings.state)
         items = sum(1 for _ in store.scan(ITEM_PREFIX))
         yield Finding(True, "state", settings.state.split("@")[-1])
-        yield Finding(items > 0, "catalogue", f"{items:,} items" if items else "empty: `headrace catalog import FILE`")
+        yield Finding(
+            items > 0, "catalogue", f"{items:,} items" if items else "empty: `headrace catalog import FILE`"
+        )
 
     attempt("log", look_at_log)
     attempt("state", look_at_state)
@@ -78,7 +79,9 @@ def _flow(settings: Settings, log: EventLog, store: ProfileStore) -> Iterator[Fi
         age_s = time.time() - progress.written_ms / 1000
         yield Finding(age_s < 30, "flow", f"running, {behind:,} records behind, heartbeat {age_s:.0f} s ago")
     else:
-        state = "everything taken" if not behind else f"{behind:,} records wait: `headrace flow` or `headrace up`"
+        state = (
+            "everything taken" if not behind else f"{behind:,} records wait: `headrace flow` or `headrace up`"
+        )
         yield Finding(None if behind else True, "flow", f"not running, {state}")
     p = progress
     yield Finding(
@@ -87,7 +90,7 @@ def _flow(settings: Settings, log: EventLog, store: ProfileStore) -> Iterator[Fi
         f"received {p.received:,} = accepted {p.accepted:,} + duplicates {p.duplicates:,} + dead {p.dead:,}"
         f" (late {p.late:,}, blocked ids {p.blocked_ids:,}, catalogue {p.catalog:,}, served {p.served:,})",
     )
-    known = set(KNOWN_EVENT_NAMES) | _CALLS
+    known = {*KNOWN_EVENT_NAMES, *CALLS}
     unknown = [(name, times) for name, times in p.names if name.lower().replace("_", " ") not in known]
     if unknown:
         named = ", ".join(f"{name} ({times:,})" for name, times in unknown[:10])
@@ -105,7 +108,9 @@ def _letters(path: Path) -> Iterator[Finding]:
         count = letters.count()
         yield Finding(True if not count else None, "dead letters", f"{count:,} kept in {path}")
         for letter in letters.newest(LETTERS_SHOWN):
-            yield Finding(None, f"  {letter.position} event {letter.index}", f"{letter}: {letter.raw[:120]!r}")
+            yield Finding(
+                None, f"  {letter.position} event {letter.index}", f"{letter}: {letter.raw[:120]!r}"
+            )
     finally:
         letters.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import bytewax.operators as op
 from bytewax.dataflow import Dataflow
@@ -17,12 +18,12 @@ from flows.stages import Stages
 class Sinks:
     """Where the flow writes. All are idempotent or cut back to the snapshot after a crash."""
 
-    state: Sink
-    archive: Sink
-    dead_letters: Sink
+    state: Sink[Any]
+    archive: Sink[Any]
+    dead_letters: Sink[Any]
 
 
-def personalize(source: Source, stages: Stages, sinks: Sinks) -> Dataflow:
+def personalize(source: Source[Any], stages: Stages, sinks: Sinks) -> Dataflow:
     """log -> events -> visitors -> persons, items, tally -> state, archive, dead letters."""
     flow = Dataflow("personalize")
     records = op.input("log", flow, source)  # (Record, watermark_ms)
@@ -37,9 +38,13 @@ def personalize(source: Source, stages: Stages, sinks: Sinks) -> Dataflow:
 
     mentions = op.flat_map_batch("mentions", visited, steps.mentions)  # (item_id, Mention)
     changes = op.flat_map_batch("changes", decoded, steps.changes)  # (item_id, CatalogChange)
-    items = op.stateful_batch("item", op.merge("item_news", mentions, changes), stages.item)  # (item_id, Save)
+    items = op.stateful_batch(
+        "item", op.merge("item_news", mentions, changes), stages.item
+    )  # (item_id, Save)
 
-    fates = op.merge("fates", decoded, op.flat_map_batch("values", op.merge("told", visited, persons), steps.values))
+    fates = op.merge(
+        "fates", decoded, op.flat_map_batch("values", op.merge("told", visited, persons), steps.values)
+    )
     counts = op.flat_map_batch("count", fates, steps.counts)  # ("tally", Count)
     tally = op.stateful_batch("tally", counts, stages.tally)  # ("tally", Save)
 

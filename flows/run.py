@@ -38,7 +38,9 @@ def flow_lock(recovery: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FlowRunning(f"Expected no other flow on `{recovery.parent}`, got one that is running") from None
+            raise FlowRunning(
+                f"Expected no other flow on `{recovery.parent}`, got one that is running"
+            ) from None
         file.write(str(os.getpid()))
         file.flush()
         yield

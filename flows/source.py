@@ -19,7 +19,9 @@ ReadTo = tuple[dict[int, int], int]
 
 
 class LogPartition(StatefulSourcePartition[tuple[Record, int], ReadTo]):
-    def __init__(self, log: EventLog, resume: ReadTo | None, until: Until, batch: int, poll: timedelta) -> None:
+    def __init__(
+        self, log: EventLog, resume: ReadTo | None, until: Until, batch: int, poll: timedelta
+    ) -> None:
         offsets, self._watermark_ms = resume if resume is not None else ({}, 0)
         self._offsets = dict(offsets)
         self._reader: LogReader = log.reader(self._offsets)
@@ -40,8 +42,7 @@ class LogPartition(StatefulSourcePartition[tuple[Record, int], ReadTo]):
         self._wake = None
         watermark_ms, out = self._watermark_ms, []
         for record in records:
-            if record.received_ms > watermark_ms:
-                watermark_ms = record.received_ms
+            watermark_ms = max(watermark_ms, record.received_ms)
             self._offsets[record.position.partition] = record.position.offset
             out.append((record, watermark_ms))
         self._watermark_ms = watermark_ms
@@ -60,7 +61,9 @@ class LogPartition(StatefulSourcePartition[tuple[Record, int], ReadTo]):
 class Until:
     """When the source ends: never, when told to stop, or at the log's end as it was at the start."""
 
-    def __init__(self, end: dict[int, int] | None = None, stopped: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, end: dict[int, int] | None = None, stopped: Callable[[], bool] = lambda: False
+    ) -> None:
         self._end = end
         self.stopped = stopped
 

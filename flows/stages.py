@@ -72,7 +72,11 @@ class Stage(StatefulBatchLogic[V, W, bytes], Generic[V, W, S]):
 
     def state_for(self, key: str) -> S:
         if self._state is None:
-            data = self._snapshot if self._snapshot is not None else self._stages.fetch(shelf_key(self.kind, key))
+            data = (
+                self._snapshot
+                if self._snapshot is not None
+                else self._stages.fetch(shelf_key(self.kind, key))
+            )
             self._state = self.decode(data) if data is not None else self.new(key)
             self._snapshot = None
         return self._state

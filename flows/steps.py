@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from recsys import archive
@@ -28,7 +28,7 @@ class Claim(NamedTuple):
     value: bytes
 
 
-def visits(batch: list[object]) -> list[tuple[str, Arrival]]:
+def visits(batch: Sequence[object]) -> list[tuple[str, Arrival]]:
     return [
         (arrival.event.visitor, arrival)
         for arrival in batch
@@ -36,34 +36,34 @@ def visits(batch: list[object]) -> list[tuple[str, Arrival]]:
     ]
 
 
-def facts(batch: list[tuple[str, object]]) -> list[tuple[str, Fact]]:
+def facts(batch: Sequence[tuple[str, object]]) -> list[tuple[str, Fact]]:
     return [(out.user_id, out) for _, out in batch if isinstance(out, Fact)]
 
 
-def mentions(batch: list[tuple[str, object]]) -> Iterable[tuple[str, Mention]]:
+def mentions(batch: Sequence[tuple[str, object]]) -> Iterable[tuple[str, Mention]]:
     for _, out in batch:
         if isinstance(out, Accepted) and out.event.lines:
             yield from mentions_of(out.event)
 
 
-def changes(batch: list[object]) -> list[tuple[str, CatalogChange]]:
+def changes(batch: Sequence[object]) -> list[tuple[str, CatalogChange]]:
     return [(change.item_id, change) for change in batch if isinstance(change, CatalogChange)]
 
 
-def values(batch: list[tuple[str, object]]) -> list[object]:
+def values(batch: Sequence[tuple[str, object]]) -> list[object]:
     return [out for _, out in batch if not isinstance(out, (Save, Fact))]
 
 
-def counts(batch: list[object]) -> list[tuple[str, Count]]:
+def counts(batch: Sequence[object]) -> list[tuple[str, Count]]:
     count = count_of(batch)
     return [("tally", count)] if count.partitions or count.effects else []
 
 
-def saves(batch: list[tuple[str, object]]) -> list[Save]:
+def saves(batch: Sequence[tuple[str, object]]) -> list[Save]:
     return [out for _, out in batch if isinstance(out, Save)]
 
 
-def served(batch: list[object]) -> list[Claim]:
+def served(batch: Sequence[object]) -> list[Claim]:
     return [
         Claim(decision_key(arrival.event.message_id), arrival.raw)
         for arrival in batch
@@ -71,7 +71,7 @@ def served(batch: list[object]) -> list[Claim]:
     ]
 
 
-def rows(batch: list[object]) -> Iterable[tuple[str, tuple[object, ...]]]:
+def rows(batch: Sequence[object]) -> Iterable[tuple[str, tuple[object, ...]]]:
     for out in batch:
         if isinstance(out, Accepted):
             yield "0", archive.row(out.event, out.raw, out.person, out.session_ms)
@@ -79,5 +79,5 @@ def rows(batch: list[object]) -> Iterable[tuple[str, tuple[object, ...]]]:
             yield "0", archive.row(out.event, out.raw, f"a:{out.event.visitor}", 0)
 
 
-def dead_letters(batch: list[object]) -> list[DeadLetter]:
+def dead_letters(batch: Sequence[object]) -> list[DeadLetter]:
     return [out for out in batch if isinstance(out, DeadLetter)]

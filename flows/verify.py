@@ -73,7 +73,11 @@ class _Folded:
     tally: TallyState = field(default_factory=TallyState)
 
 
-def verify(settings: Settings, progress: Progress = lambda stage, done, total: None) -> VerifyReport:
+def _quiet(stage: str, done: int, total: int) -> None:
+    """Shows no progress."""
+
+
+def verify(settings: Settings, progress: Progress = _quiet) -> VerifyReport:
     """Fold the log as far as the flow has taken it, and compare every person, the tally and the
     archive. Memory: one state a visitor and a person. With a flow running, those it moves on
     meanwhile are left out, and tally and archive are not compared."""
@@ -83,7 +87,9 @@ def verify(settings: Settings, progress: Progress = lambda stage, done, total: N
     taken = decode_progress(known) if known is not None else FlowProgress()
     report = VerifyReport(behind=taken.behind(log.end()))
     total = sum(offset + 1 for _, offset in taken.partitions)
-    folded = _fold(settings, log.reader().read, dict(taken.partitions), report, lambda n: progress("fold", n, total))
+    folded = _fold(
+        settings, log.reader().read, dict(taken.partitions), report, lambda n: progress("fold", n, total)
+    )
     _compare_people(store, folded, report, progress)
     if not running:
         _compare_tally(taken, folded.tally.progress(taken.written_ms), report)
@@ -172,9 +178,7 @@ def _compare_visitor(name: str, live: VisitorLink | None, folded: VisitorLink, r
         _compare_record(f"a:{name}", live.record, folded.record, report)
 
 
-def _compare_record(
-    name: str, live: PersonRecord | None, folded: PersonRecord, report: VerifyReport
-) -> None:
+def _compare_record(name: str, live: PersonRecord | None, folded: PersonRecord, report: VerifyReport) -> None:
     report.people += 1
     if live is None:
         report.add(Difference(name, "$", "nothing", "a record"))

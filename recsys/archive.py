@@ -113,7 +113,9 @@ def close_file(archive: Path, part: int, seq: int) -> list[Path]:
     return written
 
 
-def read(archive: Path | str, columns: Sequence[str], since_ms: int | None = None) -> Iterator[pa.RecordBatch]:
+def read(
+    archive: Path | str, columns: Sequence[str], since_ms: int | None = None
+) -> Iterator[pa.RecordBatch]:
     """Every archived event at or after `since_ms`, in no stated order, a file at a time.
 
     Safe beside a running flow: what is being written now may be missing, nothing comes twice.

@@ -107,7 +107,9 @@ def apply_change(current: Item | None, change: CatalogChange) -> Item:
         return msgspec.structs.replace(base, removed=True, available=False, changed_ms=change.at_ms)
     if change.op == "upsert":
         item = _item.decode(change.fields)
-        return msgspec.structs.replace(item, id=change.item_id, fed=True, removed=False, changed_ms=change.at_ms)
+        return msgspec.structs.replace(
+            item, id=change.item_id, fed=True, removed=False, changed_ms=change.at_ms
+        )
     plain = msgspec.to_builtins(current if current is not None else Item(change.item_id))
     item = patched(plain, change.fields)
     return msgspec.structs.replace(item, changed_ms=change.at_ms)

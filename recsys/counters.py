@@ -60,5 +60,7 @@ def encode_counters(counters: ItemCounters) -> bytes:
 def decode_counters(record: bytes) -> ItemCounters:
     """Raises ValueError for another version."""
     if record[:1] != _VERSION:
-        raise ValueError(f"Expected a counter record of version {COUNTERS_VERSION}, got {bytes(record[:1])!r}")
+        raise ValueError(
+            f"Expected a counter record of version {COUNTERS_VERSION}, got {bytes(record[:1])!r}"
+        )
     return _decoder.decode(memoryview(record)[1:])

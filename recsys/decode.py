@@ -24,8 +24,8 @@ from recsys.events import (
     MAX_LINES,
     MAX_TEXT_CHARS,
     Action,
-    Consent,
     Arrival,
+    Consent,
     DeadLetter,
     Event,
     Line,
@@ -33,6 +33,19 @@ from recsys.events import (
     article_key,
 )
 from recsys.ports import Position, Record
+from recsys.segment import (
+    ACTIONS,
+    CALLS,
+    NO_PROPERTIES,
+    Call,
+    Context,
+    Product,
+    Properties,
+    decode_call,
+    decode_consent,
+    decode_properties,
+    split_batch,
+)
 from recsys.touchpoints import Touchpoints
 
 SYSTEM_KEY = "headrace:"
@@ -41,168 +54,6 @@ SERVED_KEY = "headrace:served:"
 
 MAX_CACHED_CONSENTS = 1000
 _NO_ITEM = BLOCKED_IDS - {"0", "-1", "id", "email", "guest", "true", "false"}
-
-
-
-class _Page(msgspec.Struct, gc=False):
-    path: str | None = None
-    url: str | None = None
-    referrer: str | None = None
-    title: str | None = None
-
-
-class _Campaign(msgspec.Struct, gc=False):
-    source: str | None = None
-    medium: str | None = None
-    name: str | None = None
-
-
-class _Device(msgspec.Struct, gc=False):
-    type: str | None = None
-
-
-class _Consent(msgspec.Struct, gc=False, rename="camel"):
-    category_preferences: dict[str, bool] = {}
-
-
-class _Context(msgspec.Struct, gc=False):
-    page: _Page | None = None
-    campaign: _Campaign | None = None
-    device: _Device | None = None
-    consent: msgspec.Raw = msgspec.Raw(b"")
-    """Kept as bytes: a shop's visitors say one of a few things, over and over."""
-    channel: str | None = None
-
-
-class _Wire(msgspec.Struct, gc=False, rename="camel"):
-    """What every call has in common. `properties` and `traits` stay bytes: their digest tells a
-    retry from another message under the same id, and each is decoded only where it is read."""
-
-    type: str | None = None
-    event: str | None = None
-    name: str | None = None
-    message_id: str | int | None = None
-    anonymous_id: str | int | float | None = None
-    user_id: str | int | float | None = None
-    previous_id: str | int | float | None = None
-    group_id: str | int | float | None = None
-    timestamp: datetime | int | float | None = None
-    original_timestamp: datetime | int | float | None = None
-    sent_at: datetime | int | float | None = None
-    received_at: datetime | int | float | None = None
-    channel: str | None = None
-    context: _Context | None = None
-    properties: msgspec.Raw = msgspec.Raw(b"")
-    traits: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _Product(msgspec.Struct, gc=False):
-    product_id: str | int | None = None
-    sku: str | int | None = None
-    name: str | None = None
-    category: str | None = None
-    brand: str | None = None
-    price: float | None = None
-    quantity: float | None = None
-    url: str | None = None
-    image_url: str | None = None
-
-
-class _Properties(_Product, gc=False):
-    products: list[_Product] | None = None
-    content_id: str | int | None = None
-    article_id: str | int | None = None
-    title: str | None = None
-    query: str | None = None
-    order_id: str | int | None = None
-    total: float | None = None
-    revenue: float | None = None
-    value: float | None = None
-    path: str | None = None
-    dwell_s: float | None = None
-    time_on_page: float | None = None
-    engagement_time_msec: float | None = None
-    scroll: float | None = None
-    scroll_depth: float | None = None
-    percent_scrolled: float | None = None
-
-
-class _Batch(msgspec.Struct, gc=False, rename="camel"):
-    batch: list[msgspec.Raw]
-    sent_at: msgspec.Raw = msgspec.Raw(b"")
-    context: msgspec.Raw = msgspec.Raw(b"")
-    user_id: msgspec.Raw = msgspec.Raw(b"")
-    anonymous_id: msgspec.Raw = msgspec.Raw(b"")
-
-
-_wire = msgspec.json.Decoder(_Wire)
-# Shops send prices as "12.50" and 12.5 alike: numbers in strings are taken (strict=False).
-_properties = msgspec.json.Decoder(_Properties, strict=False)
-_consent = msgspec.json.Decoder(_Consent | None)
-_batch = msgspec.json.Decoder(_Batch)
-_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-_NO_PROPERTIES = _Properties()
-
-_ACTIONS: dict[str, Action] = {
-    # Segment E-commerce v2, all 28
-    "products searched": Action.SEARCH,
-    "product list viewed": Action.LIST_VIEW,
-    "product list filtered": Action.LIST_VIEW,
-    "promotion viewed": Action.PROMOTION,
-    "promotion clicked": Action.PROMOTION,
-    "product clicked": Action.CLICK,
-    "product viewed": Action.VIEW,
-    "product added": Action.CART_ADD,
-    "product removed": Action.CART_REMOVE,
-    "cart viewed": Action.CART_VIEW,
-    "checkout started": Action.CHECKOUT,
-    "checkout step viewed": Action.CHECKOUT,
-    "checkout step completed": Action.CHECKOUT,
-    "payment info entered": Action.CHECKOUT,
-    "order completed": Action.ORDER,
-    "order updated": Action.ORDER_UPDATE,
-    "order refunded": Action.REFUND,
-    "order cancelled": Action.ORDER_CANCEL,
-    "coupon entered": Action.COUPON,
-    "coupon applied": Action.COUPON,
-    "coupon denied": Action.COUPON,
-    "coupon removed": Action.COUPON,
-    "product added to wishlist": Action.WISH,
-    "product removed from wishlist": Action.UNWISH,
-    "wishlist product added to cart": Action.CART_ADD,
-    "product shared": Action.SHARE,
-    "cart shared": Action.SHARE,
-    "product reviewed": Action.REVIEW,
-    # Segment email events
-    "email delivered": Action.EMAIL_SENT,
-    "email opened": Action.EMAIL_OPEN,
-    "email link clicked": Action.EMAIL_CLICK,
-    "email bounced": Action.EMAIL_FAIL,
-    "email marked as spam": Action.UNSUBSCRIBE,
-    "unsubscribed": Action.UNSUBSCRIBE,
-    "subscribed": Action.SUBSCRIBE,
-    # content and page leave
-    "article viewed": Action.READ,
-    "article read": Action.READ,
-    "content viewed": Action.READ,
-    "page left": Action.LEAVE,
-    # Segment's account events
-    "signed in": Action.LOGIN,
-    "logged in": Action.LOGIN,
-    "signed out": Action.LOGOUT,
-    "logged out": Action.LOGOUT,
-}
-KNOWN_EVENT_NAMES = tuple(_ACTIONS)
-"""Every track name that means something to the fold (lower case); others are kept and counted."""
-
-_CALLS = {
-    "page": Action.PAGE,
-    "screen": Action.PAGE,
-    "identify": Action.IDENTIFY,
-    "group": Action.GROUP,
-    "alias": Action.ALIAS,
-}
 
 
 class _Refused(Exception):
@@ -233,8 +84,7 @@ class Decoder:
         if b'"batch"' not in record.value:
             return (self._one(record, 0, record.value, watermark_ms),)
         return [
-            self._one(record, index, raw, watermark_ms)
-            for index, raw in enumerate(split_batch(record.value))
+            self._one(record, index, raw, watermark_ms) for index, raw in enumerate(split_batch(record.value))
         ]
 
     def problem(self, raw: bytes, received_ms: int) -> DeadLetter | None:
@@ -260,17 +110,17 @@ class Decoder:
 
     def _event(self, record: Record, index: int, raw: bytes, watermark_ms: int) -> Event:
         try:
-            wire = _wire.decode(raw)
+            wire = decode_call(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _refusal_of(error, "$") from None
         action, name = _meaning(wire, record.key)
-        properties = _NO_PROPERTIES
+        properties = NO_PROPERTIES
         body: bytes | msgspec.Raw = wire.properties
         if action is Action.IDENTIFY:
             body = wire.traits
         elif body:
             try:
-                properties = _properties.decode(body)
+                properties = decode_properties(body)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise _refusal_of(error, "$.properties") from None
         visitor, user_id, blocked = _identity(wire, action)
@@ -293,7 +143,7 @@ class Decoder:
             visitor,
             user_id,
             self.touchpoints.of(name, source.medium if source is not None else "", channel),
-            _lines(properties, action) if properties is not _NO_PROPERTIES else (),
+            _lines(properties, action) if properties is not NO_PROPERTIES else (),
             _text(properties.query),
             _text(properties.category) if action is Action.LIST_VIEW else None,
             None if order_id is None else _id(order_id, "$.properties.order_id"),
@@ -307,7 +157,7 @@ class Decoder:
             blocked,
         )
 
-    def _consent(self, action: Action, context: _Context | None) -> Consent | None:
+    def _consent(self, action: Action, context: Context | None) -> Consent | None:
         if action is Action.UNSUBSCRIBE:
             return Consent(email=False)
         if action is Action.SUBSCRIBE:
@@ -323,10 +173,14 @@ class Decoder:
 
     def _consent_of(self, raw: bytes) -> Consent | None:
         try:
-            given = _consent.decode(raw)
+            given = decode_consent(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise _refusal_of(error, "$.context.consent") from None
-        said = {name.lower(): yes for name, yes in given.category_preferences.items()} if given is not None else {}
+        said = (
+            {name.lower(): yes for name, yes in given.category_preferences.items()}
+            if given is not None
+            else {}
+        )
         consent = Consent(_all_given(said, self._personalization), _all_given(said, self._email))
         return None if consent == Consent() else consent
 
@@ -336,45 +190,12 @@ def _all_given(said: dict[str, bool], categories: frozenset[str]) -> bool | None
     return all(answers) if answers else None
 
 
-def split_batch(raw: bytes) -> list[bytes]:
-    """The single events of a batch call (`{"batch": [...]}`), with the call's own sentAt, context,
-    userId and anonymousId where an event has none; any other bytes as they are, alone."""
-    if b'"batch"' not in raw[:MAX_EVENT_BYTES]:
-        return [raw]
-    try:
-        call = _batch.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return [raw]
-    common = {
-        name: value
-        for name, value in (
-            ("sentAt", call.sent_at),
-            ("context", call.context),
-            ("userId", call.user_id),
-            ("anonymousId", call.anonymous_id),
-        )
-        if bytes(value) not in (b"", b"null")
-    }
-    if not common:
-        return [bytes(event) for event in call.batch]
-    return [_with_defaults(bytes(event), common) for event in call.batch]
-
-
-def _with_defaults(event: bytes, common: dict[str, msgspec.Raw]) -> bytes:
-    try:
-        fields = _fields.decode(event)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return event  # it becomes a dead letter of its own
-    missing = {name: value for name, value in common.items() if name not in fields}
-    return msgspec.json.encode({**fields, **missing}) if missing else event
-
-
 def visitor_of(raw: bytes) -> str:
     """The visitor a raw event will be folded under, "" where it names nobody or is broken: the
     key that picks its partition."""
     try:
-        wire = _wire.decode(raw)
-        return _identity(wire, _CALLS.get(wire.type or "", Action.OTHER))[0]
+        wire = decode_call(raw)
+        return _identity(wire, CALLS.get(wire.type or "", Action.OTHER))[0]
     except (msgspec.DecodeError, UnicodeDecodeError, _Refused):
         return ""
 
@@ -385,11 +206,20 @@ def _refuse(kind: str, path: str, expected: str, got: str) -> NoReturn:
 
 def _dead(refused: _Refused, record: Record, index: int, raw: bytes) -> DeadLetter:
     return DeadLetter(
-        refused.kind, refused.path, refused.expected, refused.got, raw, record.position, index, record.received_ms
+        refused.kind,
+        refused.path,
+        refused.expected,
+        refused.got,
+        raw,
+        record.position,
+        index,
+        record.received_ms,
     )
 
 
-_EXPECTED = re.compile(r"^Expected (?P<expected>.+?)(?:, got (?P<got>.+?))?(?: - at `(?P<path>.+)`)?$", re.DOTALL)
+_EXPECTED = re.compile(
+    r"^Expected (?P<expected>.+?)(?:, got (?P<got>.+?))?(?: - at `(?P<path>.+)`)?$", re.DOTALL
+)
 
 
 def _refusal_of(error: Exception, root: str) -> _Refused:
@@ -401,12 +231,12 @@ def _refusal_of(error: Exception, root: str) -> _Refused:
     if found is None:
         where = re.search(r" - at `(.+)`$", text)
         path = root + where[1][1:] if where else root
-        return _Refused("wrong_type", path, "a valid value", text.split(" - at `")[0])
+        return _Refused("wrong_type", path, "a valid value", text.split(" - at `", maxsplit=1)[0])
     path = (found["path"] or "$").replace("$", root, 1)
     return _Refused("wrong_type", path, found["expected"], found["got"] or "something else")
 
 
-def _meaning(wire: _Wire, key: str) -> tuple[Action, str]:
+def _meaning(wire: Call, key: str) -> tuple[Action, str]:
     call = wire.type
     if call == "track" or (call is None and wire.event is not None):
         if not wire.event:
@@ -414,16 +244,18 @@ def _meaning(wire: _Wire, key: str) -> tuple[Action, str]:
         name = wire.event[:MAX_TEXT_CHARS]
         if key.startswith(SERVED_KEY):
             return Action.SERVED, name
-        return _ACTIONS.get(name.lower().replace("_", " ").strip(), Action.OTHER), name
+        return ACTIONS.get(name.lower().replace("_", " ").strip(), Action.OTHER), name
     if call is None:
         _refuse("missing_field", "$.type", "one of track, page, screen, identify, alias, group", "nothing")
-    action = _CALLS.get(call)
+    action = CALLS.get(call)
     if action is None:
-        _refuse("wrong_type", "$.type", "one of track, page, screen, identify, alias, group", f"`{call[:64]}`")
+        _refuse(
+            "wrong_type", "$.type", "one of track, page, screen, identify, alias, group", f"`{call[:64]}`"
+        )
     return action, (wire.name or call)[:MAX_TEXT_CHARS]
 
 
-def _identity(wire: _Wire, action: Action) -> tuple[str, str | None, int]:
+def _identity(wire: Call, action: Action) -> tuple[str, str | None, int]:
     """visitor, user id, and how many ids were ignored because they name nobody.
 
     An alias is folded under the id it renames. Events without an anonymous id (a till, a server)
@@ -442,11 +274,13 @@ def _identity(wire: _Wire, action: Action) -> tuple[str, str | None, int]:
             _refuse("no_identity", "$.anonymousId", "an anonymousId or a userId", got)
         visitor = f"user:{user_id}"
     elif visitor.startswith((SYSTEM_KEY, "user:")):
-        _refuse("no_identity", "$.anonymousId", "an id not starting with `headrace:` or `user:`", f"`{visitor}`")
+        _refuse(
+            "no_identity", "$.anonymousId", "an id not starting with `headrace:` or `user:`", f"`{visitor}`"
+        )
     return visitor, user_id, blocked
 
 
-def _id(value: str | int | float | None, path: str) -> str | None:
+def _id(value: str | float | None, path: str) -> str | None:
     if value is None:
         return None
     text = value.strip() if isinstance(value, str) else repr(value)
@@ -458,21 +292,29 @@ def _id(value: str | int | float | None, path: str) -> str | None:
     return text
 
 
-def _message_id(wire: _Wire, raw: bytes) -> str:
+def _message_id(wire: Call, raw: bytes) -> str:
     given = _id(wire.message_id, "$.messageId")
     # Without an id the same bytes are the same message: what a producer's blind retry sends.
     return given or "raw:" + blake2b(raw, digest_size=12).hexdigest()
 
 
-def _ms(value: datetime | int | float) -> int:
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MAX_MS = 1 << 62
+"""Beyond any clock, and still an int64."""
+
+
+def _ms(value: datetime | float) -> int:
+    """Epoch milliseconds, rounded down. A time without a zone is UTC."""
     if isinstance(value, datetime):
-        aware = value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)
-        return int(aware.timestamp() * 1000)
+        since = (value if value.tzinfo is not None else value.replace(tzinfo=timezone.utc)) - _EPOCH
+        # In whole numbers: a float of seconds loses a millisecond now and then.
+        return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
     # Epoch seconds or milliseconds: seconds reach 1e11 only in the year 5138.
-    return int(value * 1000) if abs(value) < 1e11 else int(value)
+    scaled = value * 1000 if abs(value) < 1e11 else value
+    return int(min(max(scaled, -_MAX_MS), _MAX_MS))
 
 
-def _times(wire: _Wire, log_received_ms: int) -> tuple[int, int]:
+def _times(wire: Call, log_received_ms: int) -> tuple[int, int]:
     """at, received in epoch ms.
 
     A device's clock may be wrong, but it is as wrong when sending as when the event happened:
@@ -481,17 +323,18 @@ def _times(wire: _Wire, log_received_ms: int) -> tuple[int, int]:
     """
     received_ms = log_received_ms
     if wire.received_at is not None:
-        received_ms = min(received_ms, _ms(wire.received_at))
-    original = wire.original_timestamp if wire.original_timestamp is not None else wire.timestamp
-    if wire.timestamp is not None and wire.timestamp != original:
-        at_ms = _ms(wire.timestamp)
+        received_ms = max(min(received_ms, _ms(wire.received_at)), 0)
+    stamp, original = wire.timestamp, wire.original_timestamp
+    if original is None:
+        original = stamp
+    if original is None:
+        return received_ms, received_ms
+    if stamp is not None and stamp != original:
+        at_ms = _ms(stamp)
+    elif wire.sent_at is None:
+        at_ms = _ms(original)
     else:
-        if original is None:
-            at_ms = received_ms
-        elif wire.sent_at is None:
-            at_ms = _ms(original)
-        else:
-            at_ms = received_ms - max(_ms(wire.sent_at) - _ms(original), 0)
+        at_ms = received_ms - max(_ms(wire.sent_at) - _ms(original), 0)
     return max(min(at_ms, received_ms), 0), received_ms
 
 
@@ -499,7 +342,7 @@ def _text(value: str | None) -> str | None:
     return value[:MAX_TEXT_CHARS] if value else None
 
 
-def _line(product: _Product, path: str) -> Line | None:
+def _line(product: Product, path: str) -> Line | None:
     item = _id(product.product_id if product.product_id is not None else product.sku, path)
     if not item or item.lower() in _NO_ITEM:
         return None
@@ -516,7 +359,7 @@ def _line(product: _Product, path: str) -> Line | None:
     )
 
 
-def _lines(properties: _Properties, action: Action) -> tuple[Line, ...]:
+def _lines(properties: Properties, action: Action) -> tuple[Line, ...]:
     if action is Action.READ or properties.content_id is not None or properties.article_id is not None:
         content = properties.content_id if properties.content_id is not None else properties.article_id
         item = _id(content, "$.properties.content_id")
@@ -526,7 +369,9 @@ def _lines(properties: _Properties, action: Action) -> tuple[Line, ...]:
         return (Line(article_key(item), name=title, category=_text(properties.category), url=properties.url),)
     if properties.products:
         if len(properties.products) > MAX_LINES:
-            _refuse("too_long", "$.properties.products", f"at most {MAX_LINES}", f"{len(properties.products)}")
+            _refuse(
+                "too_long", "$.properties.products", f"at most {MAX_LINES}", f"{len(properties.products)}"
+            )
         found = (
             _line(product, f"$.properties.products[{index}].product_id")
             for index, product in enumerate(properties.products)
@@ -536,14 +381,14 @@ def _lines(properties: _Properties, action: Action) -> tuple[Line, ...]:
     return (line,) if line is not None else ()
 
 
-def _value(properties: _Properties) -> float | None:
+def _value(properties: Properties) -> float | None:
     for value in (properties.total, properties.revenue, properties.value):
         if value is not None:
             return value
     return None
 
 
-def _dwell_s(properties: _Properties) -> float | None:
+def _dwell_s(properties: Properties) -> float | None:
     if properties.engagement_time_msec is not None:
         seconds: float | None = properties.engagement_time_msec / 1000
     else:
@@ -552,14 +397,14 @@ def _dwell_s(properties: _Properties) -> float | None:
     return None if seconds is None else min(max(seconds, 0.0), 1800.0)
 
 
-def _scroll(properties: _Properties) -> float | None:
+def _scroll(properties: Properties) -> float | None:
     for value in (properties.scroll, properties.scroll_depth, properties.percent_scrolled):
         if value is not None:
             return min(max(value / 100 if value > 1 else value, 0.0), 1.0)
     return None
 
 
-def _source(context: _Context | None) -> Source | None:
+def _source(context: Context | None) -> Source | None:
     if context is None:
         return None
     referrer = (context.page.referrer or "") if context.page else ""
@@ -567,10 +412,13 @@ def _source(context: _Context | None) -> Source | None:
     if campaign is None:
         return Source("", "", "", referrer[:MAX_TEXT_CHARS]) if referrer else None
     return Source(
-        (campaign.source or "")[:100], (campaign.medium or "")[:100], (campaign.name or "")[:100], referrer[:200]
+        (campaign.source or "")[:100],
+        (campaign.medium or "")[:100],
+        (campaign.name or "")[:100],
+        referrer[:200],
     )
 
 
-def _path(properties: _Properties, context: _Context | None) -> str | None:
+def _path(properties: Properties, context: Context | None) -> str | None:
     path = properties.path or (context.page.path if context and context.page else None)
     return _text(path)

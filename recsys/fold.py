@@ -1,8 +1,8 @@
 """apply(profile, event) -> (profile, effects): how one event changes what is known of a person.
 
 Pure functions on immutable values. Time comes with the event. Reading from the top: the fold of an
-event in order, the fold of one that comes too late, the merge of two profiles at login, and what
-intent and stage a profile shows at a given time.
+event in order, the fold of one that comes too late, then each part of a profile in turn. The merge
+of two profiles at login is `recsys.merge`; what a profile shows of intent, `recsys.intent`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from recsys.events import ITEM_ACTIONS, Action, Event, Line
 from recsys.profile import (
     MAX_AFFINITIES,
     MAX_CART_LINES,
-    MAX_DEVICES,
     MAX_ORDER_ITEMS,
     MAX_ORDERS,
     MAX_QUERIES,
@@ -94,9 +93,9 @@ def apply(profile: Profile, event: Event, rules: SessionRules) -> tuple[Profile,
     if event.blocked_ids:
         changed["blocked_ids"] = profile.blocked_ids + event.blocked_ids
     if event.consent is not None:
-        changed.update(_consented(profile, event))
+        changed.update(_consented(event))
     if effects or action in _EMAIL:  # one count a visit, and one for each answer to a mail
-        changed["channels"] = _leaning(profile.channels, ((event.touchpoint, 1.0),), event.at_ms // 1000)
+        changed["channels"] = leaning(profile.channels, ((event.touchpoint, 1.0),), event.at_ms // 1000)
     if _learnable(profile, event):
         _learn(changed, profile, event)
     cart = _cart_after(profile.cart, event)
@@ -119,11 +118,11 @@ def apply_late(profile: Profile, event: Event) -> Profile:
         "late_events": profile.late_events + 1,
     }
     if event.consent is not None and event.at_ms >= profile.consent_ms:
-        changed.update(_consented(profile, event))
+        changed.update(_consented(event))
     if _learnable(profile, event):
         _learn(changed, profile, event)
         if "touches" in changed:
-            changed["touches"] = tuple(sorted(changed["touches"], key=_touch_time))  # type: ignore[call-overload]
+            changed["touches"] = tuple(sorted(changed["touches"], key=touch_time))  # type: ignore[call-overload]
     if event.action is Action.ORDER:
         changed.update(_ordered(profile, event))
         changed["cart"] = _without_ordered(profile.cart, event)
@@ -132,7 +131,7 @@ def apply_late(profile: Profile, event: Event) -> Profile:
     return msgspec.structs.replace(profile, **changed)
 
 
-def _touch_time(touch: Touch) -> int:
+def touch_time(touch: Touch) -> int:
     return touch.at_s
 
 
@@ -144,7 +143,7 @@ def _apply_passive(profile: Profile, event: Event) -> tuple[Profile, tuple[Effec
     }
     effects = NO_EFFECTS
     if event.consent is not None:
-        changed.update(_consented(profile, event))
+        changed.update(_consented(event))
     if event.action in (Action.REFUND, Action.ORDER_CANCEL):
         changed.update(_undone(profile, event))
         effects = (Effect("order_undone", event.at_ms),)
@@ -210,7 +209,7 @@ def _with_query(queries: tuple[str, ...], query: str | None) -> tuple[str, ...]:
     return (*queries, query[:100])[-MAX_QUERIES:]
 
 
-def _consented(profile: Profile, event: Event) -> dict[str, object]:
+def _consented(event: Event) -> dict[str, object]:
     said = event.consent
     assert said is not None
     changed: dict[str, object] = {"consent_ms": event.at_ms}
@@ -235,7 +234,7 @@ def _learn(changed: dict[str, object], profile: Profile, event: Event) -> None:
         if not leaves and event.category:
             leaves = {leaf_of(event.category): weight}
         if leaves:
-            changed["categories"] = _leaning(profile.categories, tuple(leaves.items()), at_s)
+            changed["categories"] = leaning(profile.categories, tuple(leaves.items()), at_s)
 
 
 @lru_cache(maxsize=20_000)
@@ -267,7 +266,7 @@ def _dwelt(touches: tuple[Touch, ...], event: Event) -> tuple[Touch, ...]:
     return touches
 
 
-def _leaning(
+def leaning(
     known: tuple[Affinity, ...], gained: tuple[tuple[str, float], ...], at_s: int
 ) -> tuple[Affinity, ...]:
     weights = {affinity.name: affinity for affinity in known}
@@ -276,8 +275,8 @@ def _leaning(
         if before is not None:
             # Either may be the newer (late events): both weights are brought to the later time.
             now_s = max(at_s, before.at_s)
-            gain = gain * _decay(now_s - at_s) + before.weight * _decay(now_s - before.at_s)
-            weights[name] = Affinity(name, round(gain, 3), now_s)
+            weight = gain * _decay(now_s - at_s) + before.weight * _decay(now_s - before.at_s)
+            weights[name] = Affinity(name, round(weight, 3), now_s)
         else:
             weights[name] = Affinity(name, gain, at_s)
     if len(weights) <= MAX_AFFINITIES:
@@ -302,7 +301,9 @@ def _cart_after(cart: tuple[CartLine, ...], event: Event) -> tuple[CartLine, ...
             cart = _less_line(cart, line, at_s)
         return cart
     if action is Action.CART_VIEW and event.lines:  # the shop's own word on what is in it
-        return tuple(CartLine(line.item, line.quantity, line.price, at_s) for line in event.lines[-MAX_CART_LINES:])
+        return tuple(
+            CartLine(line.item, line.quantity, line.price, at_s) for line in event.lines[-MAX_CART_LINES:]
+        )
     if action is Action.ORDER and cart:
         return _without_ordered(cart, event)
     return cart
@@ -365,97 +366,3 @@ def _undone(profile: Profile, event: Event) -> dict[str, object]:
                 "order_value": round(profile.order_value - value, 2),
             }
     return {}
-
-
-def absorb(person: Profile, visitor: Profile) -> Profile:
-    """The customer's profile after a login: what the device did before it belongs to them."""
-    newer, older = (visitor, person) if visitor.last_ms >= person.last_ms else (person, visitor)
-    consent = visitor if visitor.consent_ms > person.consent_ms else person
-    forgets = consent.personalization is False
-    touches = sorted((*person.touches, *visitor.touches), key=_touch_time)
-    return Profile(
-        first_ms=min(filter(None, (person.first_ms, visitor.first_ms)), default=0),
-        last_ms=newer.last_ms,
-        session=_joined(person.session, visitor.session),
-        touches=() if forgets else tuple(touches[-MAX_TOUCHES:]),
-        cart=_joined_carts(person.cart, visitor.cart),
-        cart_ms=max(person.cart_ms, visitor.cart_ms),
-        orders=_joined_orders(person.orders, visitor.orders),
-        categories=() if forgets else _joined_leanings(older.categories, newer.categories),
-        channels=_joined_leanings(older.channels, newer.channels),
-        visitors=person.visitors,
-        sessions=person.sessions + visitor.sessions - _overlap(person.session, visitor.session),
-        events=person.events + visitor.events,
-        order_count=person.order_count + visitor.order_count,
-        order_value=round(person.order_value + visitor.order_value, 2),
-        personalization=consent.personalization,
-        email=_first_said(consent.email, person.email, visitor.email),
-        consent_ms=consent.consent_ms,
-        group=newer.group or older.group,
-        late_events=person.late_events + visitor.late_events,
-        blocked_ids=person.blocked_ids + visitor.blocked_ids,
-    )
-
-
-def _first_said(*answers: bool | None) -> bool | None:
-    return next((answer for answer in answers if answer is not None), None)
-
-
-def with_device(visitors: tuple[str, ...], device: str) -> tuple[str, ...]:
-    return visitors if device in visitors else (*visitors, device)[-MAX_DEVICES:]
-
-
-def _overlap(one: Session | None, other: Session | None) -> int:
-    """1 when two sessions are one sitting (the visitor logged in during it)."""
-    if one is None or other is None or one.closed or other.closed:
-        return 0
-    return int(one.start_ms <= other.last_ms and other.start_ms <= one.last_ms)
-
-
-def _joined(one: Session | None, other: Session | None) -> Session | None:
-    if one is None or other is None:
-        return one or other
-    later, earlier = (one, other) if one.last_ms >= other.last_ms else (other, one)
-    if not _overlap(one, other):
-        return later
-    return Session(
-        min(one.start_ms, other.start_ms),
-        later.last_ms,
-        one.events + other.events,
-        one.views + other.views,
-        one.reads + other.reads,
-        one.lists + other.lists,
-        one.searches + other.searches,
-        one.cart_adds + other.cart_adds,
-        one.checkouts + other.checkouts,
-        one.orders + other.orders,
-        one.dwell_s + other.dwell_s,
-        tuple(dict.fromkeys((*earlier.queries, *later.queries)))[-MAX_QUERIES:],
-        earlier.source or later.source,
-        later.device or earlier.device,
-        False,
-        later.category or earlier.category,
-    )
-
-
-def _joined_carts(one: tuple[CartLine, ...], other: tuple[CartLine, ...]) -> tuple[CartLine, ...]:
-    if not one or not other:
-        return one or other
-    lines: dict[str, CartLine] = {}
-    for line in sorted((*one, *other), key=lambda line: line.at_s):
-        lines[line.item] = line  # the same item on two devices: the newer word counts, never the sum
-    return tuple(lines.values())[-MAX_CART_LINES:]
-
-
-def _joined_orders(one: tuple[Order, ...], other: tuple[Order, ...]) -> tuple[Order, ...]:
-    if not one or not other:
-        return one or other
-    by_id = {order.order_id: order for order in (*one, *other)}
-    return tuple(sorted(by_id.values(), key=lambda order: (order.at_s, order.order_id)))[-MAX_ORDERS:]
-
-
-def _joined_leanings(older: tuple[Affinity, ...], newer: tuple[Affinity, ...]) -> tuple[Affinity, ...]:
-    joined = older
-    for affinity in newer:
-        joined = _leaning(joined, ((affinity.name, affinity.weight),), affinity.at_s)
-    return joined

@@ -70,7 +70,9 @@ def stage(profile: Profile, now_ms: int, rules: SessionRules) -> Stage:
     """Where in the journey the person stands."""
     now_s = now_ms // 1000
     session = profile.session
-    in_checkout = session is not None and is_open(session, now_ms, rules) and session.checkouts > session.orders
+    in_checkout = (
+        session is not None and is_open(session, now_ms, rules) and session.checkouts > session.orders
+    )
     if in_checkout or (profile.cart and now_s - profile.cart_ms // 1000 < CART_FRESH_S):
         return "purchase"
     standing = [order for order in profile.orders if not order.refunded]

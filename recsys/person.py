@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from recsys.fold import NO_EFFECTS, Effect, absorb, apply, apply_late, with_device
+from recsys.fold import NO_EFFECTS, Effect, apply, apply_late
+from recsys.merge import absorb, with_device
 from recsys.profile import PersonRecord, Profile, Standing
 from recsys.visitor import Absorb, Fact, Happened, Retract, StageRules
 

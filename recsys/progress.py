@@ -60,5 +60,7 @@ def encode_progress(progress: FlowProgress) -> bytes:
 def decode_progress(record: bytes) -> FlowProgress:
     """Raises ValueError for another version."""
     if record[:1] != _VERSION:
-        raise ValueError(f"Expected a progress record of version {PROGRESS_VERSION}, got {bytes(record[:1])!r}")
+        raise ValueError(
+            f"Expected a progress record of version {PROGRESS_VERSION}, got {bytes(record[:1])!r}"
+        )
     return _decoder.decode(memoryview(record)[1:])

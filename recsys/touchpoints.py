@@ -89,15 +89,19 @@ _BY_MEDIUM = {
     "referral": "referral",
     "email": "email",
 }
-_BY_CHANNEL = {"mobile": "app", "screen": "app", "store": "store", "pos": "store", "call_center": "call_center"}
+_BY_CHANNEL = {
+    "mobile": "app",
+    "screen": "app",
+    "store": "store",
+    "pos": "store",
+    "call_center": "call_center",
+}
 
 
 class Touchpoints:
     """The registry: touchpoints by name, and which event is which."""
 
-    def __init__(
-        self, extra: Mapping[str, Touchpoint] | None = None, rules: tuple[Rule, ...] = ()
-    ) -> None:
+    def __init__(self, extra: Mapping[str, Touchpoint] | None = None, rules: tuple[Rule, ...] = ()) -> None:
         self.by_name: dict[str, Touchpoint] = {**DEFAULT_TOUCHPOINTS, **(extra or {})}
         for index, rule in enumerate(rules):
             if rule.touchpoint not in self.by_name:

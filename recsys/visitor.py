@@ -11,7 +11,7 @@ time up to the record), never by the clock: a replay decides the same.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -114,7 +114,7 @@ class _Step:
 
 @dataclass(frozen=True, slots=True)
 class StageRules:
-    session: SessionRules = SessionRules()
+    session: SessionRules = field(default_factory=SessionRules)
     lateness_ms: int = 60_000
 
 
@@ -148,8 +148,7 @@ class VisitorState:
         settled_ms = event.watermark_ms - self._rules.lateness_ms
         if self._steps and self._steps[0].event.at_ms < settled_ms:
             self._settle(settled_ms)
-        if event.at_ms > self._event_ms:
-            self._event_ms = event.at_ms
+        self._event_ms = max(self._event_ms, event.at_ms)
         late = event.at_ms < settled_ms
         if late and event.at_ms < self.view.last_ms:
             person, session_ms, effects, facts = self._take_late(event)

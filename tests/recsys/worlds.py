@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from recsys.events import Action, Arrival, Event, Line
-from recsys.fold import SessionRules, absorb, apply
+from recsys.fold import SessionRules, apply
+from recsys.merge import absorb
 from recsys.person import with_visitor
 from recsys.ports import Position
 from recsys.profile import Profile

@@ -1,0 +1,1 @@
+"""What measures and shows Headrace: the demo, the simulated shop behind it, and the benchmarks."""

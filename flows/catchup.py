@@ -1,0 +1,160 @@
+"""Letting a flow catch up with the log, while somebody watches: progress with rates."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, NamedTuple
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from flows.imports.append import ImportReport
+from recsys.keys import FLOW_KEY
+from recsys.open import open_log, open_store
+from recsys.progress import FlowProgress, decode_progress
+from recsys.settings import Settings
+
+POLL_S = 0.2
+TAIL_BYTES = 2000
+STOP_S = 30.0
+
+
+class FlowFailed(RuntimeError):
+    """The flow ended before it had read the log to its end. Carries the end of its output."""
+
+
+class Caught(NamedTuple):
+    """What a flow took."""
+
+    records: int
+    seconds: float
+
+    @property
+    def per_s(self) -> float:
+        return self.records / self.seconds if self.seconds > 0 else 0.0
+
+
+def bars(console: Console) -> Progress:
+    """How every long step of Headrace shows its progress."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+@contextmanager
+def import_bar(
+    console: Console, title: str, total: int | None = None
+) -> Iterator[Callable[[ImportReport], None]]:
+    """The progress callback of an import."""
+    with bars(console) as shown:
+        task = shown.add_task(title, total=total, rate="")
+
+        def tell(report: ImportReport) -> None:
+            shown.update(task, completed=report.read, rate=f"{report.per_s:,.0f}/s")
+
+        yield tell
+
+
+@contextmanager
+def stage_bar(console: Console, title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """The progress callback of what goes in stages: `tell(stage, done, total)`."""
+    with bars(console) as shown:
+        task = shown.add_task(title, total=None, rate="")
+        yield lambda stage, done, total: shown.update(
+            task, description=f"{title}: {stage}", completed=done, total=total
+        )
+
+
+def catch_up(
+    settings: Settings,
+    command: Sequence[str],
+    console: Console,
+    *,
+    environ: Mapping[str, str] | None = None,
+    output: Path | None = None,
+) -> Caught:
+    """Run `command`, a flow that reads to the log's end, and show how far it is.
+
+    `output`: where it prints to. Raises FlowFailed. Interrupted, it stops the flow first.
+    """
+    log, store = open_log(settings.log), open_store(settings.state)
+    try:
+        end = log.end()
+        total = sum(offset + 1 for offset in end.values())
+
+        def taken() -> int:
+            data = store.get_many([FLOW_KEY])[0]
+            progress = decode_progress(data) if data is not None else FlowProgress()
+            return total - progress.behind(end)
+
+        with output.open("ab") if output is not None else TemporaryFile() as file:
+            return _watch(command, environ, file, console, taken, total)
+    finally:
+        store.close()
+        log.close()
+
+
+def _watch(
+    command: Sequence[str],
+    environ: Mapping[str, str] | None,
+    output: IO[bytes],
+    console: Console,
+    taken: Callable[[], int],
+    total: int,
+) -> Caught:
+    began_s, before = time.monotonic(), taken()
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ, start_new_session=True
+    )
+    try:
+        with bars(console) as shown:
+            task = shown.add_task("the flow reads the log", total=total, completed=before, rate="")
+            while process.poll() is None:
+                done, passed_s = taken(), time.monotonic() - began_s
+                shown.update(
+                    task, completed=done, rate=f"{(done - before) / passed_s:,.0f}/s" if passed_s else ""
+                )
+                time.sleep(POLL_S)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+    if process.returncode != 0:
+        raise FlowFailed(
+            f"Expected the flow to reach the log's end, got exit code {process.returncode}{_tail(output)}"
+        )
+    return Caught(taken() - before, time.monotonic() - began_s)
+
+
+def _tail(output: IO[bytes]) -> str:
+    name = output.name
+    if isinstance(name, str):
+        return f": see {name}"
+    output.seek(0, 2)
+    output.seek(max(output.tell() - TAIL_BYTES, 0))
+    return ":\n" + output.read().decode("utf-8", "replace").rstrip()

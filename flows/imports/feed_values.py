@@ -1,0 +1,113 @@
+"""The values of catalogue feeds: prices, times, availability, texts. ValueError says what was expected."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+
+from recsys.events import MAX_ID_BYTES
+
+MAX_LINK_CHARS = 2000
+
+_PRICE = re.compile(r"(?P<before>[A-Za-z]{3})?\s*(?P<amount>\d[\d., ]{0,19})\s*(?P<after>[A-Za-z]{3})?")
+_OFFSET = re.compile(r"([+-]\d{2})(\d{2})$")
+_TAG = re.compile(r"<[^<>]*>")
+
+_AVAILABLE = frozenset(
+    (
+        "in_stock", "instock", "available", "preorder", "pre_order", "backorder", "limited_availability",
+        "true", "yes",
+    )
+)  # fmt: skip
+_UNAVAILABLE = frozenset(
+    ("out_of_stock", "outofstock", "unavailable", "discontinued", "sold_out", "false", "no")
+)
+
+
+def read_price(text: str) -> tuple[float, str]:
+    """ "24.50 EUR" -> (24.5, "EUR"); the currency may come first or be missing ("")."""
+    found = _PRICE.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("a price like `24.50 EUR`")
+    currency = (found["before"] or found["after"] or "").upper()
+    return _amount(found["amount"].replace(" ", "")), currency
+
+
+def _amount(text: str) -> float:
+    """Google's feeds write 1,299.00; spreadsheets of other countries 1.299,00."""
+    decimal = max(text.rfind("."), text.rfind(","))
+    grouped = decimal >= 0 and text[decimal] == "," and len(text) - decimal == 4
+    if grouped or (decimal >= 0 and text.count(text[decimal]) > 1):
+        decimal = -1  # 1,299 and 1.299.000: only thousands
+    whole = re.sub(r"[.,]", "", text[:decimal] if decimal >= 0 else text)
+    return float(f"{whole or '0'}.{text[decimal + 1 :] if decimal >= 0 else ''}0")
+
+
+def read_ms(text: str) -> int:
+    """Epoch milliseconds of an ISO 8601 time ("2026-03-01T13:00-0800", a date alone is midnight
+    UTC), of an RFC 822 one (RSS), or of a number of seconds or milliseconds."""
+    text = text.strip()
+    try:
+        if re.fullmatch(r"\d{9,14}(\.\d+)?", text):
+            number = float(text)
+            return int(number * 1000 if number < 1e11 else number)
+        if re.match(r"\d{4}-", text):
+            iso = _OFFSET.sub(r"\1:\2", re.sub(r"[zZ]$", "+00:00", text))
+            iso = re.sub(r"\.(\d{1,6})\d*", lambda part: "." + part[1].ljust(6, "0"), iso)
+            return _utc_ms(datetime.fromisoformat(iso))
+        return _utc_ms(parsedate_to_datetime(text))
+    except (ValueError, TypeError, IndexError, OverflowError):
+        raise ValueError("a time like `2026-03-01T13:00:00Z`") from None
+
+
+def _utc_ms(moment: datetime) -> int:
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
+    return int(aware.timestamp() * 1000)
+
+
+def read_period(text: str) -> tuple[int, int]:
+    """Start and end of "2026-03-01T00:00+0100/2026-03-08T23:59+0100" in epoch milliseconds."""
+    start, slash, end = text.partition("/")
+    if not slash:
+        raise ValueError("two times with a `/` between them")
+    return read_ms(start), read_ms(end)
+
+
+def read_availability(text: str) -> bool:
+    """Whether it can be ordered now: preorders and backorders can."""
+    word = text.strip().lower().rpartition("/")[2].replace(" ", "_").replace("-", "_")
+    if word in _AVAILABLE:
+        return True
+    if word in _UNAVAILABLE:
+        return False
+    raise ValueError("one of in_stock, out_of_stock, preorder, backorder")
+
+
+def read_link(text: str) -> str:
+    """An address that a page can link to: blocks are shown in pages, so `javascript:` is none."""
+    text = text.strip()
+    if not text.startswith(("https://", "http://", "/")):
+        raise ValueError("an address with `https://` or `http://`")
+    if len(text) > MAX_LINK_CHARS:
+        raise ValueError(f"at most {MAX_LINK_CHARS} characters")
+    return text
+
+
+def read_id(text: str) -> str:
+    text = text.strip()
+    if not text:
+        raise ValueError("an id")
+    if len(text.encode()) > MAX_ID_BYTES:
+        raise ValueError(f"an id of at most {MAX_ID_BYTES} bytes")
+    return text
+
+
+def plain_text(text: str, max_chars: int) -> str:
+    """Without markup, entities and doubled blanks, cut."""
+    if "<" in text:
+        text = _TAG.sub(" ", text)
+    if "&" in text:
+        text = _TAG.sub(" ", html.unescape(text))
+    return " ".join(text.split())[:max_chars]

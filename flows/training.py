@@ -1,0 +1,84 @@
+"""`headrace train` for one home: catalogue and archive -> bundle, with progress, and what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+
+from flows.catchup import stage_bar
+from recsys import archive
+from recsys.catalog import Item, decode_item
+from recsys.keys import ITEM_PREFIX
+from recsys.open import open_store
+from recsys.settings import Settings, TrainSettings
+from recsys.train import TrainReport, train
+
+_DAY_MS = 86_400_000
+
+
+def train_home(settings: Settings, console: Console, *, force: bool = False) -> TrainReport:
+    """Train and publish, telling how it goes. Raises TrainRefused."""
+    began_s, now_ms = time.monotonic(), time.time_ns() // 1_000_000
+    store = open_store(settings.state)
+    try:
+        items: list[Item] = [decode_item(record) for _, record in store.scan(ITEM_PREFIX)]
+    finally:
+        store.close()
+    archived = Path(settings.archive)
+    with stage_bar(console, "train") as tell:
+        report = train(
+            archived,
+            Path(settings.bundles),
+            items,
+            _as_of(settings.train, archived, now_ms),
+            now_ms,
+            tell,
+            headrace=_version(),
+            force=force,
+        )
+    for line in summary(report, time.monotonic() - began_s):
+        console.print(line, highlight=False)
+    return report
+
+
+def summary(report: TrainReport, seconds: float) -> Iterator[str]:
+    """What was published and how good it is, in a few lines."""
+    learned = report.training
+    yield (
+        f"published {report.version} in {seconds:.1f} s: {learned.interactions:,} interactions of"
+        f" {learned.persons:,} people in {learned.sessions:,} sessions, {report.n_items:,} items"
+    )
+    for name, metrics in report.evaluation.items():
+        yield (
+            f"  {name:10} HR@20 {metrics.hit_rate_at_20:.3f}  MRR@20 {metrics.mrr_at_20:.3f}"
+            f"  ({metrics.queries:,} held-out clicks)"
+        )
+    yield from (f"  forced in spite of: {objection}" for objection in report.objections)
+
+
+def _as_of(settings: TrainSettings, archived: Path, now_ms: int) -> TrainSettings:
+    """`days` counts from the newest event of the archive: last year's events, imported today, are
+    history to learn from as well."""
+    newest_ms = 0
+    for batch in archive.read(archived, ("at_ms", "action")):
+        known = batch.filter(
+            pc.is_in(batch["action"], pa.array([int(action) for action in archive.KINDS], "int8"))
+        )
+        if known.num_rows:
+            newest_ms = max(newest_ms, pc.max(known["at_ms"]).as_py())
+    behind_days = (now_ms - newest_ms) // _DAY_MS if newest_ms else 0
+    return msgspec.structs.replace(settings, days=settings.days + max(behind_days, 0))
+
+
+def _version() -> str:
+    try:
+        return version("headrace")
+    except PackageNotFoundError:  # run from the tree
+        return ""

@@ -1,0 +1,199 @@
+"""Tastes: matrix factorisation of who did what with which item, by alternating least squares.
+
+Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", 2008, as built by the
+`implicit` library. People are not stored: a person's vector is computed per request from the live
+history, so it is never older than the last event and erasing a person needs no new model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+from threadpoolctl import threadpool_limits
+
+from recsys.models.arrays import (
+    NOTHING,
+    Ranked,
+    Rows,
+    Scores,
+    Vectors,
+    load_array,
+    load_settings,
+    save_arrays,
+)
+from recsys.models.interactions import Interactions
+from recsys.models.kernels import solve_person
+from recsys.models.progress import Progress, silent
+from recsys.models.scratch import Scratch
+from recsys.models.vectors import VectorIndex
+
+
+class AlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    factors: int = 64
+    iterations: int = 15
+    regularization: float = 0.05
+    alpha: float = 10.0
+    """Confidence that a person likes an item is 1 + alpha x ln(1 + sum of the weights of what they did)."""
+    kind_weights: tuple[float, float, float, float] = (1.0, 3.0, 5.0, 1.0)
+    """The weight of a view, a cart, an order and a read."""
+    min_items_per_person: int = 2
+    """Persons with fewer distinct items say nothing about which items go together; they are left out."""
+    max_history_items: int = 200
+    """How many distinct items of a history are folded in, the last of those given."""
+    seed: int = 0
+
+
+DEFAULTS = AlsSettings()
+
+
+class Als:
+    """item_factors float32[n_items, f] (zero for items nobody taught it), and an index over them.
+
+    gram float64[f, f] is Y'Y + regularisation x I, what folding a person in needs of all items.
+    """
+
+    def __init__(
+        self,
+        settings: AlsSettings,
+        item_factors: Vectors,
+        gram: npt.NDArray[np.float64],
+        index: VectorIndex,
+    ) -> None:
+        self.settings = settings
+        self.item_factors = item_factors
+        self.gram = gram
+        self.index = index
+        self._kind_weights = np.asarray(settings.kind_weights, np.float32)
+
+    @classmethod
+    def fit(
+        cls,
+        interactions: Interactions,
+        settings: AlsSettings = DEFAULTS,
+        *,
+        threads: int = 1,
+        progress: Progress = silent,
+    ) -> Als:
+        """With one thread the same interactions give the same bytes."""
+        confidence = _confidence_matrix(interactions, settings)
+        if confidence.nnz == 0:
+            item_factors = np.zeros((interactions.n_items, settings.factors), np.float32)
+            index = VectorIndex.build(item_factors, threads=threads)
+            return cls(settings, item_factors, _gram(item_factors, settings), index)
+        # implicit runs its own threads; BLAS threads beside them slow it tenfold, and it warns.
+        with threadpool_limits(limits=1, user_api="blas"):
+            item_factors, persons = _factorise(confidence, settings, threads, progress)
+            index = VectorIndex.build(item_factors, queries=persons, threads=threads)
+            gram = _gram(item_factors, settings)
+        progress("als", 1.0)
+        return cls(settings, item_factors, gram, index)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_factors)
+
+    def scratch(self) -> Scratch:
+        """Working memory for `fold_in`; one a thread."""
+        return Scratch(self.n_items, n_factors=self.item_factors.shape[1])
+
+    def weights(self, kinds: npt.NDArray[np.uint8]) -> Scores:
+        """The weight float32[h] of each InteractionKind, as `fold_in` wants it."""
+        return self._kind_weights[kinds]
+
+    def fold_in(self, rows: Rows, weights: Scores, scratch: Scratch) -> Vectors:
+        """The vector float32[f] of a person who did this: the one that `fit` would give them.
+
+        rows int32[h] in the order of time, repeats and unknown (-1) allowed; weights float32[h] > 0
+        of each. A history without a known item gives the zero vector.
+        """
+        vector = np.zeros(self.item_factors.shape[1], np.float32)
+        known = (rows >= 0) & (rows < self.n_items)
+        distinct, where = np.unique(rows[known], return_inverse=True)
+        if not len(distinct):
+            return vector
+        total = np.bincount(where, weights[known]).astype(np.float64)
+        if len(distinct) > self.settings.max_history_items:
+            newest = np.argsort(_last_places(where, len(distinct)))[-self.settings.max_history_items :]
+            distinct, total = distinct[newest], total[newest]
+        solve_person(
+            distinct.astype(np.int32), confidence_of(total, self.settings.alpha), self.item_factors,
+            self.gram, scratch.solve_matrix, scratch.solve_target, vector,
+        )  # fmt: skip
+        return vector
+
+    def nearest(self, vector: Vectors, k: int, eligible: npt.NDArray[np.uint8] | None = None) -> Ranked:
+        """The k items that a person of this vector float32[f] likes best; see VectorIndex.nearest."""
+        return self.index.nearest(vector, k, eligible) if vector.any() else NOTHING
+
+    def save(self, directory: Path) -> None:
+        save_arrays(directory, {"item_factors": self.item_factors, "gram": self.gram}, self.settings)
+        self.index.save(directory / "index")
+
+    @classmethod
+    def load(cls, directory: Path) -> Als:
+        return cls(
+            load_settings(directory, AlsSettings),
+            load_array(directory, "item_factors"),
+            load_array(directory, "gram"),
+            VectorIndex.load(directory / "index"),
+        )
+
+
+def confidence_of(total_weight: npt.NDArray[np.floating[Any]], alpha: float) -> npt.NDArray[np.float64]:
+    """Confidence float64[h] > 1 from summed weights: a tenth view tells less than the second."""
+    return 1.0 + alpha * np.log1p(total_weight.astype(np.float64))
+
+
+def _confidence_matrix(interactions: Interactions, settings: AlsSettings) -> Any:
+    """float32 CSR [persons, items] of the persons with enough items."""
+    weights = np.asarray(settings.kind_weights, np.float64)[interactions.kind]
+    shape = (interactions.n_persons, interactions.n_items)
+    matrix = scipy.sparse.csr_matrix((weights, (interactions.person, interactions.item)), shape=shape)
+    matrix.sum_duplicates()
+    matrix = matrix[np.diff(matrix.indptr) >= settings.min_items_per_person]
+    matrix.data = confidence_of(matrix.data, settings.alpha)
+    return matrix.astype(np.float32)
+
+
+def _factorise(
+    confidence: Any, settings: AlsSettings, threads: int, progress: Progress
+) -> tuple[Vectors, Vectors]:
+    """(item factors, person factors) of implicit's ALS."""
+    # Imported here: implicit takes half a second and only training needs it.
+    from implicit.cpu.als import AlternatingLeastSquares  # noqa: PLC0415
+
+    als = AlternatingLeastSquares(
+        factors=settings.factors,
+        regularization=settings.regularization,
+        iterations=settings.iterations,
+        num_threads=threads,
+        random_state=settings.seed,
+    )
+    als.fit(
+        confidence,
+        show_progress=False,
+        callback=lambda iteration, *_: progress("als", (iteration + 1) / (settings.iterations + 1)),
+    )
+    item_factors = np.ascontiguousarray(als.item_factors, np.float32)
+    untaught = np.ones(confidence.shape[1], bool)
+    untaught[confidence.indices] = False
+    # ALS shrinks these towards zero but leaves a random rest, which would rank.
+    item_factors[untaught] = 0.0
+    return item_factors, np.ascontiguousarray(als.user_factors, np.float32)
+
+
+def _gram(item_factors: Vectors, settings: AlsSettings) -> npt.NDArray[np.float64]:
+    wide = item_factors.astype(np.float64)
+    return wide.T @ wide + settings.regularization * np.eye(item_factors.shape[1])
+
+
+def _last_places(where: npt.NDArray[np.int64], n_distinct: int) -> npt.NDArray[np.int64]:
+    """int64[n_distinct]: the last place at which each number 0..n_distinct-1 stands in `where`."""
+    last = np.empty(n_distinct, np.int64)
+    last[where] = np.arange(len(where))
+    return last

@@ -1,0 +1,238 @@
+"""The bundle: every model of one training in one immutable, versioned, checksummed directory.
+
+    <bundles>/current              a file that holds the name of the version to serve
+    <bundles>/<version>/manifest.json
+    <bundles>/<version>/<model>/...
+    <bundles>/.draft-<version>-<random>/   being written
+
+A file rather than a symbolic link names the current version: it works on every file system and in
+object stores, and os.replace swaps it atomically.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from recsys.models.als import Als
+from recsys.models.bought_together import BoughtTogether
+from recsys.models.content import Content
+from recsys.models.evaluation import Metrics
+from recsys.models.item_to_item import ItemToItem
+from recsys.models.neighbours import SessionNeighbours
+from recsys.models.popularity import Popularity
+from recsys.models.scratch import Scratch
+from recsys.models.transitions import Transitions
+
+FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+CURRENT_FILE = "current"
+_ITEMS_FILE = "item_ids.json"
+
+
+class BundleBroken(Exception):
+    """A bundle is not what its manifest says. Says which file, what was expected and what came."""
+
+
+class BundleTooNew(BundleBroken):
+    """The bundle was written by a later Headrace in a format that this one does not know."""
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    size_bytes: int
+    blake2b: str
+    """Hexadecimal BLAKE2b checksum of 32 bytes."""
+
+
+class TrainingRange(msgspec.Struct, frozen=True):
+    """Which interactions the models were fitted on; epoch seconds, None without any."""
+
+    from_s: float | None = None
+    to_s: float | None = None
+    interactions: int = 0
+    sessions: int = 0
+    persons: int = 0
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """Later versions may add fields; they are ignored here as long as the format stays the same."""
+
+    format: int
+    version: str
+    headrace: str
+    created_at_ms: int
+    training: TrainingRange
+    evaluation: dict[str, Metrics]
+    """By name of what was evaluated: `popularity`, `markov`, `neighbours`, ..."""
+    n_items: int
+    files: dict[str, FileEntry]
+    """By path within the bundle, with forward slashes; all but the manifest itself."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """One of each. Rows of all of them are rows of `item_ids`."""
+
+    item_ids: list[str]
+    popularity: Popularity
+    transitions: Transitions
+    neighbours: SessionNeighbours
+    als: Als
+    item_to_item: ItemToItem
+    bought_together: BoughtTogether
+    content: Content
+
+    def save(self, directory: Path) -> None:
+        (directory / _ITEMS_FILE).write_bytes(msgspec.json.encode(self.item_ids))
+        self.popularity.save(directory / "popularity")
+        self.transitions.save(directory / "transitions")
+        self.neighbours.save(directory / "neighbours")
+        self.als.save(directory / "als")
+        self.item_to_item.save(directory / "item_to_item")
+        self.bought_together.save(directory / "bought_together")
+        self.content.save(directory / "content")
+
+    @classmethod
+    def load(cls, directory: Path) -> Models:
+        return cls(
+            item_ids=msgspec.json.decode((directory / _ITEMS_FILE).read_bytes(), type=list[str]),
+            popularity=Popularity.load(directory / "popularity"),
+            transitions=Transitions.load(directory / "transitions"),
+            neighbours=SessionNeighbours.load(directory / "neighbours"),
+            als=Als.load(directory / "als"),
+            item_to_item=ItemToItem.load(directory / "item_to_item"),
+            bought_together=BoughtTogether.load(directory / "bought_together"),
+            content=Content.load(directory / "content"),
+        )
+
+
+class Bundle:
+    """The models of one version, mapped from its directory; read-only and safe to share by threads,
+    each of which brings its own `scratch()`. It stays usable when its directory is pruned.
+
+    item_ids: the ids in the order of rows; item_row: the row of each id.
+    """
+
+    def __init__(self, manifest: Manifest, models: Models) -> None:
+        self.manifest = manifest
+        self.version = manifest.version
+        self.item_ids = models.item_ids
+        self.item_row = {item_id: row for row, item_id in enumerate(models.item_ids)}
+        self.popularity = models.popularity
+        self.transitions = models.transitions
+        self.neighbours = models.neighbours
+        self.als = models.als
+        self.item_to_item = models.item_to_item
+        self.bought_together = models.bought_together
+        self.content = models.content
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_ids)
+
+    def scratch(self) -> Scratch:
+        """Working memory for every kernel on this bundle; one a thread."""
+        settings = self.neighbours.settings
+        return Scratch(
+            self.n_items,
+            settings.m_most_recent_sessions,
+            settings.max_session_items,
+            self.als.item_factors.shape[1],
+        )
+
+
+def load(directory: Path, *, checksums: bool = False) -> Bundle:
+    """Map the bundle in `directory`.
+
+    The size of every file is always compared with the manifest, the checksum if asked for: at the
+    first load of a version, not at every start of a worker. Raises BundleBroken.
+    """
+    manifest = read_manifest(directory)
+    verify(directory, manifest, checksums=checksums)
+    try:
+        models = Models.load(directory)
+    except (msgspec.DecodeError, OSError, ValueError, RuntimeError, KeyError) as error:
+        where = f"in bundle `{directory.name}`"
+        raise BundleBroken(f"Expected models that load, got `{error}` - {where}") from error
+    if len(models.item_ids) != manifest.n_items:
+        raise BundleBroken(
+            f"Expected {manifest.n_items} items, got {len(models.item_ids)}"
+            f" - at `{_ITEMS_FILE}` in bundle `{directory.name}`"
+        )
+    return Bundle(manifest, models)
+
+
+def load_current(bundles: Path, *, checksums: bool = False) -> Bundle | None:
+    """The bundle to serve, None before the first one is published."""
+    version = current_version(bundles)
+    return None if version is None else load(bundles / version, checksums=checksums)
+
+
+def current_version(bundles: Path) -> str | None:
+    """The version to serve, None before the first one is published. Cheap: reads one small file."""
+    try:
+        version = (bundles / CURRENT_FILE).read_text("utf-8").strip()
+    except FileNotFoundError:
+        return None
+    if not version or version != Path(version).name or version.startswith("."):
+        where = f"at `{bundles / CURRENT_FILE}`"
+        raise BundleBroken(f"Expected the name of a version, got `{version[:64]}` - {where}")
+    return version
+
+
+def read_manifest(directory: Path) -> Manifest:
+    path = directory / MANIFEST_FILE
+    try:
+        encoded = path.read_bytes()
+        format_number = msgspec.json.decode(encoded, type=_FormatOnly).format
+        if format_number > FORMAT:
+            raise BundleTooNew(
+                f"Expected bundle format {FORMAT} or older, got {format_number}"
+                f" - at `{MANIFEST_FILE}` in bundle `{directory.name}`; update Headrace or train again"
+            )
+        return msgspec.json.decode(encoded, type=Manifest)
+    except FileNotFoundError as error:
+        raise BundleBroken(f"Expected a manifest, got no file - at `{path}`") from error
+    except msgspec.DecodeError as error:
+        raise BundleBroken(f"{error} - at `{MANIFEST_FILE}` in bundle `{directory.name}`") from error
+
+
+def verify(directory: Path, manifest: Manifest, *, checksums: bool) -> None:
+    """Compare every file with the manifest; raise BundleBroken at the first that differs."""
+    for name, entry in manifest.files.items():
+        where = f"at `{name}` in bundle `{directory.name}`"
+        parts = PurePosixPath(name).parts
+        if not parts or ".." in parts or PurePosixPath(name).is_absolute():
+            raise BundleBroken(f"Expected a path within the bundle, got `{name}` - {where}")
+        path = directory.joinpath(*parts)
+        if not path.is_file():
+            raise BundleBroken(f"Expected {entry.size_bytes} bytes, got no file - {where}")
+        size_bytes = path.stat().st_size
+        if size_bytes != entry.size_bytes:
+            raise BundleBroken(f"Expected {entry.size_bytes} bytes, got {size_bytes} - {where}")
+        if checksums and (got := checksum(path)) != entry.blake2b:
+            raise BundleBroken(f"Expected checksum `{entry.blake2b}`, got `{got}` - {where}")
+
+
+def checksum(path: Path) -> str:
+    """Hexadecimal BLAKE2b checksum of 32 bytes; about 1 GB/s."""
+    digest = hashlib.blake2b(digest_size=32)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def version_of(created_at_ms: int, files: dict[str, FileEntry]) -> str:
+    """A name that sorts by time of creation, and differs where the content differs."""
+    digest = hashlib.blake2b(msgspec.json.encode(files, order="sorted"), digest_size=4)
+    created = datetime.fromtimestamp(created_at_ms / 1000, timezone.utc)
+    return f"{created:%Y%m%dT%H%M%S}-{digest.hexdigest()}"
+
+
+class _FormatOnly(msgspec.Struct):
+    format: int

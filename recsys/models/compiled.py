@@ -1,0 +1,49 @@
+"""How the kernels are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy.typing as npt
+from numba import types
+
+Array = npt.NDArray[Any]
+njit: Any = numba.njit
+F = TypeVar("F", bound=Callable[..., Any])
+
+i4, i8, f4, f8, boolean, void = (
+    types.int32,
+    types.int64,
+    types.float32,
+    types.float64,
+    types.boolean,
+    types.void,
+)
+
+
+def read_only(dtype: Any, dimensions: int = 1) -> Any:
+    """The type of an input array. One compiled version takes arrays in memory (writable) and arrays
+    mapped from a bundle (read-only)."""
+    return types.Array(dtype, dimensions, "C", readonly=True)
+
+
+def kernel(signature: object, fastmath: bool = False) -> Callable[[F], F]:
+    """Compile with numba, cached on disk where the installation or the user's cache is writable.
+
+    In a container with a read-only file system and no home numba finds no place for its cache and
+    raises; the kernel is then compiled at every start, which costs seconds but works. Setting
+    NUMBA_CACHE_DIR gives it a place.
+    """
+
+    def compile_kernel(function: F) -> F:
+        options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
+        try:
+            return njit(signature, cache=True, **options)(function)  # type: ignore[no-any-return]
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+            return njit(signature, **options)(function)  # type: ignore[no-any-return]
+
+    return compile_kernel

@@ -1,0 +1,408 @@
+"""The compiled loops: every numba kernel of the models, and nothing else.
+
+They live in one file because numba's on-disk cache looks at the file of the called kernel only: a
+helper that changed in another file would go on running in its old version.
+
+Each kernel has one explicit signature, so it is compiled when this module is imported, never within a
+request. All of them release the GIL and allocate nothing; their working memory is a `Scratch`, whose
+`sums` are all zero between calls.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from recsys.models.compiled import Array, boolean, f4, f8, i4, i8, kernel, read_only, void
+
+_I4, _I8, _F4, _F8 = (read_only(dtype) for dtype in (i4, i8, f4, f8))
+_I4_2D, _F4_2D, _F8_2D = (read_only(dtype, 2) for dtype in (i4, f4, f8))
+
+
+@kernel(boolean(f4, i4, f4, i4))
+def _ranks_below(score: float, row: int, other_score: float, other_row: int) -> bool:
+    # Equal scores are ordered by row, so that an answer never depends on the order of accumulation.
+    return score < other_score or (score == other_score and row > other_row)
+
+
+@kernel(void(i4[::1], f4[::1], i8, i8))
+def _sift_down(rows: Array, scores: Array, start: int, size: int) -> None:
+    at = start
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            return
+        right = child + 1
+        if right < size and _ranks_below(scores[right], rows[right], scores[child], rows[child]):
+            child = right
+        if not _ranks_below(scores[child], rows[child], scores[at], rows[at]):
+            return
+        scores[at], scores[child] = scores[child], scores[at]
+        rows[at], rows[child] = rows[child], rows[at]
+        at = child
+
+
+@kernel(i8(_I4, i8, f4[::1], i4[::1], f4[::1]))
+def take_top(touched: Array, n_touched: int, sums: Array, top_rows: Array, top_scores: Array) -> int:
+    """Move the best of `sums[touched[:n_touched]]` into `top_*`, best first, and zero those sums.
+
+    Sums of zero or less are no candidates. Returns how many were found (at most `len(top_rows)`).
+    """
+    size = 0
+    limit = len(top_rows)
+    for index in range(n_touched):
+        row = touched[index]
+        score = sums[row]
+        sums[row] = np.float32(0)
+        if score <= 0 or limit == 0:
+            continue
+        if size < limit:
+            # Filled plainly and made a heap when full: cheaper than sifting every one up.
+            top_rows[size] = row
+            top_scores[size] = score
+            size += 1
+            if size == limit:
+                for start in range(size // 2 - 1, -1, -1):
+                    _sift_down(top_rows, top_scores, start, size)
+        elif _ranks_below(top_scores[0], top_rows[0], score, row):
+            top_rows[0] = row
+            top_scores[0] = score
+            _sift_down(top_rows, top_scores, 0, size)
+    if size < limit:
+        for start in range(size // 2 - 1, -1, -1):
+            _sift_down(top_rows, top_scores, start, size)
+    for last in range(size - 1, 0, -1):
+        top_scores[0], top_scores[last] = top_scores[last], top_scores[0]
+        top_rows[0], top_rows[last] = top_rows[last], top_rows[0]
+        _sift_down(top_rows, top_scores, 0, last)
+    return size
+
+
+@kernel(f4(f4[::1], i8, i8))
+def _kth_largest(values: Array, n: int, k: int) -> float:
+    """The k-th largest (from 1) of `values[:n]`, which are shuffled: quickselect."""
+    low, high = 0, n - 1
+    target = k - 1
+    while low < high:
+        pivot = values[(low + high) // 2]
+        left, right = low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if target <= right:
+            high = right
+        elif target >= left:
+            low = left
+        else:
+            break
+    return values[target]  # type: ignore[no-any-return]
+
+
+@kernel(i8(_I4, _I8, _I4, i8, i4[::1], f4[::1], i4[::1], i8[::1], i8[::1], i4[::1]))
+def _recent_sessions(
+    session: Array,
+    item_starts: Array,
+    item_sessions: Array,
+    m_most_recent_sessions: int,
+    found_session: Array,
+    found_similarity: Array,
+    found_position: Array,
+    head: Array,
+    end: Array,
+    position: Array,
+) -> int:
+    """The m most recent sessions that share an item with `session`, newest first.
+
+    Each item's list of sessions is sorted by time, so merging the few lists from their ends meets every
+    session once, with all the items it shares, and stops after m: no hash map and no heap of times.
+    """
+    n_items = len(item_starts) - 1
+    length = len(session)
+    n_lists = 0
+    for steps_back in range(length):
+        row = session[length - 1 - steps_back]
+        seen = False
+        for newer in range(steps_back):
+            if session[length - 1 - newer] == row:
+                seen = True
+                break
+        if seen:
+            continue
+        if row < 0 or row >= n_items or item_starts[row] == item_starts[row + 1]:
+            continue
+        head[n_lists] = item_starts[row + 1] - 1
+        end[n_lists] = item_starts[row]
+        position[n_lists] = steps_back
+        n_lists += 1
+    found = 0
+    while found < m_most_recent_sessions:
+        newest = -1
+        for index in range(n_lists):
+            if head[index] >= end[index] and item_sessions[head[index]] > newest:
+                newest = item_sessions[head[index]]
+        if newest < 0:
+            break
+        similarity = np.float32(0)
+        first = length
+        for index in range(n_lists):
+            if head[index] >= end[index] and item_sessions[head[index]] == newest:
+                head[index] -= 1
+                # Whole numbers, so that equal similarities are equal. Serenade divides by the number of
+                # distinct items, which is the same for all sessions and changes no ranking.
+                similarity += np.float32(length - position[index])
+                first = min(first, position[index])
+        found_session[found] = newest
+        found_similarity[found] = similarity
+        found_position[found] = first
+        found += 1
+    return found
+
+
+@kernel(
+    i8(
+        *(_I4, _I8, _I4, _I8, _I4, _F4, i8, i8, boolean),
+        *(f4[::1], i4[::1], i4[::1], f4[::1], i4[::1], f4[::1], i8[::1], i8[::1], i4[::1]),
+        *(i4[::1], f4[::1]),
+    )
+)
+def score_neighbours(
+    session: Array,
+    item_starts: Array,
+    item_sessions: Array,
+    session_starts: Array,
+    session_items: Array,
+    idf: Array,
+    m_most_recent_sessions: int,
+    k_neighbours: int,
+    keep_last: bool,
+    sums: Array,
+    touched: Array,
+    found_session: Array,
+    found_similarity: Array,
+    found_position: Array,
+    order_statistic: Array,
+    head: Array,
+    end: Array,
+    position: Array,
+    top_rows: Array,
+    top_scores: Array,
+) -> int:
+    """VMIS-kNN (Kersbergen, Sprangers and Schelter, "Serenade", SIGMOD 2022, algorithm 2).
+
+    Among the m most recent sessions that share an item the k most similar vote for their items with
+    similarity x (1 - position/10) x idf, where `position` is how many steps back from the end of
+    `session` (int32[h], oldest first) the newest shared item lies, from 1.
+    """
+    n_found = _recent_sessions(
+        session, item_starts, item_sessions, m_most_recent_sessions,
+        found_session, found_similarity, found_position, head, end, position,
+    )  # fmt: skip
+    threshold: Any = np.float32(0)
+    ties_left = n_found
+    if n_found > k_neighbours:
+        order_statistic[:n_found] = found_similarity[:n_found]
+        threshold = _kth_largest(order_statistic, n_found, k_neighbours)
+        ties_left = k_neighbours
+        for index in range(n_found):
+            if found_similarity[index] > threshold:
+                ties_left -= 1
+    n_touched = 0
+    for index in range(n_found):
+        if found_similarity[index] < threshold:
+            continue
+        if found_similarity[index] == threshold:
+            # Of equally similar sessions the newest are taken: they come first.
+            if ties_left == 0:
+                continue
+            ties_left -= 1
+        weight = found_similarity[index] * max(np.float32(0), np.float32(0.9 - 0.1 * found_position[index]))
+        if weight <= 0:
+            continue
+        neighbour = found_session[index]
+        for at in range(session_starts[neighbour], session_starts[neighbour + 1]):
+            row = session_items[at]
+            if sums[row] == 0:
+                touched[n_touched] = row
+                n_touched += 1
+            sums[row] += weight
+    for index in range(n_touched):
+        sums[touched[index]] *= idf[touched[index]]
+    if not keep_last and 0 <= session[-1] < len(sums):
+        sums[session[-1]] = np.float32(0)
+    return take_top(touched, n_touched, sums, top_rows, top_scores)
+
+
+@kernel(
+    void(
+        *(_I8, _I8, _I4, _I4, _F4, i8, boolean),
+        *(f4[::1], i4[::1], i4[:, ::1], f4[:, ::1], i4[::1]),
+    )
+)
+def count_following(
+    starts: Array,
+    positions: Array,
+    item: Array,
+    session: Array,
+    target_scale: Array,
+    max_gap: int,
+    both_ways: bool,
+    sums: Array,
+    touched: Array,
+    table_rows: Array,
+    table_scores: Array,
+    table_lengths: Array,
+) -> None:
+    """For every item the items that follow it (or also precede it) within a session, weight 1/gap.
+
+    `positions[starts[row]:starts[row + 1]]` are where `row` occurs in `item` and `session`. Working
+    item by item needs memory for one item's counts only, however many pairs there are.
+    """
+    for row in range(len(starts) - 1):
+        n_touched = 0
+        for occurrence in range(starts[row], starts[row + 1]):
+            here = positions[occurrence]
+            for direction in range(2 if both_ways else 1):
+                for gap in range(1, max_gap + 1):
+                    there = here + gap if direction == 0 else here - gap
+                    if there < 0 or there >= len(item) or session[there] != session[here]:
+                        break
+                    other = item[there]
+                    if other == row:
+                        continue
+                    if sums[other] == 0:
+                        touched[n_touched] = other
+                        n_touched += 1
+                    sums[other] += np.float32(1.0 / gap)
+        for index in range(n_touched):
+            sums[touched[index]] *= target_scale[touched[index]]
+        table_lengths[row] = take_top(touched, n_touched, sums, table_rows[row], table_scores[row])
+
+
+@kernel(
+    void(
+        *(_I8, _I4, _F4, f4[::1], i4[::1]),
+        *(i4[:, ::1], f4[:, ::1], i4[::1]),
+    )
+)
+def top_of_sparse(
+    starts: Array,
+    columns: Array,
+    values: Array,
+    sums: Array,
+    touched: Array,
+    table_rows: Array,
+    table_scores: Array,
+    table_lengths: Array,
+) -> None:
+    """The best columns of each row of a CSR matrix whose rows name a column once."""
+    for row in range(len(starts) - 1):
+        n_touched = 0
+        for index in range(starts[row], starts[row + 1]):
+            touched[n_touched] = columns[index]
+            sums[columns[index]] = values[index]
+            n_touched += 1
+        table_lengths[row] = take_top(touched, n_touched, sums, table_rows[row], table_scores[row])
+
+
+@kernel(i8(_I4, _F4, _I4_2D, _F4_2D, _I4, f4[::1], i4[::1], i4[::1], f4[::1]))
+def blend_rows(
+    seeds: Array,
+    weights: Array,
+    table_rows: Array,
+    table_scores: Array,
+    table_lengths: Array,
+    sums: Array,
+    touched: Array,
+    top_rows: Array,
+    top_scores: Array,
+) -> int:
+    """The best of the weighted sum of several table rows; the seeds themselves are left out."""
+    n_touched = 0
+    for index in range(len(seeds)):
+        seed = seeds[index]
+        if seed < 0 or seed >= len(table_lengths) or weights[index] <= 0:
+            continue
+        for column in range(table_lengths[seed]):
+            row = table_rows[seed, column]
+            share = np.float32(weights[index] * table_scores[seed, column])
+            if share <= 0:
+                # A product may underflow; adding nothing would list the row twice.
+                continue
+            if sums[row] == 0:
+                touched[n_touched] = row
+                n_touched += 1
+            sums[row] += share
+    for index in range(len(seeds)):
+        if 0 <= seeds[index] < len(sums):
+            sums[seeds[index]] = np.float32(0)
+    return take_top(touched, n_touched, sums, top_rows, top_scores)
+
+
+@kernel(
+    void(_I4, _F8, _F4_2D, _F8_2D, f8[:, ::1], f8[::1], f4[::1]),
+    fastmath=True,
+)
+def solve_person(
+    rows: Array, confidence: Array, factors: Array, gram: Array, matrix: Array, target: Array, vector: Array
+) -> None:
+    """One least-squares step of ALS: (gram + sum (c - 1) y y') x = sum c y, by Cholesky.
+
+    `gram` is Y'Y + regularisation x I, float64[f, f]; `confidence` float64[h] of the distinct `rows`.
+    (Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", eq. 4.)
+    """
+    n_factors = len(vector)
+    for i in range(n_factors):
+        target[i] = 0.0
+        for j in range(i + 1):
+            matrix[i, j] = gram[i, j]
+    for index in range(len(rows)):
+        item = factors[rows[index]]
+        extra = confidence[index] - 1.0
+        for i in range(n_factors):
+            target[i] += confidence[index] * item[i]
+            scaled = extra * item[i]
+            for j in range(i + 1):
+                matrix[i, j] += scaled * item[j]
+    for i in range(n_factors):
+        for j in range(i + 1):
+            total = matrix[i, j]
+            for inner in range(j):
+                total -= matrix[i, inner] * matrix[j, inner]
+            matrix[i, j] = np.sqrt(max(total, 1e-30)) if i == j else total / matrix[j, j]
+        total = target[i]
+        for inner in range(i):
+            total -= matrix[i, inner] * target[inner]
+        target[i] = total / matrix[i, i]
+    for i in range(n_factors - 1, -1, -1):
+        target[i] /= matrix[i, i]
+        for inner in range(i):
+            target[inner] -= matrix[i, inner] * target[i]
+        vector[i] = target[i]
+
+
+@kernel(void(_I4, _I8, _I8, i8, i8, i8[::1]))
+def number_sessions(
+    visitor: Array, mark: Array, at_ms: Array, session_gap_ms: int, session_cap_ms: int, session: Array
+) -> None:
+    """Number the sessions of rows sorted by (visitor, mark, time): a new one starts where the
+    visitor or the mark changes, after a gap, and when the session would last longer than the cap."""
+    current = -1
+    started_ms = 0
+    for index in range(len(visitor)):
+        if (
+            index == 0
+            or visitor[index] != visitor[index - 1]
+            or mark[index] != mark[index - 1]
+            or at_ms[index] - at_ms[index - 1] > session_gap_ms
+            or at_ms[index] - started_ms > session_cap_ms
+        ):
+            current += 1
+            started_ms = at_ms[index]
+        session[index] = current

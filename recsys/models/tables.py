@@ -1,0 +1,113 @@
+"""A table of the best k items for every item: looked up when serving, never searched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from recsys.models.arrays import NOTHING, Ranked, Rows, Scores, load_array, load_settings, save_arrays
+from recsys.models.interactions import Interactions
+from recsys.models.kernels import blend_rows, count_following, top_of_sparse
+from recsys.models.scratch import Scratch
+
+
+class _NoSettings(msgspec.Struct, frozen=True):
+    """A table has no settings of its own."""
+
+
+class TopTable:
+    """For each item row the best other rows.
+
+    rows: int32[n_items, k], -1 beyond the length; scores: float32[n_items, k], falling;
+    lengths: int32[n_items]. Empty rows are fine, so is a table without items.
+    """
+
+    def __init__(self, rows: npt.NDArray[np.int32], scores: Scores, lengths: npt.NDArray[np.int32]) -> None:
+        self.rows = rows
+        self.scores = scores
+        self.lengths = lengths
+
+    @classmethod
+    def empty(cls, n_items: int, k: int) -> TopTable:
+        return cls(
+            np.full((n_items, k), -1, np.int32),
+            np.zeros((n_items, k), np.float32),
+            np.zeros(n_items, np.int32),
+        )
+
+    @classmethod
+    def of_sparse(cls, matrix: Any, k: int) -> TopTable:
+        """The k greatest positive entries of each row of a square sparse matrix."""
+        csr = scipy.sparse.csr_matrix(matrix)
+        csr.sum_duplicates()
+        table = cls.empty(csr.shape[0], k)
+        scratch = Scratch(csr.shape[1])
+        top_of_sparse(
+            csr.indptr.astype(np.int64), csr.indices.astype(np.int32), csr.data.astype(np.float32),
+            scratch.sums, scratch.touched, table.rows, table.scores, table.lengths,
+        )  # fmt: skip
+        return table
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def of(self, row: int, k: int) -> Ranked:
+        """The best k of one item; nothing for a row the table does not have."""
+        if not 0 <= row < len(self.lengths):
+            return NOTHING
+        length = min(k, int(self.lengths[row]))
+        return self.rows[row, :length], self.scores[row, :length]
+
+    def blend(self, seeds: Rows, weights: Scores, k: int, scratch: Scratch) -> Ranked:
+        """The best k of the sum of the seeds' rows, each times its weight; without the seeds."""
+        k = min(k, len(self.lengths))
+        top_rows, top_scores = np.empty(k, np.int32), np.empty(k, np.float32)
+        found = blend_rows(
+            seeds, weights, self.rows, self.scores, self.lengths,
+            scratch.sums, scratch.touched, top_rows, top_scores,
+        )  # fmt: skip
+        return top_rows[:found], top_scores[:found]
+
+    def scaled_rows(self, factor: npt.NDArray[np.floating[Any]]) -> TopTable:
+        """The same table with the scores of row i times factor[i] (> 0)."""
+        return TopTable(self.rows, (self.scores * factor[:, None]).astype(np.float32), self.lengths)
+
+    def to_sparse(self) -> Any:
+        """The table as a float32 CSR matrix [n_items, n_items]."""
+        filled = np.arange(self.rows.shape[1])[None, :] < self.lengths[:, None]
+        starts = np.concatenate(([0], np.cumsum(self.lengths, dtype=np.int64)))
+        shape = (len(self.lengths), len(self.lengths))
+        return scipy.sparse.csr_matrix((self.scores[filled], self.rows[filled], starts), shape=shape)
+
+    def save(self, directory: Path) -> None:
+        arrays = {"rows": self.rows, "scores": self.scores, "lengths": self.lengths}
+        save_arrays(directory, arrays, _NoSettings())
+
+    @classmethod
+    def load(cls, directory: Path) -> TopTable:
+        load_settings(directory, _NoSettings)
+        return cls(*(load_array(directory, name) for name in ("rows", "scores", "lengths")))
+
+
+def window_table(
+    interactions: Interactions, max_gap: int, k: int, both_ways: bool, target_scale: Scores
+) -> TopTable:
+    """The k items most often seen within `max_gap` places after (or around) each item, weight 1/gap.
+
+    target_scale float32[n_items] multiplies the weight towards an item before the best are taken.
+    """
+    n_items = interactions.n_items
+    table = TopTable.empty(n_items, k)
+    positions = np.argsort(interactions.item, kind="stable")
+    starts = np.concatenate(([0], np.cumsum(np.bincount(interactions.item, minlength=n_items))))
+    scratch = Scratch(n_items)
+    count_following(
+        starts, positions, interactions.item, interactions.session, target_scale, max_gap, both_ways,
+        scratch.sums, scratch.touched, table.rows, table.scores, table.lengths,
+    )  # fmt: skip
+    return table

@@ -1,0 +1,176 @@
+"""The catalogue in rows: what the stages read of every item, as arrays.
+
+One thread writes, many read. A cell is replaced in one step; a new row is complete before `row_of`
+names it; larger arrays come in a new `Columns`. So a reader that holds one `Columns` through a
+request never sees half a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.catalog import Item, type_of
+from recsys.counters import HALF_LIFE_S, ItemCounters
+from recsys.fold import leaf_of
+from recsys.models.arrays import Rows
+from recsys.models.bundle import Bundle
+from recsys.pipeline.cold import ColdItems
+
+PRODUCT: Final = 1
+ARTICLE: Final = 2
+ANY_TYPE: Final = PRODUCT | ARTICLE
+TYPE_SETS: Final = (PRODUCT, ARTICLE, ANY_TYPE)
+HOT_ITEMS: Final = 256
+"""How many of the items in the greatest demand are kept in order, for each set of types."""
+_CART_VIEWS, _ORDER_VIEWS = 3.0, 6.0
+
+Bits = npt.NDArray[np.uint8]
+_Cell = TypeVar("_Cell", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """Arrays have one cell for each of c >= n rows; lists and `row_of` are shared by later Columns.
+
+    offer uint8[c]: PRODUCT or ARTICLE for an item that may be shown, 0 for any other row.
+    price float32[c]: NaN where unknown. leaf int32[c]: code of the last category, -1 for none.
+    heat float32[c]: log2 of the demand of late, brought to `base_s`; -inf for none. All demand halves
+    at one rate, so the order of two items, and the ratio of their demands, is the same at any time.
+    popularity float32[c]: the bundle's popularity divided by the greatest, 0 where unknown.
+    """
+
+    row_of: dict[str, int]
+    items: list[Item | None]
+    """None for a row that the bundle knows and the catalogue does not."""
+    counters: list[ItemCounters | None]
+    wire: list[bytes]
+    offer: npt.NDArray[np.uint8]
+    price: npt.NDArray[np.float32]
+    leaf: npt.NDArray[np.int32]
+    heat: npt.NDArray[np.float32]
+    popularity: npt.NDArray[np.float32]
+    base_s: int
+    n_bundle: int
+    """Rows below are the bundle's, in its order."""
+    eligible_bits: dict[int, Bits]
+    """For each set of types a bitmap of the bundle's rows, as VectorIndex.nearest wants it."""
+    popular: dict[int, Rows]
+    """For each set of types the bundle's rows by popularity, the most popular first."""
+    hot: dict[int, Rows]
+    """For each set of types the eligible rows in the greatest demand, the greatest first."""
+    leaf_codes: dict[str, int]
+    leaf_rows: dict[int, Rows]
+    """Rows that are or were of a leaf category; `leaf` has the last word."""
+    cold: ColdItems
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle | None, capacity: int, now_s: int) -> Columns:
+        """The bundle's rows, none of them eligible yet, and room for `capacity` rows in all."""
+        item_ids = bundle.item_ids if bundle is not None else []
+        n_bundle = len(item_ids)
+        popularity = np.zeros(capacity, np.float32)
+        if bundle is not None and n_bundle:
+            scores = bundle.popularity.scores
+            popularity[:n_bundle] = scores / max(float(scores.max()), 1e-9)
+        return cls(
+            row_of={item_id: row for row, item_id in enumerate(item_ids)},
+            items=[None] * n_bundle,
+            counters=[None] * n_bundle,
+            wire=[b""] * n_bundle,
+            offer=np.zeros(capacity, np.uint8),
+            price=np.full(capacity, np.nan, np.float32),
+            leaf=np.full(capacity, -1, np.int32),
+            heat=np.full(capacity, -np.inf, np.float32),
+            popularity=popularity,
+            base_s=now_s,
+            n_bundle=n_bundle,
+            eligible_bits={types: np.zeros((n_bundle + 7) // 8, np.uint8) for types in TYPE_SETS},
+            popular=_popular_by_types(bundle, item_ids),
+            hot={types: np.empty(0, np.int32) for types in TYPE_SETS},
+            leaf_codes={},
+            leaf_rows={},
+            cold=ColdItems.empty(bundle.content.dimensions if bundle is not None else 0),
+        )
+
+    @property
+    def capacity(self) -> int:
+        return len(self.offer)
+
+    def row(self, item_id: str) -> int:
+        """-1 for an unknown item, and for one that came after this Columns was left behind."""
+        row = self.row_of.get(item_id, -1)
+        return row if row < len(self.offer) else -1
+
+    def title(self, row: int) -> str:
+        """What people call the item; its id when nobody has said."""
+        item = self.items[row]
+        return "" if item is None else (item.title or item.id)
+
+    def grown(self, capacity: int) -> Columns:
+        """The same rows with room for `capacity`."""
+        return replace(
+            self,
+            offer=_extended(self.offer, capacity, 0),
+            price=_extended(self.price, capacity, np.nan),
+            leaf=_extended(self.leaf, capacity, -1),
+            heat=_extended(self.heat, capacity, -np.inf),
+            popularity=_extended(self.popularity, capacity, 0),
+        )
+
+    def heat_of(self, counters: ItemCounters) -> float:
+        """Demand in views (a cart counts 3, an order 6), as `heat` keeps it."""
+        demand = counters.views + _CART_VIEWS * counters.carts + _ORDER_VIEWS * counters.orders
+        if not demand > 0:
+            return float("-inf")
+        return float(np.log2(demand)) + (counters.at_s - self.base_s) / HALF_LIFE_S
+
+    def leaf_code(self, item: Item) -> int:
+        """The code of the item's last category, made when it is new; -1 for none."""
+        if not item.category:
+            return -1
+        return self.leaf_codes.setdefault(leaf_of(item.category[-1]), len(self.leaf_codes))
+
+    def hottest(self, item_types: int) -> Rows:
+        """The eligible rows of these types in the greatest demand, computed over the whole catalogue."""
+        warm = np.flatnonzero((self.offer & item_types > 0) & np.isfinite(self.heat))
+        if len(warm) > HOT_ITEMS:
+            warm = warm[np.argpartition(-self.heat[warm], HOT_ITEMS)[:HOT_ITEMS]]
+        return self.by_heat(warm.astype(np.int32))
+
+    def by_heat(self, rows: Rows) -> Rows:
+        return rows[np.lexsort((rows, -self.heat[rows]))]
+
+
+def offer_of(item: Item) -> int:
+    """PRODUCT or ARTICLE for an item that may be shown, else 0. An item that only events have named
+    may be shown as soon as one of them has told its title."""
+    if not item.available or item.removed or not (item.fed or item.title):
+        return 0
+    return ARTICLE if item.type == "article" else PRODUCT
+
+
+def type_set(names: Sequence[str]) -> int:
+    """("product", "article") -> PRODUCT | ARTICLE."""
+    return sum(bit for name, bit in _TYPE_BITS.items() if name in names)
+
+
+_TYPE_BITS: Mapping[str, int] = {"product": PRODUCT, "article": ARTICLE}
+
+
+def _popular_by_types(bundle: Bundle | None, item_ids: list[str]) -> dict[int, Rows]:
+    if bundle is None:
+        return {types: np.empty(0, np.int32) for types in TYPE_SETS}
+    ranked = bundle.popularity.ranked
+    bits = np.fromiter((_TYPE_BITS[type_of(item_id)] for item_id in item_ids), np.uint8, len(item_ids))
+    return {types: np.ascontiguousarray(ranked[bits[ranked] & types > 0]) for types in TYPE_SETS}
+
+
+def _extended(array: npt.NDArray[_Cell], capacity: int, empty: float) -> npt.NDArray[_Cell]:
+    grown = np.full(capacity, empty, array.dtype)
+    grown[: len(array)] = array
+    return grown

@@ -1,0 +1,219 @@
+"""The shelf: catalogue, bundle and live counters, as the pipeline reads them and one thread writes them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from recsys.catalog import Item
+from recsys.counters import ItemCounters
+from recsys.models.bundle import Bundle
+from recsys.models.content import item_text
+from recsys.models.scratch import Scratch
+from recsys.pipeline.cold import MAX_COLD_ITEMS
+from recsys.pipeline.columns import HOT_ITEMS, TYPE_SETS, Columns, offer_of
+
+Serialise = Callable[[Item], bytes]
+"""How a server sends an item; called once for each version of it."""
+
+_MIN_CAPACITY = 64
+
+
+def as_nothing(_: Item) -> bytes:
+    """The serialisation of whoever sends no items."""
+    return b""
+
+
+def text_of(item: Item) -> str:
+    """The text that an item's content vector is made of, at training and for cold items alike."""
+    category = " ".join((*item.category, *item.tags))
+    return item_text(item.title, item.description, category, item.brand)
+
+
+class Shelf:
+    """Rows are the bundle's item rows first, then items the bundle does not know.
+
+    `upsert` and `count` belong to one writer thread. A reader takes `columns` once for a request and
+    sees every item either before or after a change. Memory: about 30 bytes a row beside the Item
+    objects and their wire bytes, and 13 bytes a row for the scratch of each reading thread.
+    """
+
+    def __init__(self, columns: Columns, bundle: Bundle | None, serialise: Serialise) -> None:
+        self.columns = columns
+        self.bundle = bundle
+        self._serialise = serialise
+        self._of_thread = threading.local()
+
+    @classmethod
+    def build(
+        cls,
+        items: Iterable[Item],
+        bundle: Bundle | None,
+        counters: Mapping[str, ItemCounters],
+        now_s: int,
+        serialise: Serialise = as_nothing,
+    ) -> Shelf:
+        """`now_s` is any time near the counters'; demand is kept relative to it."""
+        rows = ((item, serialise(item), counters.get(item.id)) for item in items)
+        return cls._of_rows(rows, bundle, now_s, serialise)
+
+    @classmethod
+    def _of_rows(
+        cls,
+        rows: Iterable[tuple[Item, bytes, ItemCounters | None]],
+        bundle: Bundle | None,
+        now_s: int,
+        serialise: Serialise,
+    ) -> Shelf:
+        n_bundle = bundle.n_items if bundle is not None else 0
+        shelf = cls(Columns.of_bundle(bundle, n_bundle + _MIN_CAPACITY, now_s), bundle, serialise)
+        by_leaf: dict[int, list[int]] = {}
+        cold: list[tuple[int, int]] = []
+        for item, wire, counters in rows:
+            row = shelf._row_for(item.id)
+            columns = shelf.columns
+            columns.counters[row] = counters
+            if counters is not None:
+                columns.heat[row] = columns.heat_of(counters)
+            shelf._write_row(row, item, wire)
+            by_leaf.setdefault(int(columns.leaf[row]), []).append(row)
+            if row >= n_bundle:
+                cold.append((item.changed_ms, row))
+        columns = shelf.columns
+        columns.leaf_rows.update({code: np.array(of, np.int32) for code, of in by_leaf.items() if code >= 0})
+        for types in TYPE_SETS:
+            columns.hot[types] = columns.hottest(types)
+        for _, row in sorted(cold)[-MAX_COLD_ITEMS // 2 :]:
+            shelf._embed(row)
+        return shelf
+
+    def with_bundle(self, bundle: Bundle | None) -> Shelf:
+        """The same catalogue on another bundle's rows. Called by the writer thread, which goes on
+        with the new shelf."""
+        columns = self.columns
+        of_items = zip(columns.items, columns.wire, columns.counters, strict=True)
+        rows = ((item, wire, counters) for item, wire, counters in of_items if item is not None)
+        return self._of_rows(rows, bundle, columns.base_s, self._serialise)
+
+    def upsert(self, item: Item) -> None:
+        """Take a new item, or a new version of one."""
+        before = self.columns.row(item.id)
+        row = self._row_for(item.id)
+        columns = self.columns
+        old = columns.items[row] if before >= 0 else None
+        self._write_row(row, item, self._serialise(item))
+        self._join_leaf(row)
+        self._rewarm(row)
+        if row >= columns.n_bundle and (old is None or text_of(old) != text_of(item)):
+            self._embed(row)
+
+    def count(self, item_id: str, counters: ItemCounters) -> None:
+        """Take an item's newest counters. Those of an item never upserted are ignored."""
+        row = self.columns.row(item_id)
+        if row >= 0:
+            self.columns.counters[row] = counters
+            self.columns.heat[row] = self.columns.heat_of(counters)
+            self._rewarm(row)
+
+    def scratch(self) -> PipelineScratch:
+        """This thread's working memory."""
+        scratch: PipelineScratch | None = getattr(self._of_thread, "scratch", None)
+        capacity = self.columns.capacity
+        if scratch is None or len(scratch.place) < capacity:
+            models = self.bundle.scratch() if self.bundle is not None else None
+            scratch = self._of_thread.scratch = PipelineScratch(capacity, models)
+        return scratch
+
+    def _row_for(self, item_id: str) -> int:
+        """The item's row; a new one, not eligible yet, for a new item."""
+        columns = self.columns
+        row = columns.row_of.get(item_id)
+        if row is not None:
+            return row
+        row = len(columns.items)
+        if row >= columns.capacity:
+            self.columns = columns = columns.grown(2 * columns.capacity)
+        columns.items.append(None)
+        columns.counters.append(None)
+        columns.wire.append(b"")
+        columns.row_of[item_id] = row
+        return row
+
+    def _write_row(self, row: int, item: Item, wire: bytes) -> None:
+        """What makes an item unavailable is written first, what makes it available last."""
+        columns = self.columns
+        offer = offer_of(item)
+        if not offer:
+            self._set_offer(row, 0)
+        columns.items[row] = item
+        columns.wire[row] = wire
+        price = item.price_now
+        columns.price[row] = np.nan if price is None else price
+        columns.leaf[row] = columns.leaf_code(item)
+        if offer:
+            self._set_offer(row, offer)
+
+    def _set_offer(self, row: int, offer: int) -> None:
+        columns = self.columns
+        columns.offer[row] = offer
+        if row >= columns.n_bundle:
+            return
+        byte, bit = row >> 3, 1 << (row & 7)
+        for types, bits in columns.eligible_bits.items():
+            others = int(bits[byte]) & ~bit
+            bits[byte] = others | bit if offer & types else others
+
+    def _join_leaf(self, row: int) -> None:
+        columns = self.columns
+        code = int(columns.leaf[row])
+        known = columns.leaf_rows.get(code)
+        if known is None:
+            if code >= 0:
+                columns.leaf_rows[code] = np.array([row], np.int32)
+        elif not (known == row).any():
+            columns.leaf_rows[code] = np.append(known, np.int32(row))
+
+    def _rewarm(self, row: int) -> None:
+        """Put the row at its place among the hot ones, or take it out."""
+        columns = self.columns
+        for types in TYPE_SETS:
+            hot = columns.hot[types]
+            belongs = bool(columns.offer[row] & types) and bool(np.isfinite(columns.heat[row]))
+            there = hot == row
+            if not belongs:
+                if there.any():
+                    hot = hot[~there]
+                    # The next in line is looked for now and then only: it takes a pass over all items.
+                    columns.hot[types] = columns.hottest(types) if len(hot) == HOT_ITEMS // 2 else hot
+                continue
+            if not there.any():
+                if len(hot) == HOT_ITEMS and columns.heat[row] <= columns.heat[hot[-1]]:
+                    continue
+                hot = np.append(hot, np.int32(row))
+            columns.hot[types] = columns.by_heat(hot)[:HOT_ITEMS]
+
+    def _embed(self, row: int) -> None:
+        item = self.columns.items[row]
+        if self.bundle is None or item is None:
+            return
+        vector = self.bundle.content.embed(text_of(item))
+        cold = self.columns.cold
+        if vector.any():
+            self.columns = replace(self.columns, cold=cold.with_item(row, vector))
+        else:
+            cold.without(row)
+
+
+class PipelineScratch:
+    """Buffers of one thread. `place` int32[c] and `barred` uint8[c] are all zero between calls;
+    `models` is the bundle's scratch, None without a bundle."""
+
+    __slots__ = ("barred", "models", "place")
+
+    def __init__(self, capacity: int, models: Scratch | None) -> None:
+        self.place = np.zeros(capacity, np.int32)
+        self.barred = np.zeros(capacity, np.uint8)
+        self.models = models

@@ -1,0 +1,206 @@
+"""The wire format: Segment-spec JSON as Segment, RudderStack and analytics.js send it.
+
+Only what Headrace reads is named here; everything else stays in the raw bytes that are archived.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from recsys.events import Action
+
+
+class _Page(msgspec.Struct, gc=False):
+    path: str | None = None
+    url: str | None = None
+    referrer: str | None = None
+    title: str | None = None
+
+
+class _Campaign(msgspec.Struct, gc=False):
+    source: str | None = None
+    medium: str | None = None
+    name: str | None = None
+
+
+class _Device(msgspec.Struct, gc=False):
+    type: str | None = None
+
+
+class _Consent(msgspec.Struct, gc=False, rename="camel"):
+    category_preferences: dict[str, bool] = {}
+
+
+class Context(msgspec.Struct, gc=False):
+    page: _Page | None = None
+    campaign: _Campaign | None = None
+    device: _Device | None = None
+    consent: msgspec.Raw = msgspec.Raw(b"")
+    """Kept as bytes: a shop's visitors say one of a few things, over and over."""
+    channel: str | None = None
+
+
+class Call(msgspec.Struct, gc=False, rename="camel"):
+    """What every call has in common. `properties` and `traits` stay bytes: their digest tells a
+    retry from another message under the same id, and each is decoded only where it is read."""
+
+    type: str | None = None
+    event: str | None = None
+    name: str | None = None
+    message_id: str | int | None = None
+    anonymous_id: str | int | float | None = None
+    user_id: str | int | float | None = None
+    previous_id: str | int | float | None = None
+    group_id: str | int | float | None = None
+    timestamp: datetime | int | float | None = None
+    original_timestamp: datetime | int | float | None = None
+    sent_at: datetime | int | float | None = None
+    received_at: datetime | int | float | None = None
+    channel: str | None = None
+    context: Context | None = None
+    properties: msgspec.Raw = msgspec.Raw(b"")
+    traits: msgspec.Raw = msgspec.Raw(b"")
+
+
+class Product(msgspec.Struct, gc=False):
+    product_id: str | int | None = None
+    sku: str | int | None = None
+    name: str | None = None
+    category: str | None = None
+    brand: str | None = None
+    price: float | None = None
+    quantity: float | None = None
+    url: str | None = None
+    image_url: str | None = None
+
+
+class Properties(Product, gc=False):
+    products: list[Product] | None = None
+    content_id: str | int | None = None
+    article_id: str | int | None = None
+    title: str | None = None
+    query: str | None = None
+    order_id: str | int | None = None
+    total: float | None = None
+    revenue: float | None = None
+    value: float | None = None
+    path: str | None = None
+    dwell_s: float | None = None
+    time_on_page: float | None = None
+    engagement_time_msec: float | None = None
+    scroll: float | None = None
+    scroll_depth: float | None = None
+    percent_scrolled: float | None = None
+
+
+class _Batch(msgspec.Struct, gc=False, rename="camel"):
+    batch: list[msgspec.Raw]
+    sent_at: msgspec.Raw = msgspec.Raw(b"")
+    context: msgspec.Raw = msgspec.Raw(b"")
+    user_id: msgspec.Raw = msgspec.Raw(b"")
+    anonymous_id: msgspec.Raw = msgspec.Raw(b"")
+
+
+decode_call = msgspec.json.Decoder(Call).decode
+# Shops send prices as "12.50" and 12.5 alike: numbers in strings are taken (strict=False).
+decode_properties = msgspec.json.Decoder(Properties, strict=False).decode
+decode_consent = msgspec.json.Decoder(_Consent | None).decode
+_batch = msgspec.json.Decoder(_Batch)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+NO_PROPERTIES = Properties()
+
+ACTIONS: dict[str, Action] = {
+    # Segment E-commerce v2, all 28
+    "products searched": Action.SEARCH,
+    "product list viewed": Action.LIST_VIEW,
+    "product list filtered": Action.LIST_VIEW,
+    "promotion viewed": Action.PROMOTION,
+    "promotion clicked": Action.PROMOTION,
+    "product clicked": Action.CLICK,
+    "product viewed": Action.VIEW,
+    "product added": Action.CART_ADD,
+    "product removed": Action.CART_REMOVE,
+    "cart viewed": Action.CART_VIEW,
+    "checkout started": Action.CHECKOUT,
+    "checkout step viewed": Action.CHECKOUT,
+    "checkout step completed": Action.CHECKOUT,
+    "payment info entered": Action.CHECKOUT,
+    "order completed": Action.ORDER,
+    "order updated": Action.ORDER_UPDATE,
+    "order refunded": Action.REFUND,
+    "order cancelled": Action.ORDER_CANCEL,
+    "coupon entered": Action.COUPON,
+    "coupon applied": Action.COUPON,
+    "coupon denied": Action.COUPON,
+    "coupon removed": Action.COUPON,
+    "product added to wishlist": Action.WISH,
+    "product removed from wishlist": Action.UNWISH,
+    "wishlist product added to cart": Action.CART_ADD,
+    "product shared": Action.SHARE,
+    "cart shared": Action.SHARE,
+    "product reviewed": Action.REVIEW,
+    # Segment email events
+    "email delivered": Action.EMAIL_SENT,
+    "email opened": Action.EMAIL_OPEN,
+    "email link clicked": Action.EMAIL_CLICK,
+    "email bounced": Action.EMAIL_FAIL,
+    "email marked as spam": Action.UNSUBSCRIBE,
+    "unsubscribed": Action.UNSUBSCRIBE,
+    "subscribed": Action.SUBSCRIBE,
+    # content and page leave
+    "article viewed": Action.READ,
+    "article read": Action.READ,
+    "content viewed": Action.READ,
+    "page left": Action.LEAVE,
+    # Segment's account events
+    "signed in": Action.LOGIN,
+    "logged in": Action.LOGIN,
+    "signed out": Action.LOGOUT,
+    "logged out": Action.LOGOUT,
+}
+KNOWN_EVENT_NAMES = tuple(ACTIONS)
+"""Every track name that means something to the fold (lower case); others are kept and counted."""
+
+CALLS = {
+    "page": Action.PAGE,
+    "screen": Action.PAGE,
+    "identify": Action.IDENTIFY,
+    "group": Action.GROUP,
+    "alias": Action.ALIAS,
+}
+
+
+def split_batch(raw: bytes) -> list[bytes]:
+    """The single events of a batch call (`{"batch": [...]}`), with the call's own sentAt, context,
+    userId and anonymousId where an event has none; any other bytes as they are, alone."""
+    if b'"batch"' not in raw:
+        return [raw]
+    try:
+        call = _batch.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return [raw]
+    common = {
+        name: value
+        for name, value in (
+            ("sentAt", call.sent_at),
+            ("context", call.context),
+            ("userId", call.user_id),
+            ("anonymousId", call.anonymous_id),
+        )
+        if bytes(value) not in (b"", b"null")
+    }
+    if not common:
+        return [bytes(event) for event in call.batch]
+    return [_with_defaults(bytes(event), common) for event in call.batch]
+
+
+def _with_defaults(event: bytes, common: dict[str, msgspec.Raw]) -> bytes:
+    try:
+        fields = _fields.decode(event)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return event  # it becomes a dead letter of its own
+    missing = {name: value for name, value in common.items() if name not in fields}
+    return msgspec.json.encode({**fields, **missing}) if missing else event

@@ -1,0 +1,201 @@
+"""From a checked request to the bytes of its answer: person, freshness, decision, what was served."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import BoundedSemaphore
+
+from recsys.block import Block, Freshness, Placement, Slot
+from recsys.decide import View, decide
+from recsys.fold import SessionRules
+from recsys.intent import intent, stage
+from recsys.pipeline.shelf import Shelf
+from server.live import Live
+from server.metrics import Metrics
+from server.people import Found, People
+from server.renders import Renders
+from server.requests import BlocksRequest
+from server.served import RecentDecisions, Served, ServedQueue
+from server.wire import block_message, person_message, response_message
+
+RESERVE_S = 0.03
+"""Kept of the deadline for deciding and answering, after a wait for freshness."""
+HURRY_S = 0.004
+"""With less left than this nobody is looked up: a block for everybody is there in time."""
+
+
+Decider = Callable[[View, Sequence[Slot], Mapping[str, Placement]], list[Block]]
+
+
+class NotLoaded(Exception):
+    """The catalogue has not been read yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """When an answer must be there, on the monotonic clock, and whether it is still wanted."""
+
+    at_s: float
+    is_wanted: Callable[[], bool]
+
+    @property
+    def left_s(self) -> float:
+        return self.at_s - time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One person's request as it is decided: on what, and when."""
+
+    request: BlocksRequest
+    found: Found
+    shelf: Shelf
+    now_ms: int
+    hint: str
+    """Why nothing is known of the person, where that is not for want of a profile."""
+
+
+class Blocks:
+    """Decides blocks for requests. Thread-safe; `now_ms` is the clock of everything that is told."""
+
+    def __init__(
+        self,
+        live: Live,
+        people: People,
+        renders: Renders,
+        queue: ServedQueue,
+        recent: RecentDecisions,
+        placements: Mapping[str, Placement],
+        rules: SessionRules,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+        max_waits: int,
+        decider: Decider = decide,
+    ) -> None:
+        self._live = live
+        self._people = people
+        self._renders = renders
+        self._queue = queue
+        self._recent = recent
+        self._placements = placements
+        self._rules = rules
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._decider = decider
+        # A flow that stands still must not take every thread: beyond, nobody waits for freshness.
+        self._waits = BoundedSemaphore(max(max_waits, 1))
+
+    def answer(self, request: BlocksRequest, started_s: float, deadline: Deadline) -> bytes:
+        """A serialised GetBlocksResponse. Raises NotLoaded, and StoreUnavailable where there is a
+        render_id."""
+        if deadline.left_s < HURRY_S:
+            return self._answer(
+                request, Found(reached=request.at_least_as_fresh is None), started_s, "deadline"
+            )
+        found = self._found(request, deadline)
+        return self._answer(request, found, started_s, "store_down" if found.store_down else "")
+
+    def answer_each(self, requests: Sequence[BlocksRequest]) -> list[bytes]:
+        """One serialised GetBlocksResponse a request, their people looked up together. Raises
+        NotLoaded and StoreUnavailable: an email can wait, so it never goes out less personal."""
+        started_s = time.monotonic()
+        founds = self._people.read_all([request.asker for request in requests])
+        return [
+            self._answer(request, found, started_s, "")
+            for request, found in zip(requests, founds, strict=True)
+        ]
+
+    def _found(self, request: BlocksRequest, deadline: Deadline) -> Found:
+        position = request.at_least_as_fresh
+        if position is None:
+            return self._people.find(request.asker)
+        may_wait = self._waits.acquire(blocking=False)
+        try:
+            until_s = deadline.at_s - RESERVE_S if may_wait else 0.0
+            found = self._people.find_fresh(request.asker, position, until_s, deadline.is_wanted)
+        finally:
+            if may_wait:
+                self._waits.release()
+        self._metrics.waits.labels("reached" if found.reached else "late").inc()
+        return found
+
+    def _answer(self, request: BlocksRequest, found: Found, started_s: float, hint: str) -> bytes:
+        shelf = self._live.shelf
+        if shelf is None:
+            raise NotLoaded
+        case = _Case(request, found, shelf, self._now_ms(), hint)
+        if request.render_id:
+            served, new = self._renders.of(request, lambda slots, ids: self._decide(case, slots, ids))
+        else:
+            served = new = self._decide(case, request.slots, [str(uuid.uuid4()) for _ in request.slots])
+        self._keep(new)
+        return response_message(
+            [one.message or message_of(one.block, shelf, self._placements) for one in served],
+            self._person(found, case.now_ms),
+            (time.monotonic() - started_s) * 1000,
+            request.caller.request_id,
+            request.render_id,
+        )
+
+    def _decide(self, case: _Case, slots: Sequence[Slot], ids: Sequence[str]) -> list[Served]:
+        request, record = case.request, case.found.record
+        view = View(
+            shelf=case.shelf,
+            person=case.found.person,
+            profile=record.profile if record is not None else None,
+            now_ms=case.now_ms,
+            freshness=self._freshness(case.found, case.now_ms),
+            rules=self._rules,
+            hint=case.hint,
+            decision_ids=tuple(ids),
+        )
+        blocks = self._decider(view, slots, self._placements)
+        if not request.render_id:
+            return [Served(block, request.asker, view.person, request.caller) for block in blocks]
+        # A rendering is repeated byte for byte, so its bytes are kept with it.
+        messages = [message_of(block, case.shelf, self._placements) for block in blocks]
+        return [
+            Served(block, request.asker, view.person, request.caller, request.render_id, message)
+            for block, message in zip(blocks, messages, strict=True)
+        ]
+
+    def _freshness(self, found: Found, now_ms: int) -> Freshness:
+        event_ms = found.record.event_ms if found.record is not None else 0
+        age_ms = max(now_ms - event_ms, 0) if event_ms else 0
+        return Freshness(event_ms, age_ms, self._live.flow.lag_ms, found.reached)
+
+    def _person(self, found: Found, now_ms: int) -> bytes:
+        record = found.record
+        if record is None:
+            return b""
+        shown = intent(record.profile, now_ms, self._rules)
+        stands = stage(record.profile, now_ms, self._rules)
+        return person_message(record.person, shown.tier, shown.score, shown.reasons, stands, known=True)
+
+    def _keep(self, served: Sequence[Served]) -> None:
+        self._recent.add(served)
+        self._queue.put(served)
+        for one in served:
+            self._metrics.blocks.labels(one.block.placement).inc()
+            if one.block.fallback:
+                self._metrics.fallbacks.labels(one.block.fallback).inc()
+
+
+class _ShelfFacts:
+    """The serialised items of a shelf, by id."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._columns = shelf.columns
+
+    def get(self, item_id: str, /) -> bytes | None:
+        row = self._columns.row(item_id)
+        return self._columns.wire[row] or None if row >= 0 else None
+
+
+def message_of(block: Block, shelf: Shelf, placements: Mapping[str, Placement]) -> bytes:
+    """A block as it goes over the wire, with the items' facts of now."""
+    placement = placements.get(block.placement)
+    return block_message(block, placement.title if placement is not None else "", _ShelfFacts(shelf))

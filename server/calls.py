@@ -1,0 +1,155 @@
+"""Segment calls from a few words: `view P-0102` -> the JSON that a shop's tracker would send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+from uuid import uuid4
+
+import msgspec
+
+from recsys.events import ARTICLE_PREFIX
+
+
+class Sender(NamedTuple):
+    """Whose event it is, and when it happens (epoch ms)."""
+
+    anonymous_id: str
+    user_id: str
+    at_ms: int
+
+
+class Details(NamedTuple):
+    quantity: float | None = None
+    price: float | None = None
+
+
+Fields = dict[str, object]
+
+
+def call_of(verb: str, words: Sequence[str], sender: Sender, details: Details = Details()) -> bytes:
+    """One Segment call. Raises ValueError for a verb or for words that cannot be one."""
+    make = _VERBS.get(verb)
+    if make is None:
+        raise ValueError(f"Expected JSON, a file, or one of {', '.join(VERBS)}, got `{verb[:60]}`")
+    kind, body = make(list(words), details)
+    at = datetime.fromtimestamp(sender.at_ms / 1000, timezone.utc).isoformat(timespec="milliseconds")
+    ids = {"anonymousId": sender.anonymous_id, "userId": sender.user_id}
+    if kind == "identify" and words:
+        ids["userId"] = words[0]
+    return msgspec.json.encode(
+        {
+            "type": kind,
+            "messageId": f"cli-{uuid4()}",
+            **{name: text for name, text in ids.items() if text},
+            "timestamp": at,
+            "context": {"library": {"name": "headrace-cli"}},
+            **body,
+        }
+    )
+
+
+def _track(event: str, properties: Fields) -> tuple[str, Fields]:
+    return "track", {"event": event, "properties": properties}
+
+
+def _product(event: str) -> Callable[[list[str], Details], tuple[str, Fields]]:
+    def make(words: list[str], details: Details) -> tuple[str, Fields]:
+        properties: Fields = {"product_id": _one(words, "a product's id")}
+        return _track(event, properties | _given(details))
+
+    return make
+
+
+def _given(details: Details) -> Fields:
+    return {name: value for name, value in details._asdict().items() if value is not None}
+
+
+def _read(words: list[str], _details: Details) -> tuple[str, Fields]:
+    return _track("Article Read", {"content_id": _one(words, "an article's id").removeprefix(ARTICLE_PREFIX)})
+
+
+def _search(words: list[str], _details: Details) -> tuple[str, Fields]:
+    if not words:
+        raise ValueError("Expected what to search for, got nothing")
+    return _track("Products Searched", {"query": " ".join(words)})
+
+
+def _order(words: list[str], details: Details) -> tuple[str, Fields]:
+    if not words:
+        raise ValueError("Expected the ids of the products ordered, got nothing")
+    products = [{"product_id": word} | _given(details) for word in words]
+    return _track("Order Completed", {"order_id": f"cli-{uuid4()}", "products": products})
+
+
+def _page(words: list[str], _details: Details) -> tuple[str, Fields]:
+    path = _one(words or ["/"], "a page's path")
+    return "page", {"name": path, "properties": {"path": path}}
+
+
+def _login(words: list[str], _details: Details) -> tuple[str, Fields]:
+    _one(words, "a user id")
+    return "identify", {"traits": {}}
+
+
+def _logout(_words: list[str], _details: Details) -> tuple[str, Fields]:
+    return _track("Signed Out", {})
+
+
+def _one(words: list[str], what: str) -> str:
+    if len(words) != 1:
+        raise ValueError(f"Expected {what}, got `{' '.join(words)[:60]}`")
+    return words[0]
+
+
+_VERBS: dict[str, Callable[[list[str], Details], tuple[str, Fields]]] = {
+    "view": _product("Product Viewed"),
+    "click": _product("Product Clicked"),
+    "add": _product("Product Added"),
+    "remove": _product("Product Removed"),
+    "wish": _product("Product Added to Wishlist"),
+    "order": _order,
+    "read": _read,
+    "search": _search,
+    "page": _page,
+    "login": _login,
+    "logout": _logout,
+}
+VERBS = tuple(_VERBS)
+
+
+def events_of(words: Sequence[str], sender: Sender, details: Details, stdin: BinaryIO) -> list[bytes]:
+    """What `headrace track` was told to send: JSON, a file of it, `-` for standard input, or a verb
+    with its words. Raises ValueError and OSError."""
+    first = words[0]
+    if len(words) == 1:
+        if first == "-":
+            return _some(calls_in(stdin.read()), "standard input")
+        if first.lstrip()[:1] in ("{", "["):
+            return _some(calls_in(first.encode()), "the argument")
+        if first not in VERBS and Path(first).is_file():
+            return _some(calls_in(Path(first).read_bytes()), first)
+    if first in VERBS and not (sender.anonymous_id or sender.user_id):
+        raise ValueError("Expected --as DEVICE or --user CUSTOMER, got neither")
+    return [call_of(first, words[1:], sender, details)]
+
+
+def _some(calls: list[bytes], where: str) -> list[bytes]:
+    if not calls:
+        raise ValueError(f"Expected events, got nothing - in `{where}`")
+    return calls
+
+
+def calls_in(text: bytes) -> list[bytes]:
+    """The calls of a text: one JSON value, or one on each line. Nothing is checked further; the
+    server says what is wrong with each."""
+    try:
+        value = msgspec.json.decode(text, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return [line.strip() for line in text.splitlines() if line.strip()]
+    body = bytes(value).strip()
+    if body[:1] == b"[":
+        return [bytes(call) for call in msgspec.json.decode(body, type=list[msgspec.Raw])]
+    return [body]

@@ -1,0 +1,129 @@
+"""Commands that call a server: track, ask, explain."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+    from recsys.home import Home
+    from server.client import Client
+
+commands = typer.Typer()
+
+Key = Annotated[str, typer.Option(envvar="HEADRACE_KEY", help="API key, where the server has keys.")]
+Server = Annotated[str, typer.Option(help="HOST:PORT of another server than the settings name.")]
+As = Annotated[str, typer.Option("--as", help="The device or browser (anonymousId).")]
+User = Annotated[str, typer.Option(help="The customer (userId), where one is logged in.")]
+Json = Annotated[bool, typer.Option("--json", help="The answer as JSON.")]
+
+
+@commands.command()
+def track(
+    ctx: typer.Context,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="JSON, a file of JSON lines, `-`, or a verb: view, add, remove, search, read, order, ..."
+        ),
+    ] = None,
+    anonymous_id: As = "",
+    user: User = "",
+    quantity: float | None = None,
+    price: float | None = None,
+    as_json: Json = False,
+    key: Key = "",
+    server: Server = "",
+) -> int:
+    """Send events: `track view P-0102 --as anna-phone`, or Segment JSON. Prints their positions."""
+    from server.calls import Details, Sender, events_of
+    from server.tables import receipt_lines
+
+    sender = Sender(anonymous_id, user, time.time_ns() // 1_000_000)
+    try:
+        events = events_of(words or ["-"], sender, Details(quantity, price), sys.stdin.buffer)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    home: Home = ctx.obj
+    with _client(home, key, server, 30_000) as client:
+        answer = client.track(events)
+    if as_json:
+        return _print_json(answer)
+    for line in receipt_lines(answer):
+        print(line)
+    return 1 if any(receipt.HasField("problem") for receipt in answer.receipts) else 0
+
+
+@commands.command()
+def ask(
+    ctx: typer.Context,
+    placements: Annotated[
+        list[str] | None, typer.Argument(help="Such as home.hero, product.similar.")
+    ] = None,
+    anonymous_id: As = "",
+    user: User = "",
+    item: Annotated[str, typer.Option(help="The page's item, for product.similar and its like.")] = "",
+    limit: Annotated[int, typer.Option(min=0, help="Most items of a block; 0: as configured.")] = 0,
+    after: Annotated[
+        str, typer.Option(help="Wait for the event at this position, as track printed it.")
+    ] = "",
+    why: Annotated[bool, typer.Option(help="The evidence behind each item, and the intent.")] = False,
+    as_json: Json = False,
+    deadline_ms: Annotated[int, typer.Option(min=1)] = 5000,
+    key: Key = "",
+    server: Server = "",
+) -> int:
+    """Blocks for somebody: `ask home.hero product.similar --item P-0102 --as anna-phone --why`."""
+    from rich.console import Console
+
+    from server.tables import print_blocks, slots_of
+
+    home: Home = ctx.obj
+    slots = slots_of(placements or ["home.hero"], home.settings().all_placements(), item, limit)
+    began_s = time.perf_counter()
+    with _client(home, key, server, deadline_ms) as client:
+        answer = client.blocks(slots, anonymous_id=anonymous_id, user_id=user, after=after)
+    if as_json:
+        return _print_json(answer)
+    print_blocks(Console(), answer, (time.perf_counter() - began_s) * 1000, why=why)
+    return 0
+
+
+@commands.command()
+def explain(
+    ctx: typer.Context,
+    decision_id: str,
+    as_json: Json = False,
+    key: Key = "",
+    server: Server = "",
+) -> int:
+    """A block served before: to whom, when, with which reasons."""
+    from rich.console import Console
+
+    from server.tables import print_explanation
+
+    home: Home = ctx.obj
+    with _client(home, key, server) as client:
+        answer = client.explain(decision_id)
+    if as_json:
+        return _print_json(answer)
+    print_explanation(Console(), answer)
+    return 0
+
+
+def _client(home: Home, key: str, server: str, deadline_ms: int = 5000) -> Client:
+    from server.client import Client
+
+    return Client.of(home.settings().server, key, server, deadline_ms / 1000)
+
+
+def _print_json(message: Message) -> int:
+    from google.protobuf.json_format import MessageToJson
+
+    print(MessageToJson(message, preserving_proto_field_name=True, ensure_ascii=False))
+    return 0

@@ -1,0 +1,158 @@
+"""What the server counts, for Prometheus.
+
+Several processes serve one port; each writes its figures to a folder (prometheus-client's
+multiprocess mode) and the supervisor shows their sum at one address. Info metrics do not work that
+way, so each process names its model in a small file beside them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
+MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""Read by prometheus-client when it is imported: set in the environment of each server process."""
+
+_LATENCY_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+
+class Metrics:
+    """The figures of this process. `registry`: None where the supervisor collects them."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.requests = Counter(
+            "headrace_requests", "Requests answered, by status code.", ("rpc", "code"), registry=registry
+        )
+        self.seconds = Histogram(
+            "headrace_request_seconds",
+            "Time of a request in the server.",
+            ("rpc",),
+            buckets=_LATENCY_S,
+            registry=registry,
+        )
+        self.blocks = Counter("headrace_blocks", "Blocks answered.", ("placement",), registry=registry)
+        self.fallbacks = Counter(
+            "headrace_fallbacks",
+            "Blocks less personal than they could be, and why.",
+            ("fallback",),
+            registry=registry,
+        )
+        self.waits = Counter(
+            "headrace_freshness_waits",
+            "Requests with at_least_as_fresh: reached or late.",
+            ("outcome",),
+            registry=registry,
+        )
+        self.events = Counter(
+            "headrace_events", "Events taken in: good or broken.", ("outcome",), registry=registry
+        )
+        self.served_waiting = Gauge(
+            "headrace_served_waiting",
+            "Blocks served that wait to be logged.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.served_logged = Counter("headrace_served_logged", "Blocks served and logged.", registry=registry)
+        self.served_dropped = Counter(
+            "headrace_served_dropped",
+            "Blocks served and never logged: the queue was full.",
+            registry=registry,
+        )
+        self.flow_lag_s = Gauge(
+            "headrace_flow_lag_seconds", "How far the flow is behind the log; -1: unknown.",
+            registry=registry, multiprocess_mode="livemax",
+        )  # fmt: skip
+        self.items = Gauge(
+            "headrace_catalogue_items",
+            "Items in the catalogue.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+        self.bundles = Counter(
+            "headrace_bundle_loads", "Bundles loaded or broken.", ("outcome",), registry=registry
+        )
+        self.refresh_failures = Counter(
+            "headrace_refresh_failures",
+            "Refreshes that failed, by what was out of reach.",
+            ("of",),
+            registry=registry,
+        )
+
+
+class ModelNote:
+    """Names the model of this process, for the supervisor's `headrace_model_info`."""
+
+    def __init__(self, folder: Path | None, pid: int) -> None:
+        self._path = _note_path(folder, pid) if folder is not None else None
+
+    def write(self, version: str) -> None:
+        if self._path is not None:
+            draft = self._path.with_suffix(".draft")
+            draft.write_text(version, "utf-8")
+            draft.replace(self._path)
+
+
+def _note_path(folder: Path, pid: int) -> Path:
+    return folder / f"model_{pid}.txt"
+
+
+class _ModelInfo(Collector):
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        info = GaugeMetricFamily(
+            "headrace_model_info", "The bundle each process serves with.", labels=("pid", "version")
+        )
+        for path in sorted(self._folder.glob("model_*.txt")):
+            with contextlib.suppress(FileNotFoundError):
+                info.add_metric((path.stem.removeprefix("model_"), path.read_text("utf-8")), 1)
+        yield info
+
+
+class MetricsPage:
+    """/metrics of all processes, kept by the supervisor."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is emptied: its figures are those of processes that are gone."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self.folder = folder
+        self._registry = CollectorRegistry()
+        MultiProcessCollector(self._registry, path=str(folder))  # type: ignore[no-untyped-call]
+        self._registry.register(_ModelInfo(folder))
+        self._server: tuple[WSGIServer, Thread] | None = None
+
+    def open(self, port: int) -> None:
+        """Show the page on 127.0.0.1. Raises OSError when the port is taken."""
+        self._server = start_http_server(port, "127.0.0.1", self._registry)
+
+    @property
+    def port(self) -> int:
+        return int(self._server[0].server_port) if self._server is not None else 0
+
+    def forget(self, pid: int) -> None:
+        """A process is gone: its totals stay, what it was doing goes."""
+        mark_process_dead(pid, str(self.folder))  # type: ignore[no-untyped-call]
+        _note_path(self.folder, pid).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        if self._server is not None:
+            server, thread = self._server
+            server.shutdown()
+            server.server_close()
+            thread.join()
+            self._server = None
+        shutil.rmtree(self.folder, ignore_errors=True)

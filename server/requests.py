@@ -1,0 +1,284 @@
+"""Requests, checked: wire messages -> what the server works on, or what is wrong with them.
+
+Errors say where, what was expected and what came; the servicer turns them into INVALID_ARGUMENT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+import msgspec
+
+from recsys.block import Placement, Slot
+from recsys.decode import SYSTEM_KEY
+from recsys.events import (
+    ARTICLE_PREFIX,
+    BLOCKED_IDS,
+    MAX_EVENT_BYTES,
+    MAX_ID_BYTES,
+    MAX_TEXT_CHARS,
+    article_key,
+)
+from recsys.ports import Position
+from recsys.segment import split_batch
+from recsys.settings import ServerSettings
+from server.pb import headrace_pb2 as pb
+
+MAX_MESSAGE_BYTES = 16 << 20
+"""Longer requests are refused by gRPC itself, before they are read."""
+MAX_EXCLUDED = 1000
+"""Ids one slot may exclude."""
+MAX_CALL_BYTES = 512 * 1024
+"""Longest batch call; Segment's own limit is 500 KB."""
+MAX_TRACK_BYTES = 8 << 20
+"""All events of one Track, with what batch calls add to each of theirs."""
+
+
+class RequestError(ValueError):
+    """A wrong request: the path of the field, what was expected there, and what came."""
+
+    def __init__(self, field: str, expected: str, got: str) -> None:
+        super().__init__(f"Expected {expected}, got {got} - at `{field}`")
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Whom blocks are for, as the request names them; None where it names nobody."""
+
+    visitor: str | None
+    user_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What the caller says about the request itself; kept with what was served."""
+
+    request_id: str = ""
+    context: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksRequest:
+    """A checked GetBlocksRequest."""
+
+    asker: Asker
+    slots: tuple[Slot, ...]
+    at_least_as_fresh: Position | None
+    render_id: str
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class BulkRequest:
+    """A checked GetBlocksBulkRequest; its people are checked as their turn comes."""
+
+    slots: tuple[Slot, ...]
+    people: Sequence[pb.BulkPerson]
+    caller: Caller
+
+
+def _wrong(field: str, expected: str, got: str) -> NoReturn:
+    raise RequestError(field, expected, got)
+
+
+def _size(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _short(text: str, field: str) -> str:
+    """The id `text`; at most MAX_ID_BYTES."""
+    if len(text) * 4 > MAX_ID_BYTES and _size(text) > MAX_ID_BYTES:
+        _wrong(field, f"at most {MAX_ID_BYTES} bytes", f"{_size(text)} bytes")
+    return text
+
+
+def _naming(text: str, field: str) -> str | None:
+    """An id of a person as events are folded under it, None where it names nobody."""
+    found = _short(text, field).strip()
+    if found.lower() in BLOCKED_IDS:
+        return None
+    return found
+
+
+def _asker(anonymous_id: str, user_id: str, where: str) -> Asker:
+    visitor = _naming(anonymous_id, f"{where}anonymous_id")
+    if visitor is not None and visitor.startswith((SYSTEM_KEY, "user:")):
+        _wrong(f"{where}anonymous_id", "an id not starting with `headrace:` or `user:`", f"`{visitor}`")
+    return Asker(visitor, _naming(user_id, f"{where}user_id"))
+
+
+class RequestChecks:
+    """Checks requests against the placements and limits that are configured."""
+
+    def __init__(self, placements: Mapping[str, Placement], limits: ServerSettings) -> None:
+        self._placements = placements
+        self._limits = limits
+        self._names = ", ".join(sorted(placements))
+
+    def blocks(self, message: pb.GetBlocksRequest) -> BlocksRequest:
+        return BlocksRequest(
+            _asker(message.anonymous_id, message.user_id, ""),
+            self._slots(message.slots),
+            _position(message.at_least_as_fresh),
+            _short(message.render_id, "render_id"),
+            _caller(message),
+        )
+
+    def bulk(self, message: pb.GetBlocksBulkRequest) -> BulkRequest:
+        most = self._limits.max_bulk_people
+        if len(message.people) > most:
+            _wrong("people", f"at most {most}", str(len(message.people)))
+        return BulkRequest(
+            self._slots(message.slots),
+            message.people,
+            Caller(_short(message.request_id, "request_id")),
+        )
+
+    def events(self, message: pb.TrackRequest) -> list[tuple[int, bytes]]:
+        """Single events, batch calls taken apart, each with the index of its call."""
+        most = self._limits.max_track_events
+        if not 1 <= len(message.events) <= most:
+            _wrong("events", f"1 to {most}", str(len(message.events)))
+        events: list[tuple[int, bytes]] = []
+        total_bytes = 0
+        for call, raw in enumerate(message.events):
+            if len(raw) > MAX_CALL_BYTES:
+                _wrong(f"events[{call}]", f"at most {MAX_CALL_BYTES} bytes", f"{len(raw)} bytes")
+            total_bytes += _bytes_apart(raw, call, most - len(events))
+            if total_bytes > MAX_TRACK_BYTES:
+                _wrong(
+                    "events",
+                    f"at most {MAX_TRACK_BYTES} bytes",
+                    f"{total_bytes} bytes up to `events[{call}]`",
+                )
+            for single in split_batch(raw):
+                _check_single(single, f"events[{call}]")
+                events.append((call, single))
+        if len(events) > most:
+            _wrong("events", f"at most {most} events with those of batch calls", str(len(events)))
+        return events
+
+    def _slots(self, slots: Sequence[pb.Slot]) -> tuple[Slot, ...]:
+        most = self._limits.max_slots
+        if not 1 <= len(slots) <= most:
+            _wrong("slots", f"1 to {most}", str(len(slots)))
+        checked = tuple(self._slot(slot, f"slots[{index}]") for index, slot in enumerate(slots))
+        names: set[str] = set()
+        for index, slot in enumerate(checked):
+            if slot.name in names:
+                _wrong(f"slots[{index}].name", "a name of its own", f"`{slot.name}` again")
+            names.add(slot.name)
+        return checked
+
+    def _slot(self, slot: pb.Slot, where: str) -> Slot:
+        placement = self._placements.get(slot.placement)
+        if placement is None:
+            _wrong(f"{where}.placement", f"one of {self._names}", f"`{slot.placement[:64]}`")
+        if slot.limit > self._limits.max_limit:
+            _wrong(f"{where}.limit", f"at most {self._limits.max_limit}", str(slot.limit))
+        item = _item_id(slot, where)
+        if placement.needs_item and item is None:
+            _wrong(f"{where}.item_id", f"an item, which `{slot.placement}` needs", "nothing")
+        return Slot(
+            name=_short(slot.name, f"{where}.name") or slot.placement,
+            placement=slot.placement,
+            limit=slot.limit or placement.limit,
+            item=item,
+            exclude=_excluded(slot.exclude, where),
+        )
+
+
+def _item_id(slot: pb.Slot, where: str) -> str | None:
+    item = _short(slot.item_id, f"{where}.item_id").strip()
+    if not item:
+        return None
+    if slot.item_type == pb.ITEM_TYPE_ARTICLE and not item.startswith(ARTICLE_PREFIX):
+        return article_key(item)
+    if slot.item_type not in (pb.ITEM_TYPE_UNSPECIFIED, pb.ITEM_TYPE_PRODUCT, pb.ITEM_TYPE_ARTICLE):
+        _wrong(f"{where}.item_type", "an ItemType", str(slot.item_type))
+    return item
+
+
+def _excluded(ids: Collection[str], where: str) -> tuple[str, ...]:
+    if len(ids) > MAX_EXCLUDED:
+        _wrong(f"{where}.exclude", f"at most {MAX_EXCLUDED}", str(len(ids)))
+    return tuple(_short(item, f"{where}.exclude[{index}]") for index, item in enumerate(ids))
+
+
+def _position(text: str) -> Position | None:
+    if not text:
+        return None
+    try:
+        return Position.parse(text)
+    except ValueError:
+        _wrong("at_least_as_fresh", "a position that Track returned, like `3-1042`", f"`{text[:64]}`")
+
+
+def _caller(message: pb.GetBlocksRequest) -> Caller:
+    request_id = _short(message.request_id, "request_id")
+    if not message.HasField("context"):
+        return Caller(request_id)
+    context = message.context
+    given = {
+        "market": context.market,
+        "device": context.device,
+        "referrer": context.referrer,
+        "page_url": context.page_url,
+    }
+    for name, text in given.items():
+        if len(text) * 4 > MAX_TEXT_CHARS and _size(text) > MAX_TEXT_CHARS:
+            _wrong(f"context.{name}", f"at most {MAX_TEXT_CHARS} bytes", f"{_size(text)} bytes")
+    return Caller(request_id, {name: text for name, text in given.items() if text})
+
+
+def render_of(person: pb.BulkPerson, index: int) -> tuple[Asker, str]:
+    """One person of a bulk request, and the id of the rendering."""
+    where = f"people[{index}]."
+    asker = _asker(person.anonymous_id, person.user_id, where)
+    if asker.visitor is None and asker.user_id is None:
+        _wrong(f"{where}anonymous_id", "an anonymous_id or a user_id that names somebody", "neither")
+    if not person.render_id:
+        _wrong(f"{where}render_id", "an id of this rendering", "nothing")
+    return asker, _short(person.render_id, f"{where}render_id")
+
+
+def _check_single(raw: bytes, where: str) -> None:
+    if len(raw) > MAX_EVENT_BYTES:
+        _wrong(where, f"an event of at most {MAX_EVENT_BYTES} bytes", f"{len(raw)} bytes")
+    if _batch_of(raw) is not None:
+        _wrong(where, "single events in a batch call", "a batch call in a batch call")
+
+
+class _Batch(msgspec.Struct, gc=False, rename="camel"):
+    batch: list[msgspec.Raw]
+    sent_at: msgspec.Raw = msgspec.Raw(b"")
+    context: msgspec.Raw = msgspec.Raw(b"")
+    user_id: msgspec.Raw = msgspec.Raw(b"")
+    anonymous_id: msgspec.Raw = msgspec.Raw(b"")
+
+
+_batch = msgspec.json.Decoder(_Batch)
+
+
+def _batch_of(raw: bytes) -> _Batch | None:
+    if b'"batch"' not in raw:
+        return None
+    try:
+        return _batch.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None  # broken, or a single event that says "batch" somewhere
+
+
+def _bytes_apart(raw: bytes, call: int, most: int) -> int:
+    """How large a call is when taken apart: every event of a batch call is given what the call
+    says for all, so a small call may ask for gigabytes. Checked before that is done."""
+    found = _batch_of(raw)
+    if found is None:
+        return len(raw)
+    if len(found.batch) > most:
+        _wrong(f"events[{call}].batch", f"at most {most} events", str(len(found.batch)))
+    common = (found.sent_at, found.context, found.user_id, found.anonymous_id)
+    return len(raw) + sum(len(bytes(value)) for value in common) * len(found.batch)

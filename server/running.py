@@ -1,0 +1,167 @@
+"""One server process: the parts put together around a log and a state that somebody else opened."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from recsys.decide import decide
+from recsys.ports import EventLog, ProfileStore
+from recsys.settings import Settings, SettingsError
+from server.auth import Keys
+from server.blocks import Blocks, Decider
+from server.explain import Decisions
+from server.live import BundleWatch, Live
+from server.metrics import Metrics, ModelNote
+from server.people import People
+from server.renders import Renders
+from server.requests import MAX_MESSAGE_BYTES, RequestChecks
+from server.served import RecentDecisions, ServedQueue
+from server.service import SERVICE, HeadraceService
+
+log = structlog.get_logger("server.running")
+
+CALLS_A_THREAD = 32
+"""Calls that may wait for a thread, for each there is; further ones get RESOURCE_EXHAUSTED."""
+
+
+def wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class RunningServer:
+    """Answers on its port from `start` to `stop`. Log and state stay the caller's, who closes them.
+
+    Health is SERVING from when the catalogue has been read until `stop`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        event_log: EventLog,
+        store: ProfileStore,
+        metrics: Metrics,
+        note: ModelNote | None = None,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        decider: Decider = decide,
+    ) -> None:
+        server, placements = settings.server, settings.all_placements()
+        self._settings = server
+        self._metrics = metrics
+        self.loaded = Event()
+        self.live = Live(
+            store,
+            event_log,
+            BundleWatch(Path(settings.bundles), metrics),
+            metrics,
+            note if note is not None else ModelNote(None, 0),
+            server.refresh_ms / 1000,
+            now_ms,
+            self._on_loaded,
+        )
+        self.queue = ServedQueue(event_log, server.served_queue, metrics, now_ms)
+        recent = RecentDecisions()
+        blocks = Blocks(
+            self.live,
+            People(store),
+            Renders(store, server.render_ttl_s),
+            self.queue,
+            recent,
+            placements,
+            settings.session.rules,
+            metrics,
+            now_ms,
+            max_waits=server.threads - 2,
+            decider=decider,
+        )
+        self._service = HeadraceService(
+            blocks,
+            Decisions(recent, store, self.live, placements),
+            RequestChecks(placements, server),
+            event_log,
+            self.queue,
+            Keys(server.keys),
+            metrics,
+            now_ms,
+            server.deadline_ms / 1000,
+            max_bulk_streams=server.threads // 4,
+        )
+        self._health = health.HealthServicer()
+        self._draining = False
+        self._server: grpc.Server | None = None
+
+    def start(self, port: int, *, share_port: bool = False) -> int:
+        """Listen, and begin to read the catalogue; the port that was bound. `share_port`: with
+        other processes (SO_REUSEPORT). Raises RuntimeError when the port cannot be bound."""
+        self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
+        threads = self._settings.threads
+        self._server = grpc.server(
+            ThreadPoolExecutor(threads, thread_name_prefix="request"),
+            options=(
+                ("grpc.so_reuseport", int(share_port)),
+                ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ),
+            maximum_concurrent_rpcs=threads * CALLS_A_THREAD,
+        )
+        self._server.add_generic_rpc_handlers((self._service.handlers(),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+        bound = self._bind(self._server, port)
+        self.live.start()
+        self.queue.start()
+        self._server.start()
+        return bound
+
+    def stop(self, grace_s: float = 10.0, drain_s: float = 5.0) -> None:
+        """Say NOT_SERVING, take no new calls, finish those there are (`grace_s`), log what was
+        served (`drain_s`)."""
+        self._draining = True
+        self._health.enter_graceful_shutdown()
+        if self._server is not None:
+            self._server.stop(grace_s).wait()
+        self.live.stop()
+        self.queue.stop(drain_s)
+
+    def _bind(self, server: grpc.Server, port: int) -> int:
+        settings = self._settings
+        host = f"[{settings.host}]" if ":" in settings.host and "[" not in settings.host else settings.host
+        address = f"{host}:{port}"
+        if not settings.tls_cert:
+            return int(server.add_insecure_port(address))
+        credentials = grpc.ssl_server_credentials(
+            ((_read(settings.tls_key, "tls_key"), _read(settings.tls_cert, "tls_cert")),)
+        )
+        return int(server.add_secure_port(address, credentials))
+
+    def _on_loaded(self) -> None:
+        # The catalogue stays: the collector need not look through it again and again.
+        gc.collect()
+        gc.freeze()
+        self.loaded.set()
+        if not self._draining:
+            self._say(health_pb2.HealthCheckResponse.SERVING)
+
+    def _say(self, status: int) -> None:
+        self._health.set("", status)
+        self._health.set(SERVICE, status)
+
+
+def _read(path: str, name: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"Expected a readable file, got `{error.strerror}` - at `server.{name}` = `{path}`"
+        ) from None

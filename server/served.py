@@ -1,0 +1,306 @@
+"""What was served: written to the log as events, off the request's path, and kept for Explain.
+
+A served event is Segment-spec JSON like any other, under a key of its own (`SERVED_KEY`): the flow
+archives it and files it under its decision id, and folds it into no profile.
+"""
+
+from __future__ import annotations
+
+import time
+from base64 import b64decode, b64encode
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from itertools import islice
+from threading import Event, Lock, Thread
+from zlib import compress, decompress
+
+import msgspec
+import structlog
+
+from recsys.block import Block, BlockItem, Freshness, Reason
+from recsys.decode import SERVED_KEY
+from recsys.events import MAX_EVENT_BYTES
+from recsys.ports import EventLog, LogUnavailable, NewRecord
+from server.metrics import Metrics
+from server.requests import Asker, Caller
+
+log = structlog.get_logger("server.served")
+
+BATCH = 200
+TICK_S = 0.05
+LONGEST_PAUSE_S = 2.0
+RECENT_DECISIONS = 10_000
+"""Blocks a process remembers for Explain until the flow has filed them."""
+
+
+class Served(msgspec.Struct, frozen=True):
+    """A block, and to whom and for what it was served."""
+
+    block: Block
+    asker: Asker
+    person: str
+    caller: Caller
+    render_id: str = ""
+    message: bytes = b""
+    """The block as it went over the wire; kept where it must be repeated byte for byte."""
+
+
+class _Item(msgspec.Struct, frozen=True):
+    id: str
+    position: int
+    score: float
+    source: str
+    reason: str
+    evidence_item_id: str = ""
+    evidence_event: str = ""
+    evidence_at_ms: int = 0
+
+
+class _Freshness(msgspec.Struct, frozen=True):
+    event_at_ms: int
+    age_ms: int
+    flow_lag_ms: int
+    reached: bool
+
+
+class _Properties(msgspec.Struct, frozen=True, omit_defaults=True):
+    decision_id: str
+    placement: str
+    slot: str
+    items: list[_Item]
+    freshness: _Freshness
+    at_ms: int
+    fallback: str = ""
+    model_version: str = ""
+    person: str = ""
+    request_id: str = ""
+    render_id: str = ""
+    market: str = ""
+    device: str = ""
+    referrer: str = ""
+    page_url: str = ""
+    message: str = ""
+    """Base64 of the deflated `Served.message`."""
+
+
+class _ServedEvent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    type: str
+    event: str
+    message_id: str
+    timestamp: datetime
+    properties: _Properties
+    anonymous_id: str | None = None
+    user_id: str | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_ServedEvent)
+_NOBODY = "nobody:"
+
+
+def encode_served(served: Served) -> bytes:
+    """The event, at most MAX_EVENT_BYTES: beyond, the exact message is left out."""
+    message = b64encode(compress(served.message, 1)).decode() if served.message else ""
+    encoded = _encoder.encode(_event(served, message))
+    return encoded if len(encoded) <= MAX_EVENT_BYTES or not message else _encoder.encode(_event(served, ""))
+
+
+def _event(served: Served, message: str) -> _ServedEvent:
+    block, asker, caller = served.block, served.asker, served.caller
+    visitor = asker.visitor
+    if visitor is None and asker.user_id is None:
+        visitor = _NOBODY + block.decision_id[:8]  # an event must name somebody, even a block for nobody
+    items = [
+        _Item(
+            item.item,
+            position,
+            round(item.score, 6),
+            item.reason.source,
+            item.reason.text,
+            item.reason.evidence_item,
+            item.reason.evidence_event,
+            item.reason.evidence_at_ms,
+        )
+        for position, item in enumerate(block.items)
+    ]
+    freshness = block.freshness
+    properties = _Properties(
+        decision_id=block.decision_id,
+        placement=block.placement,
+        slot=block.slot,
+        items=items,
+        freshness=_Freshness(
+            freshness.event_at_ms, freshness.age_ms, freshness.flow_lag_ms, freshness.reached
+        ),
+        at_ms=block.at_ms,
+        fallback=block.fallback,
+        model_version=block.model_version,
+        person=served.person,
+        request_id=caller.request_id,
+        render_id=served.render_id,
+        message=message,
+        **caller.context,
+    )
+    timestamp = datetime.fromtimestamp(block.at_ms / 1000, timezone.utc)
+    return _ServedEvent(
+        "track", "Block Served", block.decision_id, timestamp, properties, visitor, asker.user_id
+    )
+
+
+def decode_served(encoded: bytes) -> Served:
+    """What `encode_served` wrote. Raises msgspec.DecodeError or ValueError."""
+    event = _decoder.decode(encoded)
+    given = event.properties
+    items = tuple(
+        BlockItem(
+            item.id,
+            item.score,
+            Reason(item.source, item.reason, item.evidence_item_id, item.evidence_event, item.evidence_at_ms),
+        )
+        for item in given.items
+    )
+    fresh = given.freshness
+    block = Block(
+        decision_id=given.decision_id,
+        slot=given.slot,
+        placement=given.placement,
+        items=items,
+        fallback=given.fallback,
+        model_version=given.model_version,
+        freshness=Freshness(fresh.event_at_ms, fresh.age_ms, fresh.flow_lag_ms, fresh.reached),
+        at_ms=given.at_ms,
+    )
+    visitor = event.anonymous_id
+    if visitor is not None and visitor.startswith(_NOBODY):
+        visitor = None
+    names = ("market", "device", "referrer", "page_url")
+    context = {name: text for name in names if (text := getattr(given, name))}
+    return Served(
+        block,
+        Asker(visitor, event.user_id),
+        given.person,
+        Caller(given.request_id, context),
+        given.render_id,
+        decompress(b64decode(given.message)) if given.message else b"",
+    )
+
+
+def record_of(served: Served, received_ms: int) -> NewRecord:
+    """The log record: by visitor where there is one, so that it lies beside the visitor's events."""
+    key = served.asker.visitor or served.asker.user_id or ""
+    return NewRecord(SERVED_KEY + key, encode_served(served), received_ms)
+
+
+class RecentDecisions:
+    """The newest blocks of this process by decision id: at most `bound`. Thread-safe."""
+
+    def __init__(self, bound: int = RECENT_DECISIONS) -> None:
+        self._bound = bound
+        self._lock = Lock()
+        self._served: dict[str, Served] = {}
+
+    def add(self, served: Sequence[Served]) -> None:
+        with self._lock:
+            for one in served:
+                self._served[one.block.decision_id] = one
+            while len(self._served) > self._bound:
+                del self._served[next(iter(self._served))]
+
+    def get(self, decision_id: str) -> Served | None:
+        return self._served.get(decision_id)
+
+
+class ServedQueue:
+    """Blocks on their way to the log: at most `bound`; beyond, the oldest are dropped and counted.
+
+    `put` never waits for the log. A log that is down is tried again, in order, until it answers.
+    """
+
+    def __init__(self, event_log: EventLog, bound: int, metrics: Metrics, now_ms: Callable[[], int]) -> None:
+        self._event_log = event_log
+        self._bound = bound
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._lock = Lock()
+        self._waiting: deque[tuple[int, Served]] = deque()
+        self._last = 0
+        self._stopping = Event()
+        self._thread = Thread(target=self._run, name="served-queue", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, drain_s: float) -> None:
+        """Write what waits, for at most `drain_s`, and end the thread."""
+        self._drain_until_s = time.monotonic() + drain_s
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def depth(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a caller that can wait (bulk) should put more now."""
+        return self.depth < max(self._bound // 2, 1)
+
+    def put(self, served: Sequence[Served]) -> None:
+        dropped = 0
+        with self._lock:
+            for one in served:
+                self._last += 1
+                self._waiting.append((self._last, one))
+            while len(self._waiting) > self._bound:
+                self._waiting.popleft()
+                dropped += 1
+        if dropped:
+            self._metrics.served_dropped.inc(dropped)
+
+    def _run(self) -> None:
+        pause_s = TICK_S
+        while True:
+            stopping = self._stopping.is_set()
+            written = self._write_batch()
+            self._metrics.served_waiting.set(self.depth)
+            if written is None:
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            else:
+                pause_s = TICK_S
+                if written == BATCH:
+                    continue
+            if stopping and (not self.depth or time.monotonic() > self._drain_until_s):
+                if self.depth:
+                    log.error("served_lost", blocks=self.depth)
+                    self._metrics.served_dropped.inc(self.depth)
+                return
+            if stopping:
+                time.sleep(TICK_S)
+            else:
+                self._stopping.wait(pause_s)
+
+    def _write_batch(self) -> int | None:
+        """How many were written; None: the log is down, and all of them still wait."""
+        with self._lock:
+            batch = list(islice(self._waiting, BATCH))
+        if not batch:
+            return 0
+        now_ms = self._now_ms()
+        try:
+            self._event_log.append([record_of(served, now_ms) for _, served in batch])
+        except LogUnavailable as error:
+            log.warning("log_down", error=str(error), waiting=self.depth)
+            return None
+        except ValueError as error:
+            # Can only be a fault of ours; it must not hold up everything behind it.
+            log.error("served_refused", error=str(error), blocks=len(batch))
+            self._metrics.served_dropped.inc(len(batch))
+        else:
+            self._metrics.served_logged.inc(len(batch))
+        last = batch[-1][0]
+        with self._lock:  # those that were dropped meanwhile are not there any more
+            while self._waiting and self._waiting[0][0] <= last:
+                self._waiting.popleft()
+        return len(batch)

@@ -1,0 +1,222 @@
+"""The service: each rpc as a thin handler that checks, asks and answers in bytes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from threading import BoundedSemaphore
+from typing import Any
+
+import grpc
+import structlog
+
+from recsys.catalog import CatalogChange
+from recsys.decode import Decoder, visitor_of
+from recsys.events import Arrival, DeadLetter
+from recsys.ports import EventLog, LogUnavailable, NewRecord, Position, Record, StoreUnavailable
+from server.auth import Keys
+from server.blocks import Blocks, Deadline, NotLoaded
+from server.explain import Decisions
+from server.metrics import Metrics
+from server.pb import headrace_pb2 as pb
+from server.refusals import Refusal, bad_request, refuse, try_again
+from server.requests import BlocksRequest, RequestChecks, RequestError, render_of
+from server.served import ServedQueue
+
+log = structlog.get_logger("server.service")
+
+SERVICE = "headrace.v1.Headrace"
+BULK_CHUNK = 64
+"""People of a bulk request that are looked up and decided together."""
+BULK_PAUSE_S = 0.02
+NO_DEADLINE_S = 1e6
+
+Answer = Callable[[Any, grpc.ServicerContext, float], bytes]
+Answers = Callable[[Any, grpc.ServicerContext], Iterator[bytes]]
+
+
+class HeadraceService:
+    """The four rpcs. Holds no state of its own."""
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        decisions: Decisions,
+        checks: RequestChecks,
+        event_log: EventLog,
+        queue: ServedQueue,
+        keys: Keys,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+        default_deadline_s: float,
+        max_bulk_streams: int,
+    ) -> None:
+        self._blocks = blocks
+        self._decisions = decisions
+        self._checks = checks
+        self._event_log = event_log
+        self._queue = queue
+        self._keys = keys
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._default_deadline_s = default_deadline_s
+        # A stream holds its thread to the end; pages must find one too.
+        self._bulk_streams = BoundedSemaphore(max(max_bulk_streams, 1))
+        self._decoder = Decoder()
+
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """For grpc.Server.add_generic_rpc_handlers. Answers are bytes already, so there is no
+        serialiser between them and the wire."""
+        unary = grpc.unary_unary_rpc_method_handler
+        stream = grpc.unary_stream_rpc_method_handler
+        return grpc.method_handlers_generic_handler(
+            SERVICE,
+            {
+                "GetBlocks": unary(
+                    self._guarded("GetBlocks", "read", self._get_blocks), pb.GetBlocksRequest.FromString
+                ),
+                "GetBlocksBulk": stream(
+                    self._guarded_stream("GetBlocksBulk", "read", self._get_blocks_bulk),
+                    pb.GetBlocksBulkRequest.FromString,
+                ),
+                "Track": unary(self._guarded("Track", "write", self._track), pb.TrackRequest.FromString),
+                "Explain": unary(
+                    self._guarded("Explain", "read", self._explain), pb.ExplainRequest.FromString
+                ),
+            },
+        )
+
+    def _get_blocks(
+        self, message: pb.GetBlocksRequest, context: grpc.ServicerContext, started_s: float
+    ) -> bytes:
+        request = self._checks.blocks(message)
+        remaining_s = context.time_remaining()
+        # gRPC's own word for no deadline is one that lies centuries ahead.
+        is_set = remaining_s is not None and remaining_s < NO_DEADLINE_S
+        left_s = remaining_s if is_set else self._default_deadline_s
+        return self._blocks.answer(request, started_s, Deadline(started_s + left_s, context.is_active))
+
+    def _get_blocks_bulk(
+        self, message: pb.GetBlocksBulkRequest, context: grpc.ServicerContext
+    ) -> Iterator[bytes]:
+        bulk = self._checks.bulk(message)
+        if not self._bulk_streams.acquire(blocking=False):
+            raise try_again(grpc.StatusCode.RESOURCE_EXHAUSTED, "Expected fewer bulk requests at once")
+        try:
+            for start in range(0, len(bulk.people), BULK_CHUNK):
+                requests = []
+                for index in range(start, min(start + BULK_CHUNK, len(bulk.people))):
+                    asker, render_id = render_of(bulk.people[index], index)
+                    requests.append(BlocksRequest(asker, bulk.slots, None, render_id, bulk.caller))
+                # What was served must not be dropped for going out too fast: wait for the log.
+                while not self._queue.has_room and context.is_active():
+                    time.sleep(BULK_PAUSE_S)
+                if not context.is_active():
+                    return
+                yield from self._blocks.answer_each(requests)
+        finally:
+            self._bulk_streams.release()
+
+    def _track(self, message: pb.TrackRequest, context: grpc.ServicerContext, started_s: float) -> bytes:
+        events = self._checks.events(message)
+        received_ms = self._now_ms()
+        records: list[NewRecord] = []
+        receipts: list[pb.Receipt] = []
+        broken = 0
+        for call, raw in events:
+            (found,) = self._decoder.decode(Record(Position(0, 0), "", raw, received_ms), received_ms)
+            if isinstance(found, Arrival):
+                key = found.event.visitor
+                receipts.append(pb.Receipt(call=call, message_id=found.event.message_id))
+            else:
+                broken += 1
+                key = visitor_of(raw)
+                receipts.append(pb.Receipt(call=call, problem=_problem(found)))
+            records.append(NewRecord(key, raw, received_ms))
+        positions = self._event_log.append(records) if records else []
+        for receipt, position in zip(receipts, positions, strict=True):
+            receipt.position = str(position)
+        self._metrics.events.labels("good").inc(len(events) - broken)
+        if broken:
+            self._metrics.events.labels("broken").inc(broken)
+        return pb.TrackResponse(receipts=receipts).SerializeToString()
+
+    def _explain(self, message: pb.ExplainRequest, context: grpc.ServicerContext, started_s: float) -> bytes:
+        found = self._decisions.explain(message.decision_id)
+        if found is None:
+            raise Refusal(
+                grpc.StatusCode.NOT_FOUND,
+                f"Expected a decision that is kept, got `{message.decision_id[:64]}` - at `decision_id`",
+            )
+        return found
+
+    def _guarded(self, rpc: str, role: str, answer: Answer) -> Callable[[Any, grpc.ServicerContext], bytes]:
+        """`answer` behind the keys, with refusals turned into statuses and everything counted."""
+        seconds = self._metrics.seconds.labels(rpc)
+        answered = self._metrics.requests.labels(rpc, "OK")
+
+        def handle(message: Any, context: grpc.ServicerContext) -> bytes:
+            started_s = time.monotonic()
+            try:
+                self._admit(context, role)
+                answer_bytes = answer(message, context, started_s)
+            except Exception as error:  # noqa: BLE001 (turned into a status; INTERNAL ones are logged)
+                self._refused(rpc, context, error)
+            answered.inc()
+            seconds.observe(time.monotonic() - started_s)
+            return answer_bytes
+
+        return handle
+
+    def _guarded_stream(
+        self, rpc: str, role: str, answers: Answers
+    ) -> Callable[[Any, grpc.ServicerContext], Iterator[bytes]]:
+        """As `_guarded`, for a stream; its time is not observed, it is the caller's."""
+
+        def handle(message: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
+            try:
+                self._admit(context, role)
+                yield from answers(message, context)
+            except Exception as error:  # noqa: BLE001 (turned into a status; INTERNAL ones are logged)
+                self._refused(rpc, context, error)
+            self._metrics.requests.labels(rpc, "OK").inc()
+
+        return handle
+
+    def _admit(self, context: grpc.ServicerContext, role: str) -> None:
+        refused = self._keys.refusal(context.invocation_metadata(), role)
+        if refused == "unauthenticated":
+            raise Refusal(
+                grpc.StatusCode.UNAUTHENTICATED,
+                "Expected `authorization: Bearer KEY` with a key of this server, got another or none",
+            )
+        if refused is not None:
+            raise Refusal(
+                grpc.StatusCode.PERMISSION_DENIED, f"Expected a key of role {role} or admin, got another"
+            )
+
+    def _refused(self, rpc: str, context: grpc.ServicerContext, error: Exception) -> None:
+        refusal = _refusal_of(error)
+        if refusal.code is grpc.StatusCode.INTERNAL:
+            log.error("request_failed", rpc=rpc, exc_info=error)
+        self._metrics.requests.labels(rpc, refusal.code.name).inc()
+        refuse(context, refusal)
+
+
+def _problem(found: DeadLetter | CatalogChange) -> pb.Problem:
+    assert isinstance(found, DeadLetter)  # a catalogue change has a key of its own, which no event has
+    return pb.Problem(kind=found.kind, path=found.path, expected=found.expected, got=found.got)
+
+
+def _refusal_of(error: Exception) -> Refusal:
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, RequestError):
+        return bad_request(error.field, str(error))
+    if isinstance(error, NotLoaded):
+        return try_again(grpc.StatusCode.UNAVAILABLE, "The catalogue is still being read")
+    if isinstance(error, LogUnavailable):
+        return try_again(grpc.StatusCode.UNAVAILABLE, f"The log acknowledged nothing: {error}")
+    if isinstance(error, StoreUnavailable):
+        return try_again(grpc.StatusCode.UNAVAILABLE, f"The state does not answer: {error}")
+    return Refusal(grpc.StatusCode.INTERNAL, "Something is wrong in the server; its log says what")

@@ -1,0 +1,148 @@
+"""Answers as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from recsys.block import Placement
+from server.pb import headrace_pb2 as pb
+
+
+def block_table(block: pb.Block, *, marks: Sequence[str] = (), caption: str = "") -> Table:
+    """The items of a block, best first. `marks`: what to say in front of each item, if anything."""
+    heading = Text.assemble((block.slot, "bold"), f"  {block.title}" if block.title else "")
+    table = Table(
+        title=heading,
+        title_justify="left",
+        caption=caption or None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    if marks:
+        table.add_column("", no_wrap=True)
+    table.add_column("item", no_wrap=True, style="dim")
+    table.add_column("title", ratio=3)
+    table.add_column("price", justify="right", no_wrap=True)
+    table.add_column("source", no_wrap=True)
+    table.add_column("reason", ratio=4)
+    for place, entry in enumerate(block.items):
+        cells = [
+            entry.item.id,
+            Text(entry.item.title or "(no title)"),
+            price_of(entry.item),
+            entry.source.replace("_", " "),
+            Text(entry.reason.text),
+        ]
+        table.add_row(*((marks[place], *cells) if marks else cells))
+    return table
+
+
+def price_of(item: pb.CatalogItem) -> Text:
+    """What it costs; the price before the sale is struck out."""
+    if not item.HasField("price"):
+        return Text("")
+    now = f"{item.price:,.2f} {item.currency}".strip()
+    if not item.HasField("full_price"):
+        return Text(now)
+    return Text.assemble((f"{item.full_price:,.2f}", "strike dim"), " ", now)
+
+
+def state_line(block: pb.Block, call_ms: float, server_ms: float) -> str:
+    """How fresh a block is and how long it took."""
+    fresh = block.freshness
+    said = [f"{call_ms:.1f} ms ({server_ms:.1f} in the server)"]
+    if fresh.event_at_ms:
+        said.append(f"newest event {duration(fresh.age_ms)} old")
+    said.append(f"flow {duration(fresh.flow_lag_ms)} behind" if fresh.flow_lag_ms >= 0 else "no flow runs")
+    if not fresh.reached:
+        said.append("NOT as fresh as asked for")
+    if block.fallback:
+        said.append(f"fallback: {block.fallback}")
+    said.append(f"model {block.model_version or 'none'}")
+    return "; ".join(said)
+
+
+def print_blocks(console: Console, answer: pb.GetBlocksResponse, call_ms: float, *, why: bool) -> None:
+    """An answer to GetBlocks; `call_ms` is how long it took the caller."""
+    for block in answer.blocks:
+        console.print(block_table(block, caption=state_line(block, call_ms, answer.server_ms)))
+        if why:
+            console.print(*evidence_lines(block), sep="\n", markup=False, highlight=False)
+    if why:
+        console.print(*person_lines(answer.person), sep="\n", markup=False, highlight=False)
+
+
+def print_explanation(console: Console, answer: pb.ExplainResponse) -> None:
+    """An answer to Explain."""
+    block = answer.block
+    named = answer.user_id or answer.anonymous_id or "nobody named"
+    told = f"served {local_time(block.at_ms)} to {named}, known as {answer.person or 'nobody'}"
+    told += "".join(
+        f", {name} {text}" for name in ("request_id", "render_id") if (text := getattr(answer, name))
+    )
+    console.print(block_table(block, caption=told))
+    console.print(*evidence_lines(block), sep="\n", markup=False, highlight=False)
+
+
+def person_lines(person: pb.Person) -> list[str]:
+    """What the state makes of a person."""
+    named = person.person or "nobody named"
+    if not person.known:
+        return [f"person {named}: not known"]
+    intent = f"{person.intent_tier or 'no session'} ({person.intent_score:.2f})"
+    points = [f"  {reason.points:+.2f} {reason.text}" for reason in person.intent_reasons]
+    return [f"person {named}: {intent}, {person.stage or 'no stage'}", *points]
+
+
+def evidence_lines(block: pb.Block) -> list[str]:
+    """Each item's score and the event that speaks for it."""
+    lines = [f"decision {block.decision_id}"]
+    for entry in block.items:
+        reason = entry.reason
+        line = f"  {entry.item.id} {entry.score:.3f} {entry.source}"
+        if reason.evidence_item_id:
+            line += f": {reason.event} {reason.evidence_item_id} {local_time(reason.at_ms)}".rstrip()
+        lines.append(line)
+    return lines
+
+
+def receipt_lines(answer: pb.TrackResponse) -> list[str]:
+    """A line for each event: its position, or what is wrong with it."""
+    lines = []
+    for receipt in answer.receipts:
+        line = f"{receipt.position}  {receipt.message_id}".rstrip()
+        if receipt.HasField("problem"):
+            problem = receipt.problem
+            line += f"  {problem.kind}: Expected {problem.expected}, got {problem.got} - at `{problem.path}`"
+        lines.append(line)
+    return lines
+
+
+def slots_of(
+    names: Sequence[str], placements: Mapping[str, Placement], item: str, limit: int
+) -> list[pb.Slot]:
+    """The slots to ask for; `item` goes to those that need one, or to all if none does."""
+    needing = [name for name in names if name in placements and placements[name].needs_item] or list(names)
+    return [pb.Slot(placement=name, item_id=item if name in needing else "", limit=limit) for name in names]
+
+
+def local_time(at_ms: int) -> str:
+    """Epoch ms as the reader's clock shows it; "" for none."""
+    return datetime.fromtimestamp(at_ms / 1000).astimezone().isoformat(" ", "milliseconds") if at_ms else ""
+
+
+def duration(span_ms: float) -> str:
+    """A span of time in the unit that suits it."""
+    if span_ms < 1000:
+        return f"{span_ms:.0f} ms"
+    for name, unit_ms in (("days", 86_400_000), ("h", 3_600_000), ("min", 60_000)):
+        if span_ms >= 2 * unit_ms:
+            return f"{span_ms / unit_ms:.0f} {name}"
+    return f"{span_ms / 1000:.0f} s"

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recsys.models.content import Content, ContentSettings, item_text
+
+SHOP = [
+    item_text("Ultralight tent", "A tent for two people, with pegs.", "Camping", "Alp"),
+    item_text("Family tent", "A large tent for five people.", "Camping", "Alp"),
+    item_text("Espresso beans", "Dark roasted coffee beans from Brazil.", "Coffee", "Bean & Co"),
+    item_text("Filter coffee", "Light roasted coffee.", "Coffee", "Bean & Co"),
+    item_text("How to pitch a tent in the wind", "Pegs first, then the tent."),
+    item_text("Brewing filter coffee", "Grind the beans, pour slowly."),
+    "",
+]
+
+
+def test_products_and_articles_of_one_topic_are_near():
+    model = Content.fit(SHOP, ContentSettings(max_dimensions=4))
+    for row, topic in enumerate([{0, 1, 4}, {0, 1, 4}, {2, 3, 5}, {2, 3, 5}, {0, 1, 4}, {2, 3, 5}]):
+        similar, scores = model.similar(row, 2)
+        assert set(similar.tolist()) == topic - {row}
+        assert (np.diff(scores) <= 0).all()
+
+
+def test_a_text_embeds_as_in_training():
+    model = Content.fit(SHOP)
+    for row, text in enumerate(SHOP):
+        np.testing.assert_allclose(model.embed(text), model.vectors[row], atol=1e-5)
+    lengths = np.linalg.norm(model.vectors, axis=1)
+    np.testing.assert_allclose(lengths, [1, 1, 1, 1, 1, 1, 0], atol=1e-5)
+    assert model.vectors.dtype == np.float32
+
+
+def test_a_new_item_is_placed_by_its_text():
+    model = Content.fit(SHOP)
+    rows, _ = model.nearest(model.embed("Winter tent, for people who camp in snow"), 3)
+    assert set(rows.tolist()) == {0, 1, 4}
+
+
+def test_a_text_without_a_known_word_is_near_nothing():
+    model = Content.fit(SHOP)
+    assert not model.embed("zzz 日本").any()
+    assert len(model.nearest(model.embed(""), 3)[0]) == 0
+    assert len(model.similar(6, 3)[0]) == 0
+    assert len(model.similar(99, 3)[0]) == 0
+
+
+def test_letters_of_every_script_are_words():
+    model = Content.fit(["Кофе из Бразилии", "Кофе из Кении", "палатка для двоих"])
+    assert model.similar(0, 1)[0].tolist() == [1]
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["", ""], ["tent"], ["tent", "tent"], ["tent", ""], ["a b c"]])
+def test_tiny_catalogues(texts, tmp_path):
+    model = Content.fit(texts)
+    model.save(tmp_path)
+    loaded = Content.load(tmp_path)
+    assert len(loaded.vectors) == len(texts)
+    assert np.isfinite(loaded.vectors).all()
+    assert len(loaded.similar(0, 5)[0]) == (1 if texts == ["tent", "tent"] else 0)
+    np.testing.assert_array_equal(loaded.embed("tent"), model.embed("tent"))
+
+
+def test_at_most_so_many_dimensions_and_terms():
+    texts = [f"word{n} word{n + 1} word{n + 2}" for n in range(50)]
+    model = Content.fit(texts, ContentSettings(max_dimensions=5, max_terms=20))
+    assert model.vectors.shape == (50, 5)
+    assert len(model.vocabulary) == 20
+
+
+def test_the_same_texts_give_the_same_bytes():
+    one, other = Content.fit(SHOP), Content.fit(SHOP)
+    np.testing.assert_array_equal(one.vectors, other.vectors)
+
+
+def test_saved_is_loaded(tmp_path):
+    model = Content.fit(SHOP)
+    model.save(tmp_path)
+    loaded = Content.load(tmp_path)
+    assert loaded.vocabulary == model.vocabulary
+    np.testing.assert_array_equal(loaded.embed("coffee and tent"), model.embed("coffee and tent"))
+    np.testing.assert_array_equal(loaded.similar(0, 5)[0], model.similar(0, 5)[0])
+    assert not [path for path in tmp_path.rglob("*") if path.suffix in {".pkl", ".pickle", ".joblib"}]

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recsys.models.vectors import IndexSettings, VectorIndex, unit_length
+
+
+def clusters(n, dimensions, seed):
+    generator = np.random.default_rng(seed)
+    centres = generator.normal(size=(20, dimensions))
+    length = generator.gamma(1.0, size=(n, 1))
+    spread = 0.3 * generator.normal(size=(n, dimensions))
+    return (length * (centres[generator.integers(0, 20, n)] + spread)).astype(np.float32)
+
+
+def test_few_vectors_are_searched_exactly():
+    vectors = clusters(300, 8, seed=1)
+    index = VectorIndex.build(vectors)
+    rows, scores = index.nearest(vectors[7], 10)
+    expected = vectors @ vectors[7]
+    np.testing.assert_array_equal(rows, np.argsort(-expected)[:10])
+    np.testing.assert_allclose(scores, np.sort(expected)[::-1][:10], rtol=1e-5)
+    assert index.recall == 1.0
+
+
+def test_many_vectors_are_searched_with_the_recall_wanted():
+    vectors = clusters(3000, 8, seed=2)
+    settings = IndexSettings(exact_up_to=1000, wanted_recall=0.9, most_probed=1.0)
+    index = VectorIndex.build(vectors, settings=settings)
+    asked = clusters(100, 8, seed=3)
+    found, _ = index.nearest_many(asked, 50)
+    exact = np.argsort(-(asked @ vectors.T), axis=1)[:, :50]
+    recall = np.mean([np.isin(one, other).mean() for one, other in zip(exact, found, strict=True)])
+    assert index.recall >= 0.9
+    assert recall >= 0.85
+
+
+def test_vectors_without_clusters_are_searched_exactly():
+    vectors = unit_length(np.random.default_rng(8).normal(size=(2000, 32)).astype(np.float32))
+    index = VectorIndex.build(vectors, settings=IndexSettings(exact_up_to=1000))
+    assert index.recall == 1.0
+    np.testing.assert_array_equal(index.nearest(vectors[0], 9)[0], np.argsort(-(vectors @ vectors[0]))[:9])
+
+
+@pytest.mark.parametrize("exact_up_to", [0, 1000])
+def test_many_equals_each(exact_up_to):
+    vectors = clusters(600, 4, seed=4)
+    index = VectorIndex.build(vectors, settings=IndexSettings(exact_up_to=exact_up_to))
+    rows, scores = index.nearest_many(vectors[:20], 5)
+    for number in range(20):
+        one_rows, one_scores = index.nearest(vectors[number], 5)
+        np.testing.assert_array_equal(rows[number], one_rows)
+        np.testing.assert_allclose(scores[number], one_scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize("exact_up_to", [0, 1000])
+def test_a_bitmap_narrows_the_search_itself(exact_up_to):
+    vectors = clusters(600, 4, seed=5)
+    index = VectorIndex.build(
+        vectors, settings=IndexSettings(exact_up_to=exact_up_to, wanted_recall=1.0, most_probed=1.0)
+    )
+    mask = np.random.default_rng(6).random(600) < 0.1
+    rows, _ = index.nearest(vectors[0], 20, np.packbits(mask, bitorder="little"))
+    assert len(rows) == 20
+    assert mask[rows].all()
+
+
+def test_asking_for_more_than_there_is():
+    vectors = clusters(3, 4, seed=7)
+    assert sorted(VectorIndex.build(vectors).nearest(vectors[0], 10)[0].tolist()) == [0, 1, 2]
+
+
+def test_zero_rows_stay_zero():
+    lengths = np.linalg.norm(unit_length(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32)), axis=1)
+    np.testing.assert_allclose(lengths, [1.0, 0.0])

@@ -1,0 +1,284 @@
+"""What is decided, on a shop whose answers are known."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from recsys.block import DEFAULT_PLACEMENTS, Placement
+from recsys.catalog import Item
+from recsys.counters import ItemCounters
+from recsys.decide import View, why
+from recsys.events import Action
+from recsys.fold import SessionRules
+from recsys.profile import Order, Profile, Touch
+from tests.recsys.pipeline.shops import (
+    CATALOGUE,
+    FRESH,
+    NOW_MS,
+    NOW_S,
+    article,
+    ask,
+    bare_shelf,
+    product,
+    shelf,
+    shown,
+    slot,
+    visitor,
+)
+
+PLACEMENTS = sorted(DEFAULT_PLACEMENTS)
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+@pytest.mark.parametrize(
+    "profile", [None, Profile(), visitor("t1", "t2"), visitor("nothing-known", cart=("s1",))]
+)
+@pytest.mark.parametrize("build", [shelf, bare_shelf])
+def test_a_block_is_never_empty(placement, profile, build) -> None:
+    item = "t1" if DEFAULT_PLACEMENTS[placement].needs_item else None
+    (block,) = ask(build(), profile, slot(placement, 5, item))
+    assert block.items
+    assert len(block.items) <= 5
+
+
+def test_the_last_eligible_item_is_shown_even_if_it_is_of_another_type() -> None:
+    only = [article("pitch", "tent")]
+    (block,) = ask(shelf(only), visitor("t1"), slot("home.feed"))
+    assert shown(block) == ["article:pitch"]
+
+
+def test_rules_of_taste_give_way_before_a_block_stays_empty_but_the_callers_do_not() -> None:
+    on = shelf([product("t", 1)])
+    session = visitor("t1", cart=("t1",))
+    assert shown(ask(on, session, slot("cart.cross_sell"))[0]) == ["t1"]
+    assert shown(ask(on, session, slot("article.next"))[0]) == ["t1"]
+    assert shown(ask(on, session, slot("home.feed", exclude=("t1",)))[0]) == []
+    assert shown(ask(on, session, slot("product.similar", item="t1"))[0]) == []
+
+
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_what_cannot_be_had_is_never_shown(placement) -> None:
+    gone = {"t1": {"available": False}, "t2": {"removed": True}, "s1": {"fed": False, "title": ""}}
+    catalogue = [
+        msgspec.structs.replace(item, **gone[item.id]) if item.id in gone else item for item in CATALOGUE
+    ]
+    profile = visitor("t1", "t2", "s1", "t3", cart=("t1", "s1"))
+    (block,) = ask(shelf(catalogue), profile, slot(placement, 50, "t3"))
+    assert not set(shown(block)) & set(gone)
+    assert len(block.items) >= 2
+
+
+def test_no_item_is_shown_twice_across_the_slots_of_a_request() -> None:
+    slots = [slot(name, 6, "t3" if DEFAULT_PLACEMENTS[name].needs_item else None) for name in PLACEMENTS]
+    blocks = ask(shelf(), visitor("t1", "t2", "s2", cart=("s1",)), *slots)
+    items = [item for block in blocks for item in shown(block)]
+    assert len(items) == len(set(items))
+    assert [block.slot for block in blocks] == PLACEMENTS
+
+
+def test_an_item_is_not_shown_beside_itself() -> None:
+    (block,) = ask(shelf(), visitor("t1"), slot("product.similar", 30, "t1"))
+    assert "t1" not in shown(block)
+
+
+def test_complements_are_what_orders_say_goes_together() -> None:
+    for number in range(6):
+        (block,) = ask(shelf(), None, slot("product.complements", 1, f"t{number}"))
+        assert shown(block) == [f"s{number}"]
+        assert block.items[0].reason.source == "bought_together"
+
+
+def test_cross_sell_goes_with_the_cart_and_shows_nothing_from_it() -> None:
+    (block,) = ask(shelf(), visitor("m1", cart=("t2", "t4")), slot("cart.cross_sell", 3))
+    assert set(shown(block)[:2]) == {"s2", "s4"}
+    assert not {"t2", "t4"} & set(shown(block))
+
+
+def test_the_cart_leads_the_email_that_recovers_it() -> None:
+    (block,) = ask(shelf(), visitor("m1", cart=("t2", "m4")), slot("email.cart_recovery", 4))
+    assert shown(block)[:2] == ["m4", "t2"]
+    assert [item.reason.source for item in block.items[:2]] == ["cart", "cart"]
+    assert len(block.items) == 4
+
+
+def test_a_session_decides_what_the_feed_shows() -> None:
+    tents = shown(ask(shelf(), visitor("t1", "t2"), slot("home.feed", 3))[0])
+    mugs = shown(ask(shelf(), visitor("m1", "m2"), slot("home.feed", 3))[0])
+    assert {item[0] for item in tents} == {"t"}
+    assert {item[0] for item in mugs} == {"m"}
+
+
+def test_a_click_changes_the_next_block() -> None:
+    before = ask(shelf(), visitor("t1", "t2"), slot("home.feed", 5))[0]
+    after = ask(shelf(), visitor("t1", "t2", "m1"), slot("home.feed", 5))[0]
+    assert shown(before) != shown(after)
+    assert "m" in {item[0] for item in shown(after)}
+
+
+def test_a_product_that_came_after_the_training_is_found_by_its_text() -> None:
+    on = shelf()
+    on.upsert(
+        Item(
+            "new-tent",
+            title="Tent 99",
+            description="tent canvas shelter",
+            category=("Outdoor", "Tents"),
+            fed=True,
+        )
+    )
+    (block,) = ask(on, None, slot("product.similar", 6, "t1"))
+    found = {item.item: item for item in block.items}
+    assert found["new-tent"].reason.source == "content"
+    # and it finds others by its own text
+    (block,) = ask(on, None, slot("product.similar", 3, "new-tent"))
+    assert {item[0] for item in shown(block)} == {"t"}
+
+
+def test_an_article_that_came_after_the_training_is_read_next_by_those_who_read_of_the_same() -> None:
+    on = shelf()
+    on.upsert(article("enamel", "coffee mug enamel"))
+    (block,) = ask(on, visitor("article:brew"), slot("article.next", 1))
+    assert shown(block) == ["article:enamel"]
+
+
+def test_articles_already_read_in_the_session_are_left_out() -> None:
+    (block,) = ask(shelf(), visitor("article:pitch", "article:brew"), slot("article.next", 5))
+    assert shown(block) == ["article:knots"]
+
+
+FALLBACKS = [
+    ("", shelf, visitor("t1")),
+    ("no_profile", shelf, None),
+    ("no_profile", shelf, Profile()),
+    ("no_consent", shelf, visitor("t1", personalization=False)),
+    ("no_model", bare_shelf, None),
+    ("no_model", shelf, visitor("never-heard-of")),
+]
+
+
+@pytest.mark.parametrize(("fallback", "build", "profile"), FALLBACKS)
+def test_a_block_says_why_it_is_not_personal(fallback, build, profile) -> None:
+    (block,) = ask(build(), profile, slot("home.feed"))
+    assert block.fallback == fallback
+
+
+def test_the_callers_hint_names_the_fallback_unless_something_personal_was_there() -> None:
+    assert ask(shelf(), None, slot("home.feed"), hint="store_down")[0].fallback == "store_down"
+    assert ask(shelf(), visitor("t1"), slot("home.feed"), hint="deadline")[0].fallback == ""
+
+
+def test_without_a_model_what_is_in_demand_comes_first() -> None:
+    counters = {"m5": ItemCounters(9, 0, 0, NOW_S), "t5": ItemCounters(0, 0, 5, NOW_S)}
+    (block,) = ask(bare_shelf(counters=counters), None, slot("home.feed", 3))
+    assert shown(block)[:2] == ["t5", "m5"]
+    assert block.items[1].reason.text == "9 views lately"
+    assert block.items[2].reason.source == "catalogue"
+    assert block.model_version == ""
+
+
+def test_without_consent_nothing_known_of_the_person_is_used() -> None:
+    refused = visitor("m1", "m2", cart=("m3",), personalization=False)
+    slots = [slot("home.feed", 6), slot("product.similar", 6, "t1"), slot("email.digest", 6)]
+    assert [shown(block) for block in ask(shelf(), refused, *slots)] == [
+        shown(block) for block in ask(shelf(), None, *slots)
+    ]
+
+
+def test_without_consent_people_still_see_their_own_cart() -> None:
+    refused = visitor("m1", cart=("m3",), personalization=False)
+    (block,) = ask(shelf(), refused, slot("email.cart_recovery", 3))
+    assert shown(block)[0] == "m3"
+    (block,) = ask(shelf(), refused, slot("cart.cross_sell", 30))
+    assert "m3" not in shown(block)
+
+
+def test_who_unsubscribed_gets_no_email_block_and_is_served_on_the_web() -> None:
+    profile = visitor("t1", email=False)
+    email, web = ask(shelf(), profile, slot("email.digest"), slot("home.feed"))
+    assert (email.items, email.fallback) == ((), "unsubscribed")
+    assert web.items
+
+
+def test_the_same_view_gives_the_same_blocks() -> None:
+    slots = [slot("home.hero"), slot("home.feed", 9), slot("product.similar", item="t1")]
+    first = ask(shelf(), visitor("t1", "t2"), *slots)
+    assert ask(shelf(), visitor("t1", "t2"), *slots) == first
+    assert len({block.decision_id for block in first}) == 3
+
+
+def test_what_is_equally_good_differs_between_people_and_not_between_requests() -> None:
+    def order(person: str) -> tuple[str, ...]:
+        return tuple(shown(ask(bare_shelf(), None, slot("home.feed", 6), person=person)[0]))
+
+    orders = {order(f"a:{number}") for number in range(20)}
+    assert len(orders) > 1
+    assert order("a:7") == order("a:7")
+
+
+def test_decisions_of_one_request_keep_their_ids() -> None:
+    first = ask(shelf(), visitor("t1"), slot("home.feed"), request_id="render-1", seed=1)[0]
+    again = ask(shelf(), visitor("m1"), slot("home.feed"), request_id="render-1", seed=2)[0]
+    other = ask(shelf(), visitor("t1"), slot("home.feed"), request_id="render-2", seed=1)[0]
+    assert first.decision_id == again.decision_id != other.decision_id
+    assert ask(shelf(), None, slot("home.feed"), decision_ids=("given",))[0].decision_id == "given"
+
+
+def test_reasons_name_something_the_person_did() -> None:
+    profile = visitor("t1", "s2", "t3", cart=("m2",))
+    did = {(touch.item, touch.at_s * 1000) for touch in profile.touches}
+    did |= {(line.item, line.at_s * 1000) for line in profile.cart}
+    blocks = ask(
+        shelf(), profile, slot("home.feed", 10), slot("cart.cross_sell", 4), slot("email.cart_recovery", 3)
+    )
+    named = [item.reason for block in blocks for item in block.items if item.reason.evidence_item]
+    assert len(named) >= 10
+    for reason in named:
+        assert (reason.evidence_item, reason.evidence_at_ms) in did
+        assert reason.evidence_event in ("Product Viewed", "Product Added")
+
+
+def test_a_reason_is_a_sentence_with_its_evidence() -> None:
+    (block,) = ask(shelf(), visitor("t1"), slot("home.feed", 10))
+    texts = {item.reason.source: item.reason.text for item in block.items}
+    assert texts["neighbours"] == "others went on to this after it: you viewed Tent 1 at 14:12 UTC"
+    yesterday = visitor("t1", ago_s=86_400)
+    (block,) = ask(shelf(), yesterday, slot("home.feed", 10))
+    assert "you viewed Tent 1 on 20 Sep" in {item.reason.text.split(": ")[-1] for item in block.items}
+
+
+def test_the_reason_names_the_seed_that_speaks_for_the_item() -> None:
+    (block,) = ask(shelf(), visitor("m1", cart=("t2", "t4")), slot("cart.cross_sell", 2))
+    evidence = {item.item: item.reason.evidence_item for item in block.items}
+    assert evidence == {"s2": "t2", "s4": "t4"}
+
+
+def test_a_taste_is_explained_by_what_weighs_most_in_the_history() -> None:
+    bought = Touch("t1", int(Action.ORDER), NOW_S - 900)
+    profile = visitor("m1", touches=(bought, Touch("m1", int(Action.VIEW), NOW_S - 60)))
+    taste = Placement(sources={"als": 1.0})
+    (block,) = ask(shelf(), profile, slot("taste", 2), placements={"taste": taste})
+    assert {item.reason.evidence_event for item in block.items} == {"Order Completed"}
+
+
+def test_orders_older_than_the_touches_still_tell_the_taste() -> None:
+    profile = Profile(orders=(Order("o1", NOW_S - 20 * 86_400, 9.0, ("m1", "m2")),))
+    taste = Placement(sources={"als": 1.0})
+    (block,) = ask(shelf(), profile, slot("taste", 2), placements={"taste": taste})
+    assert {item[0] for item in shown(block)} == {"m"}
+    assert block.fallback == ""
+
+
+def test_why_tells_what_each_source_gave() -> None:
+    view = View(
+        shelf=shelf(),
+        person="a:v",
+        profile=visitor("t1"),
+        now_ms=NOW_MS,
+        rules=SessionRules(),
+        freshness=FRESH,
+    )
+    shares = why(view, slot("home.feed"), DEFAULT_PLACEMENTS["home.feed"], "t2")
+    assert shares["neighbours"] > 0
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    assert why(view, slot("home.feed"), DEFAULT_PLACEMENTS["home.feed"], "no-such-item") == {}

@@ -1,0 +1,183 @@
+"""render_id: one decision for every rendering; and GetBlocksBulk, which is made of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from server.pb import headrace_pb2 as pb
+from tests.fakes import MemoryStore
+from tests.server.shop import PRODUCTS, Shop, product, put_items, put_visitor, until, viewed
+
+DIGEST = pb.Slot(placement="email.digest")
+CART = pb.Slot(placement="email.cart_recovery")
+
+
+def people(count: int, campaign: str = "spring") -> list[pb.BulkPerson]:
+    return [
+        pb.BulkPerson(anonymous_id=f"v{number}", render_id=f"{campaign}/{number}") for number in range(count)
+    ]
+
+
+def bulk(shop: Shop, some: list[pb.BulkPerson], *slots: pb.Slot) -> list[pb.GetBlocksResponse]:
+    request = pb.GetBlocksBulkRequest(slots=slots or (DIGEST,), people=some, request_id="r1")
+    return list(shop.client.GetBlocksBulk(request, timeout=30))
+
+
+def render(shop: Shop, render_id: str, *slots: pb.Slot, visitor: str = "v1") -> pb.GetBlocksResponse:
+    request = pb.GetBlocksRequest(slots=slots or (DIGEST,), anonymous_id=visitor, render_id=render_id)
+    return shop.client.GetBlocks(request, timeout=10)
+
+
+@pytest.fixture
+def other(tmp_path: Path, shop: Shop) -> Iterator[Shop]:
+    """Another server on the same log and state."""
+    with Shop(tmp_path, shop.log, shop.store).open() as other:
+        yield other
+
+
+def test_the_same_rendering_is_the_same_block_from_any_server(shop: Shop, other: Shop) -> None:
+    first = render(shop, "spring/1")
+    put_visitor(shop.store, "v1", viewed("p3", "p9", at_ms=int(time.time() * 1000)))
+    put_items(shop.store, [product(number, available=False) for number in range(PRODUCTS // 2)])
+    until(lambda: other.running.live.shelf.columns.items[0].available is False)
+    again = [render(shop, "spring/1"), render(other, "spring/1"), bulk(other, [pb.BulkPerson(anonymous_id="v1", render_id="spring/1")])[0]]
+    assert [answer.blocks for answer in again] == [first.blocks] * 3
+    assert first.render_id == "spring/1"
+
+
+def test_a_rendering_is_one_impression(shop: Shop, other: Shop) -> None:
+    block = render(shop, "spring/1").blocks[0]
+    for _ in range(3):
+        render(other, "spring/1")
+    render(other, "spring/2")
+    served = until(lambda: len(found := shop.served()) == 2 and found)
+    assert served[0]["messageId"] == block.decision_id
+    assert served[0]["properties"]["render_id"] == "spring/1"
+
+
+def test_other_renderings_people_and_slots_are_other_decisions(shop: Shop) -> None:
+    answers = [
+        render(shop, "spring/1"),
+        render(shop, "spring/2"),
+        render(shop, "spring/1", visitor="v2"),
+        render(shop, "spring/1", pb.Slot(placement="email.digest", name="second")),
+    ]
+    assert len({answer.blocks[0].decision_id for answer in answers}) == 4
+
+
+def test_a_slot_added_later_repeats_no_item_of_those_there(shop: Shop) -> None:
+    first = render(shop, "spring/1", CART).blocks[0]
+    both = render(shop, "spring/1", CART, DIGEST).blocks
+    assert both[0] == first
+    shown = [item.item.id for block in both for item in block.items]
+    assert both[1].items
+    assert len(shown) == len(set(shown))
+
+
+def test_the_decision_is_the_one_that_was_claimed_first(shop: Shop, other: Shop) -> None:
+    """Two servers decide at once: the second finds the claim of the first only when it claims."""
+    first = render(shop, "spring/1").blocks[0]
+    claimed = dict(shop.store.records)
+    look_up = other.store.get_many
+    other.store.get_many = lambda keys: [
+        None if key.startswith("d:") else value for key, value in zip(keys, look_up(keys), strict=True)
+    ]
+    try:
+        assert render(other, "spring/1").blocks[0] == first
+    finally:
+        del other.store.get_many
+    assert {key: value for key, value in shop.store.records.items() if key[0] == "d"} == {
+        key: value for key, value in claimed.items() if key[0] == "d"
+    }
+
+
+def test_without_the_state_no_email_goes_out_less_personal(shop: Shop) -> None:
+    shop.store.down = True
+    with pytest.raises(grpc.RpcError) as caught:
+        render(shop, "spring/1")
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    with pytest.raises(grpc.RpcError) as caught:
+        bulk(shop, people(3))
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+class TestBulk:
+    def test_one_response_a_person_in_order(self, shop: Shop) -> None:
+        answers = bulk(shop, people(150), DIGEST, CART)
+        assert [answer.render_id for answer in answers] == [f"spring/{number}" for number in range(150)]
+        assert all([block.placement for block in answer.blocks] == ["email.digest", "email.cart_recovery"] for answer in answers)
+        assert all(block.items for answer in answers for block in answer.blocks)
+        assert answers[0].request_id == "r1"
+
+    def test_all_of_it_again_is_the_same_and_no_new_impression(self, shop: Shop) -> None:
+        first, second = bulk(shop, people(10)), bulk(shop, people(10))
+        assert [answer.blocks for answer in first] == [answer.blocks for answer in second]
+        until(lambda: len(shop.served()) == 10)
+
+    def test_more_people_than_the_queue_holds_are_all_logged(self, tmp_path: Path, store: MemoryStore) -> None:
+        with Shop(tmp_path, store=store, served_queue=200).open() as shop:
+            bulk(shop, people(700))
+            until(lambda: len(shop.served()) == 700)
+            assert shop.figure("headrace_served_dropped_total") == 0
+
+    def test_stops_when_the_caller_does(self, shop: Shop) -> None:
+        request = pb.GetBlocksBulkRequest(slots=[DIGEST], people=people(20_000))
+        call = shop.client.GetBlocksBulk(request)
+        next(call)
+        call.cancel()
+        with pytest.raises(grpc.RpcError) as caught:
+            list(call)
+        assert caught.value.code() is grpc.StatusCode.CANCELLED
+        # The stream has given its place back: the next may have it.
+        assert until(lambda: _try(shop))
+        assert len([key for key in shop.store.records if key.startswith("d:")]) < 20_000
+
+    def test_streams_leave_threads_to_pages(self, tmp_path: Path, store: MemoryStore) -> None:
+        with Shop(tmp_path, store=store, threads=2, served_queue=1).open() as shop:
+            shop.log.down = True  # so that the stream has to wait for the queue
+            request = pb.GetBlocksBulkRequest(slots=[DIGEST], people=people(200))
+            call = shop.client.GetBlocksBulk(request)
+            next(call)
+            with pytest.raises(grpc.RpcError) as caught:
+                bulk(shop, people(1))
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert render(shop, "x").blocks
+            call.cancel()
+
+    @pytest.mark.parametrize(
+        ("person", "said"),
+        [
+            (pb.BulkPerson(anonymous_id="v1"), "Expected an id of this rendering, got nothing - at `people[1].render_id`"),
+            (
+                pb.BulkPerson(anonymous_id="null", render_id="x"),
+                "Expected an anonymous_id or a user_id that names somebody, got neither - at `people[1].anonymous_id`",
+            ),
+            (
+                pb.BulkPerson(user_id="u" * 201, render_id="x"),
+                "Expected at most 200 bytes, got 201 bytes - at `people[1].user_id`",
+            ),
+        ],
+        ids=["render_id", "nobody", "long"],
+    )
+    def test_a_wrong_person(self, shop: Shop, person: pb.BulkPerson, said: str) -> None:
+        with pytest.raises(grpc.RpcError) as caught:
+            bulk(shop, [*people(1), person])
+        assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, said)
+
+    def test_too_many_people(self, tmp_path: Path, store: MemoryStore) -> None:
+        with Shop(tmp_path, store=store, max_bulk_people=2).open() as shop:
+            with pytest.raises(grpc.RpcError) as caught:
+                bulk(shop, people(3))
+            assert caught.value.details() == "Expected at most 2, got 3 - at `people`"
+
+
+def _try(shop: Shop) -> bool:
+    try:
+        return bool(bulk(shop, people(1, "after")))
+    except grpc.RpcError:
+        return False

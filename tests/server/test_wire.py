@@ -1,0 +1,101 @@
+"""Bytes joined by hand are what the generated classes read."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsys.block import Block, BlockItem, Freshness, Reason
+from recsys.catalog import Item
+from server.pb import headrace_pb2 as pb
+from server.wire import block_message, item_field, person_message, response_message, varint
+
+texts = st.text(max_size=40) | st.text("x", min_size=120, max_size=140) | st.text("é", min_size=8190, max_size=8200)
+scores = st.floats(width=32, allow_nan=False)
+times_ms = st.integers(0, 2**62)
+int64s = st.integers(-(2**63), 2**63 - 1)
+reasons = st.builds(Reason, texts, texts, texts, texts, times_ms)
+items = st.builds(BlockItem, texts.filter(bool), scores, reasons)
+blocks = st.builds(
+    Block,
+    decision_id=texts,
+    slot=texts,
+    placement=texts,
+    items=st.lists(items, max_size=5).map(tuple),
+    fallback=texts,
+    model_version=texts,
+    freshness=st.builds(Freshness, int64s, int64s, int64s, st.booleans()),
+    at_ms=int64s,
+)
+
+
+def facts_of(block: Block) -> dict[str, bytes]:
+    return {item.item: item_field(Item(item.item, title="a title", price=1.5)) for item in block.items}
+
+
+@given(blocks, texts)
+def test_a_block_is_read_back_whole(block: Block, title: str) -> None:
+    read = pb.Block.FromString(block_message(block, title, facts_of(block)))
+    assert (read.decision_id, read.slot, read.placement, read.title) == (
+        block.decision_id,
+        block.slot,
+        block.placement,
+        title,
+    )
+    assert (read.fallback, read.model_version, read.at_ms) == (block.fallback, block.model_version, block.at_ms)
+    freshness = read.freshness
+    assert block.freshness == Freshness(
+        freshness.event_at_ms, freshness.age_ms, freshness.flow_lag_ms, freshness.reached
+    )
+    assert [_item(item) for item in read.items] == list(block.items)
+    assert all((item.item.title, item.item.price) == ("a title", 1.5) for item in read.items)
+
+
+def _item(read: pb.BlockItem) -> BlockItem:
+    said = read.reason
+    reason = Reason(read.source, said.text, said.evidence_item_id, said.event, said.at_ms)
+    return BlockItem(read.item.id, read.score, reason)
+
+
+@given(st.lists(blocks, max_size=3), texts, texts)
+def test_a_response_is_read_back_whole(some: list[Block], request_id: str, render_id: str) -> None:
+    person = person_message(
+        "u:ann", "comparison", 0.5, [("2 products viewed", 0.25), ("", -0.5)], "purchase", known=True
+    )
+    messages = [block_message(block, "", facts_of(block)) for block in some]
+    read = pb.GetBlocksResponse.FromString(response_message(messages, person, 1.25, request_id, render_id))
+    assert [block.decision_id for block in read.blocks] == [block.decision_id for block in some]
+    assert (read.server_ms, read.request_id, read.render_id) == (1.25, request_id, render_id)
+    assert read.person == pb.Person(
+        person="u:ann",
+        intent_tier="comparison",
+        intent_score=0.5,
+        intent_reasons=[
+            pb.IntentReason(text="2 products viewed", points=0.25),
+            pb.IntentReason(points=-0.5),
+        ],
+        stage="purchase",
+        known=True,
+    )
+
+
+def test_an_item_tells_price_and_price_before() -> None:
+    message = item_field(Item("p1", price=20.0, sale_price=15.0, category=("Outdoor", "Tents")))
+    read = pb.BlockItem.FromString(message).item
+    assert (read.price, read.full_price, list(read.category)) == (15.0, 20.0, ["Outdoor", "Tents"])
+    assert not pb.BlockItem.FromString(item_field(Item("p2"))).item.HasField("price")
+
+
+def test_an_item_without_facts_shows_its_id() -> None:
+    item = BlockItem("article:7", 1.0, Reason("popular", ""))
+    block = Block("d", "s", "p", (item,), "", "", Freshness(0, 0, -1, True), 1)
+    (read,) = pb.Block.FromString(block_message(block, "", {})).items
+    assert (read.item.id, read.item.type) == ("article:7", pb.ITEM_TYPE_ARTICLE)
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_varints(number: int) -> None:
+    encoded = varint(number)
+    assert sum((byte & 0x7F) << 7 * place for place, byte in enumerate(encoded)) == number
+    assert all(byte & 0x80 for byte in encoded[:-1])
+    assert not encoded[-1] & 0x80
