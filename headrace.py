@@ -36,10 +36,13 @@ app.add_typer(flows.commands.commands)
 app.add_typer(server.commands.commands)
 app.add_typer(config, name="config")
 
+BENCHES = ("freshness", "serving", "flow")
+BEGAN_S = time.monotonic()
 GLOBAL_OPTIONS = ("--home", "--config")
 # By name: to import all these classes here would make every command slow.
 FAILURES = {
     "SettingsError": 2,
+    "WrongCall": 2,
     "UnknownFormat": 2,
     "AlreadyUp": 1,
     "BundleBroken": 1,
@@ -158,21 +161,24 @@ def config_show(
 def bench(ctx: typer.Context, name: str) -> int:
     """Run a benchmark: freshness, serving or flow; `--json` prints one object, last."""
     from importlib import import_module
-    from importlib.util import find_spec
 
-    if not name.isidentifier() or find_spec(f"bench.{name}") is None:
-        raise typer.BadParameter(f"Expected freshness, serving or flow, got `{name}`")
+    if name not in BENCHES:
+        raise typer.BadParameter(f"Expected {', '.join(BENCHES)}, got `{name}`")
     code: int | None = import_module(f"bench.{name}").main(list(ctx.args))
     return code or 0
 
 
 @app.command()
-def demo(ctx: typer.Context) -> int:
+def demo(
+    ctx: typer.Context,
+    days: Annotated[int, typer.Option(min=1, max=365, help="Days of history.")] = 10,
+    visits: Annotated[int, typer.Option(min=50, max=100_000, help="Visits a day.")] = 300,
+) -> int:
     """The main job on a made-up shop, in a home of its own: a click changes the next block."""
-    from bench.demo import play
+    from bench.demo import Volume, play
 
     home: Home = ctx.obj
-    return play(home.folder / "demo", __file__)
+    return play(home.folder / "demo", __file__, Volume(days, visits), BEGAN_S)
 
 
 def _console() -> Console:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from bench.ids import user_id, visitor_id
 from bench.runner import ROOT, Ticker, say
 from bench.shop import Interactions as Columns
 from bench.shop import Scale
@@ -52,12 +53,19 @@ from recsys.profile import (
 
 DAY_S = 86_400
 HISTORY_DAYS = 90
-KNOWN_SHARE = 5
-"""Every fifth visitor is a customer, whose profile takes a second look-up."""
 BATCH = 5000
 ACTIONS = (int(Action.VIEW), int(Action.CART_ADD), int(Action.ORDER))
 """By kind of Scale's interactions."""
-MADE_OF = ("recsys/models", "recsys/profile.py", "recsys/catalog.py", "recsys/counters.py", "bench/shop/scale.py")
+MADE_OF = (
+    "recsys/models",
+    "recsys/profile.py",
+    "recsys/catalog.py",
+    "recsys/counters.py",
+    "bench/shop/scale.py",
+    "bench/ids.py",
+    "bench/dataset.py",
+)
+"""Code that the data depends on, from the root of the tree."""
 COMPLETE = "complete"
 
 
@@ -66,15 +74,6 @@ class Sizes(NamedTuple):
     sessions: int = 500_000
     profiles: int = 1_000_000
     seed: int = 7
-
-
-def visitor_id(number: int) -> str:
-    return f"web-{number:08d}"
-
-
-def user_id(number: int) -> str | None:
-    """None for a visitor nobody is known behind."""
-    return f"user-{number:08d}" if number % KNOWN_SHARE == 0 else None
 
 
 def prepared(folder: Path, sizes: Sizes) -> Path:
@@ -105,7 +104,7 @@ def prepared(folder: Path, sizes: Sizes) -> Path:
 def _code_version() -> str:
     """Changes with the code that the data is made by."""
     digest = blake2b(digest_size=4)
-    for name in (*MADE_OF, "bench/dataset.py"):
+    for name in MADE_OF:
         path = ROOT / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(file.read_bytes())
@@ -132,7 +131,7 @@ def _publish(bundles: Path, made: Columns, items: list[Item]) -> None:
     that could be judged."""
     ticker = Ticker("training, per cent of a model")
 
-    def told(step: str, fraction: float) -> None:
+    def told(_: str, fraction: float) -> None:
         ticker(round(100 * fraction))
 
     ids = [item.id for item in items]
@@ -167,7 +166,9 @@ def _publish(bundles: Path, made: Columns, items: list[Item]) -> None:
         persons=interactions.n_persons,
     )
     with Draft(bundles) as draft:
-        draft.write(models, headrace="bench", created_at_ms=int(time.time() * 1000), training=training, evaluation={})
+        draft.write(
+            models, headrace="bench", created_at_ms=int(time.time() * 1000), training=training, evaluation={}
+        )
         draft.publish()
 
 
@@ -216,7 +217,9 @@ def _profile(items: list[Item], rows: list[int], kinds: list[int], at_s: list[in
     did = [(items[row], kind, s) for row, kind, s in zip(rows, kinds, at_s, strict=True)]
     cart = tuple(CartLine(item.id, 1.0, item.price, s) for item, kind, s in did if kind == CART)
     orders = tuple(
-        Order(f"order-{item.id}-{s}", s, item.price or 0.0, (item.id,)) for item, kind, s in did if kind == ORDER
+        Order(f"order-{item.id}-{s}", s, item.price or 0.0, (item.id,))
+        for item, kind, s in did
+        if kind == ORDER
     )
     leaves = dict.fromkeys(item.category[-1] for item, _, _ in did)
     session = Session(

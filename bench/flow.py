@@ -5,14 +5,16 @@
     floor            the log read and decoded, nothing kept
 
 Each runs alone in a process pinned to one core. The clock starts when everything is imported and
-stops when the flow has closed its sinks; `cpu_s` is what the process used of the core meanwhile. `profile_bytes` is the size of the records that hold a
-profile (persons, and visitors nobody is known behind) in the state afterwards.
+stops when the flow has closed its sinks; `cpu_s` is what the process used of the core meanwhile.
+`profile_bytes` is the size of the records that hold a profile (persons, and visitors nobody is known
+behind) in the state afterwards.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -24,7 +26,6 @@ import msgspec
 from bench.runner import (
     ROOT,
     Contestant,
-    Tell,
     Ticker,
     Took,
     cores,
@@ -72,13 +73,13 @@ def settings_of(home: Path, log: str) -> Settings:
     return msgspec.structs.replace(load_settings(home), log=log)
 
 
-def headrace(argument: dict[str, Any], tell: Tell) -> Took:
+def headrace(argument: dict[str, Any]) -> Took:
     """The whole flow."""
     settings = settings_of(Path(argument["home"]), argument["log"])
     return timed(lambda: run(settings, to_end=True))
 
 
-def floor(argument: dict[str, Any], tell: Tell) -> Took:
+def floor(argument: dict[str, Any]) -> Took:
     """Reading and decoding alone."""
     settings = settings_of(Path(argument["home"]), argument["log"])
     return timed(lambda: read_and_decode(settings))
@@ -125,7 +126,9 @@ def head(data: Data, folder: Path, events: int) -> Data:
     reader = log.reader()
     read: Callable[[], Any] = lambda: reader.read(BATCH)  # noqa: E731
     records = (
-        NewRecord(record.key, record.value, record.received_ms) for batch in iter(read, []) for record in batch
+        NewRecord(record.key, record.value, record.received_ms)
+        for batch in iter(read, [])
+        for record in batch
     )
     try:
         return filled(folder, f"{data.name}-first-{events}", islice(records, events))._replace(name=data.name)
@@ -198,3 +201,7 @@ def main(argv: list[str]) -> int:
     load = "catch-up from an empty state, one worker on one core, recovery and every sink on"
     present(report("flow", sizes, load, found), asked.json)
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,9 +1,9 @@
 """One fair runner: every contestant in a process of its own, on the same core, given the same input.
 
-A contestant is data: a name and the function to call, as `module:function`. The function gets a dict
-and `tell`, which hands a JSON value to the caller at once; what it returns is handed over at the end,
-with the peak of its memory. Whatever it prints goes to standard error, as all progress does, so that
-the report stands alone on standard output.
+A contestant is data: a name and the function to call, as `module:function`. The function gets a dict;
+what it returns is handed over at the end, with the peak of its memory. A service, which runs until it
+is stopped, gets `tell` as well, to hand over at once where it is found. Whatever they print goes to
+standard error, as all progress does, so that the report stands alone on standard output.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class BenchFailed(RuntimeError):
 
 
 def run_alone(target: str, argument: Mapping[str, object], core: int | None = None) -> Outcome:
-    """Call `target` in a process of its own, pinned to `core`. Raises BenchFailed."""
-    with _spawned(target, argument, core) as process:
+    """Call `target(argument)` in a process of its own, pinned to `core`. Raises BenchFailed."""
+    with _spawned(target, argument, core, tells=False) as process:
         lines = process.stdout.read().splitlines() if process.stdout is not None else []
         if process.wait() != 0 or not lines:
             raise BenchFailed(f"Expected an answer of `{target}`, got exit code {process.returncode}")
@@ -69,9 +69,9 @@ def run_alone(target: str, argument: Mapping[str, object], core: int | None = No
 
 @contextmanager
 def running(target: str, argument: Mapping[str, object], core: int | None = None) -> Iterator[Any]:
-    """`target` in a process of its own for as long as the block runs; yields what it tells first.
-    It is stopped by SIGTERM, also when this process dies. Raises BenchFailed."""
-    with _spawned(target, argument, core) as process:
+    """`target(argument, tell)` in a process of its own for as long as the block runs; yields what it
+    tells first. It is stopped by SIGTERM, also when this process dies. Raises BenchFailed."""
+    with _spawned(target, argument, core, tells=True) as process:
         first = process.stdout.readline() if process.stdout is not None else b""
         if not first:
             raise BenchFailed(f"Expected `{target}` to run, got exit code {process.wait()}")
@@ -80,7 +80,7 @@ def running(target: str, argument: Mapping[str, object], core: int | None = None
 
 @contextmanager
 def _spawned(
-    target: str, argument: Mapping[str, object], core: int | None
+    target: str, argument: Mapping[str, object], core: int | None, *, tells: bool
 ) -> Iterator[subprocess.Popen[bytes]]:
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
@@ -92,7 +92,8 @@ def _spawned(
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps({"core": core, "argument": argument}).encode() + b"\n")
+        order = {"core": core, "tells": tells, "argument": argument}
+        process.stdin.write(json.dumps(order).encode() + b"\n")
         process.stdin.flush()
         yield process
     finally:
@@ -119,7 +120,8 @@ def _child(target: str) -> None:
         answers.flush()
 
     module, _, function = target.partition(":")
-    answer = getattr(import_module(module), function)(order["argument"], tell)
+    more = (tell,) if order["tells"] else ()
+    answer = getattr(import_module(module), function)(order["argument"], *more)
     tell({"answer": answer, "peak_mb": peak_mb()})
 
 
@@ -185,7 +187,9 @@ def percentiles(values: Sequence[float], *wanted: float, digits: int = 2) -> lis
     return [round(ranked[place], digits) for place in places]
 
 
-def report(name: str, sizes: Mapping[str, object], load: str, found: Mapping[str, object]) -> dict[str, object]:
+def report(
+    name: str, sizes: Mapping[str, object], load: str, found: Mapping[str, object]
+) -> dict[str, object]:
     """What a benchmark prints: its figures with the sizes, load, hardware and versions they are of."""
     return {
         "bench": name,
@@ -232,7 +236,21 @@ def _hardware() -> dict[str, object]:
         "cores": os.cpu_count(),
         "memory_gb": round(memory / 1e9, 1),
         "system": platform.system(),
+        "python_loop_ns": _loop_ns(),
     }
+
+
+def _loop_ns() -> float:
+    """What a turn of an empty Python loop takes, the best of five: shared machines differ by the hour,
+    and with this two reports can be compared."""
+    turns = range(200_000)
+    took_ns = []
+    for _ in range(5):
+        began_ns = time.perf_counter_ns()
+        for _ in turns:
+            pass
+        took_ns.append(time.perf_counter_ns() - began_ns)
+    return round(min(took_ns) / len(turns), 2)
 
 
 def _versions() -> dict[str, str]:
@@ -240,7 +258,7 @@ def _versions() -> dict[str, str]:
     for name in ("headrace", *PACKAGES):
         try:
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
+        except metadata.PackageNotFoundError:  # noqa: PERF203 (one that is missing hides no other)
             found[name] = "not installed"  # headrace itself, run from its tree
     return found
 

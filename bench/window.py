@@ -20,7 +20,7 @@ from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
 from bench.flow import settings_of
-from bench.runner import Tell, Took, timed
+from bench.runner import Took, timed
 from flows import steps
 from flows.run import decoder_of, rules_of
 from flows.sinks import StateSink
@@ -56,7 +56,9 @@ def save(session: tuple[str, tuple[int, list[Arrival]]]) -> steps.Save:
 def windows(settings: Settings) -> Dataflow:
     """log -> events -> sessions of visitors -> state."""
     stages = Stages(rules_of(settings), decoder_of(settings), lambda _: None, settings.flow.idle_s)
-    source = LogSource(lambda: open_log(settings.log), Until(open_log(settings.log).end()), settings.flow.batch)
+    source = LogSource(
+        lambda: open_log(settings.log), Until(open_log(settings.log).end()), settings.flow.batch
+    )
     flow = Dataflow("bytewax_window")
     records = op.input("log", flow, source)  # (Record, watermark_ms)
     decoded = op.flat_map_batch("decode", records, stages.decode)
@@ -69,7 +71,7 @@ def windows(settings: Settings) -> Dataflow:
     return flow
 
 
-def bytewax_window(argument: dict[str, Any], tell: Tell) -> Took:
+def bytewax_window(argument: dict[str, Any]) -> Took:
     """The whole flow."""
     settings = settings_of(Path(argument["home"]), argument["log"])
     return timed(lambda: run(settings))

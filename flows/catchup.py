@@ -26,7 +26,7 @@ from recsys.open import open_log, open_store
 from recsys.progress import FlowProgress, decode_progress
 from recsys.settings import Settings
 
-POLL_S = 0.2
+POLL_S = 0.1
 TAIL_BYTES = 2000
 STOP_S = 30.0
 
@@ -57,6 +57,7 @@ def bars(console: Console) -> Progress:
         TimeElapsedColumn(),
         console=console,
         transient=True,
+        disable=not console.is_terminal,  # files get the summaries only
     )
 
 
@@ -121,7 +122,9 @@ def _watch(
     taken: Callable[[], int],
     total: int,
 ) -> Caught:
-    began_s, before = time.monotonic(), taken()
+    before = done = taken()
+    # From the first record to the last: how long Python takes to start is not the flow's rate.
+    began_s = ended_s = time.monotonic()
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=output, stderr=output, env=environ, start_new_session=True
     )
@@ -129,11 +132,14 @@ def _watch(
         with bars(console) as shown:
             task = shown.add_task("the flow reads the log", total=total, completed=before, rate="")
             while process.poll() is None:
-                done, passed_s = taken(), time.monotonic() - began_s
-                shown.update(
-                    task, completed=done, rate=f"{(done - before) / passed_s:,.0f}/s" if passed_s else ""
-                )
                 time.sleep(POLL_S)
+                looked_s, known = time.monotonic(), taken()
+                if known == before:
+                    began_s = looked_s
+                elif known != done:
+                    done, ended_s = known, looked_s
+                    rate = f"{(done - before) / (ended_s - began_s):,.0f}/s"
+                    shown.update(task, completed=done, rate=rate)
     finally:
         if process.poll() is None:
             process.terminate()
@@ -148,7 +154,7 @@ def _watch(
         raise FlowFailed(
             f"Expected the flow to reach the log's end, got exit code {process.returncode}{_tail(output)}"
         )
-    return Caught(taken() - before, time.monotonic() - began_s)
+    return Caught(taken() - before, max(ended_s - began_s, POLL_S))
 
 
 def _tail(output: IO[bytes]) -> str:

@@ -51,9 +51,10 @@ def train_home(settings: Settings, console: Console, *, force: bool = False) -> 
 def summary(report: TrainReport, seconds: float) -> Iterator[str]:
     """What was published and how good it is, in a few lines."""
     learned = report.training
+    yield f"model: published {report.version} in {seconds:.1f} s"
     yield (
-        f"published {report.version} in {seconds:.1f} s: {learned.interactions:,} interactions of"
-        f" {learned.persons:,} people in {learned.sessions:,} sessions, {report.n_items:,} items"
+        f"  {learned.interactions:,} interactions of {learned.persons:,} people"
+        f" in {learned.sessions:,} sessions, {report.n_items:,} items"
     )
     for name, metrics in report.evaluation.items():
         yield (

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from recsys.events import Action, Event
 
+ARCHIVE_VERSION = "1"
 SCHEMA = pa.schema(
     [
         ("at_ms", pa.int64()),
@@ -40,7 +41,7 @@ SCHEMA = pa.schema(
         ("value", pa.float64()),
         ("raw", pa.binary()),
     ],
-    metadata={"headrace_archive_version": "1"},
+    metadata={"headrace_archive_version": ARCHIVE_VERSION},
 )
 _PARQUET = re.compile(r"^(?P<part>\d+)-(?P<seq>\d+)\.parquet$")
 _OPEN = re.compile(r"^open-(?P<part>\d+)-(?P<seq>\d+)\.arrows$")
@@ -142,7 +143,9 @@ def read(
         if first_day is not None and date.fromisoformat(path.parent.name[4:]) < first_day:
             continue
         try:
-            for batch in pq.ParquetFile(path).iter_batches(65_536, columns=list({*columns, "at_ms"})):
+            file = pq.ParquetFile(path)
+            _check_version(file.schema_arrow, path)
+            for batch in file.iter_batches(65_536, columns=list({*columns, "at_ms"})):
                 yield from _since(batch, columns, since_ms)
         except (OSError, pa.ArrowInvalid) as error:
             raise ValueError(f"Expected a Parquet file of events, got {error} - at `{path}`") from error
@@ -166,10 +169,19 @@ def _read_open(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordB
         return
     try:
         with pa.ipc.open_stream(data) as stream:
+            _check_version(stream.schema, path)
             for batch in stream:
                 yield batch if columns is None else batch.select(list({*columns, "at_ms"}))
     except (pa.ArrowInvalid, OSError, EOFError):
         return
+
+
+def _check_version(schema: pa.Schema, path: Path) -> None:
+    version = (schema.metadata or {}).get(b"headrace_archive_version", b"none").decode()
+    if version != ARCHIVE_VERSION:
+        raise ValueError(
+            f"Expected an archive file of version {ARCHIVE_VERSION}, got {version} - at `{path}`"
+        )
 
 
 KINDS = {Action.VIEW: 0, Action.CLICK: 0, Action.CART_ADD: 1, Action.ORDER: 2, Action.READ: 3}

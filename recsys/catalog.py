@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from recsys.events import ARTICLE_PREFIX, Line
+from recsys.events import ARTICLE_PREFIX, MAX_ID_BYTES, Line
 from recsys.ports import Position
 
 ITEM_VERSION = 1
@@ -87,11 +87,21 @@ def encode_change(op: Literal["upsert", "patch", "remove"], item_id: str, fields
 def decode_change(raw: bytes, position: Position, at_ms: int) -> CatalogChange:
     """Raises msgspec.DecodeError naming the path; the item is checked here, not when applied."""
     change = _change.decode(raw)
+    size = len(change.id.encode())
+    if not 0 < size <= MAX_ID_BYTES + len(ARTICLE_PREFIX):
+        raise msgspec.ValidationError(
+            f"Expected an id of 1 to {MAX_ID_BYTES} bytes, got {size} bytes - at `$.id`"
+        )
     fields = bytes(change.item)
-    if change.op == "upsert":
-        _item.decode(fields)
-    elif change.op == "patch":
-        patched({"id": change.id}, fields)
+    try:
+        if change.op == "upsert":
+            _item.decode(fields)
+        elif change.op == "patch":
+            patched({"id": change.id}, fields)
+    except msgspec.ValidationError as error:
+        text = str(error)
+        path = text.replace("`$", "`$.item") if " - at `$" in text else f"{text} - at `$.item`"
+        raise msgspec.ValidationError(path) from None
     return CatalogChange(position, at_ms, change.op, change.id, fields)
 
 
@@ -103,14 +113,15 @@ def patched(current: dict[str, object], fields: bytes) -> Item:
 def apply_change(current: Item | None, change: CatalogChange) -> Item:
     """The item after a change."""
     if change.op == "remove":
-        base = current if current is not None else Item(change.item_id)
+        base = current if current is not None else Item(change.item_id, type_of(change.item_id))
         return msgspec.structs.replace(base, removed=True, available=False, changed_ms=change.at_ms)
     if change.op == "upsert":
         item = _item.decode(change.fields)
         return msgspec.structs.replace(
             item, id=change.item_id, fed=True, removed=False, changed_ms=change.at_ms
         )
-    plain = msgspec.to_builtins(current if current is not None else Item(change.item_id))
+    known = current if current is not None else Item(change.item_id, type_of(change.item_id))
+    plain = msgspec.to_builtins(known)
     item = patched(plain, change.fields)
     return msgspec.structs.replace(item, changed_ms=change.at_ms)
 
@@ -142,7 +153,10 @@ def split_category(text: str | None) -> tuple[str, ...]:
     """ "Outdoor > Tents", "Home/Apparel/Hats/" -> its parts from the root, at most 8."""
     if not text:
         return ()
-    parts = text.split(">") if ">" in text else text.split("/")
+    if ">" in text:
+        parts = text.split(">")
+    else:  # "Men's / Unisex" is one name; "Apparel/Hats/" is a path
+        parts = [text] if " / " in text and text.count("/") == 1 else text.split("/")
     return tuple(part.strip() for part in parts if part.strip())[:8]
 
 

@@ -11,6 +11,8 @@ from hashlib import blake2b
 from typing import Final
 from uuid import UUID, uuid5
 
+import numpy as np
+
 from recsys.block import Block, BlockItem, Freshness, Placement, Slot
 from recsys.fold import SessionRules
 from recsys.pipeline.candidates import candidates
@@ -76,10 +78,13 @@ def why(view: View, slot: Slot, placement: Placement, item: str) -> dict[str, fl
     row = view.shelf.columns.row(item)
     with Bars(query, ()) as bars:
         pool = allowed(candidates(query), query, bars)
+    places = np.flatnonzero(pool.rows == row)
+    if not len(places):
+        return {}
     shares = {
-        answer.source: answer.weight * float(scores[pool.rows == row].sum()) / float(scores.max())
+        answer.source: answer.weight * float(scores[places[0]] / scores.max())
         for answer, scores in zip(pool.answers, pool.scores, strict=True)
-        if scores.any() and (scores[pool.rows == row] > 0).any()
+        if scores[places[0]] > 0
     }
     return dict(sorted(shares.items(), key=lambda share: -share[1]))
 

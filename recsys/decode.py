@@ -37,6 +37,7 @@ from recsys.segment import (
     ACTIONS,
     CALLS,
     NO_PROPERTIES,
+    UNREADABLE,
     Call,
     Context,
     Product,
@@ -53,6 +54,14 @@ CATALOG_KEY = "headrace:catalog:"
 SERVED_KEY = "headrace:served:"
 
 MAX_CACHED_CONSENTS = 1000
+MAX_URL_CHARS = 2000
+"""Longer links are dropped: cut off they would lead nowhere."""
+MAX_AMOUNT = 1e12
+"""Prices and values beyond this, infinite ones and NaN are taken as not given."""
+
+_WITH_TRAITS = frozenset((Action.IDENTIFY, Action.GROUP))
+_NAMING = frozenset((Action.IDENTIFY, Action.ALIAS))
+_OPAQUE = frozenset((Action.OTHER, Action.PAGE, Action.ALIAS))
 _NO_ITEM = BLOCKED_IDS - {"0", "-1", "id", "email", "guest", "true", "false"}
 
 
@@ -96,7 +105,7 @@ class Decoder:
     def _catalog(self, record: Record) -> CatalogChange | DeadLetter:
         try:
             return decode_change(record.value, record.position, record.received_ms)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             refused = _refusal_of(error, "$")
             return _dead(refused, record, 0, record.value)
 
@@ -111,23 +120,24 @@ class Decoder:
     def _event(self, record: Record, index: int, raw: bytes, watermark_ms: int) -> Event:
         try:
             wire = decode_call(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise _refusal_of(error, "$") from None
         action, name = _meaning(wire, record.key)
         properties = NO_PROPERTIES
         body: bytes | msgspec.Raw = wire.properties
-        if action is Action.IDENTIFY:
+        if action in _WITH_TRAITS:
             body = wire.traits
         elif body:
             try:
                 properties = decode_properties(body)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise _refusal_of(error, "$.properties") from None
+            except UNREADABLE as error:
+                # What Headrace does not read is not refused for its shape.
+                if action not in _OPAQUE and bytes(body) != b"null":
+                    raise _refusal_of(error, "$.properties") from None
         visitor, user_id, blocked = _identity(wire, action)
         at_ms, received_ms = _times(wire, record.received_ms)
         context = wire.context
         source = _source(context) if context is not None else None
-        channel = wire.channel or (context.channel if context is not None else None) or wire.type or ""
         order_id = properties.order_id
         # By position: named arguments cost as much as all the rest of this function.
         return Event(
@@ -142,19 +152,20 @@ class Decoder:
             name,
             visitor,
             user_id,
-            self.touchpoints.of(name, source.medium if source is not None else "", channel),
+            self.touchpoints.of(name, source.medium if source is not None else "", _channel(wire)),
             _lines(properties, action) if properties is not NO_PROPERTIES else (),
             _text(properties.query),
             _text(properties.category) if action is Action.LIST_VIEW else None,
             None if order_id is None else _id(order_id, "$.properties.order_id"),
-            _value(properties),
+            _value(properties, action),
             _dwell_s(properties),
             _scroll(properties),
             source,
-            context.device.type if context is not None and context.device is not None else None,
+            (context.device.type or "")[:32] if context is not None and context.device is not None else None,
             _path(properties, context),
             self._consent(action, context),
             blocked,
+            _id(wire.group_id, "$.groupId"),
         )
 
     def _consent(self, action: Action, context: Context | None) -> Consent | None:
@@ -174,13 +185,10 @@ class Decoder:
     def _consent_of(self, raw: bytes) -> Consent | None:
         try:
             given = decode_consent(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise _refusal_of(error, "$.context.consent") from None
-        said = (
-            {name.lower(): yes for name, yes in given.category_preferences.items()}
-            if given is not None
-            else {}
-        )
+        preferences = given.category_preferences if given is not None else None
+        said = {name.lower(): yes for name, yes in (preferences or {}).items()}
         consent = Consent(_all_given(said, self._personalization), _all_given(said, self._email))
         return None if consent == Consent() else consent
 
@@ -196,7 +204,7 @@ def visitor_of(raw: bytes) -> str:
     try:
         wire = decode_call(raw)
         return _identity(wire, CALLS.get(wire.type or "", Action.OTHER))[0]
-    except (msgspec.DecodeError, UnicodeDecodeError, _Refused):
+    except (*UNREADABLE, _Refused):
         return ""
 
 
@@ -220,10 +228,13 @@ def _dead(refused: _Refused, record: Record, index: int, raw: bytes) -> DeadLett
 _EXPECTED = re.compile(
     r"^Expected (?P<expected>.+?)(?:, got (?P<got>.+?))?(?: - at `(?P<path>.+)`)?$", re.DOTALL
 )
+_MISSING = re.compile(r"^Object missing required field `(?P<name>.+?)`")
 
 
 def _refusal_of(error: Exception, root: str) -> _Refused:
     """msgspec's own message, taken apart. `root` replaces its `$`."""
+    if isinstance(error, RecursionError):
+        return _Refused("too_large", root, "some hundred levels of nesting at most", "more")
     text = str(error)
     if not isinstance(error, msgspec.ValidationError):
         return _Refused("invalid_json", root, "JSON in UTF-8", text)
@@ -231,6 +242,9 @@ def _refusal_of(error: Exception, root: str) -> _Refused:
     if found is None:
         where = re.search(r" - at `(.+)`$", text)
         path = root + where[1][1:] if where else root
+        missing = _MISSING.match(text)
+        if missing is not None:
+            return _Refused("missing_field", f"{path}.{missing['name']}", "a value", "nothing")
         return _Refused("wrong_type", path, "a valid value", text.split(" - at `", maxsplit=1)[0])
     path = (found["path"] or "$").replace("$", root, 1)
     return _Refused("wrong_type", path, found["expected"], found["got"] or "something else")
@@ -252,7 +266,8 @@ def _meaning(wire: Call, key: str) -> tuple[Action, str]:
         _refuse(
             "wrong_type", "$.type", "one of track, page, screen, identify, alias, group", f"`{call[:64]}`"
         )
-    return action, (wire.name or call)[:MAX_TEXT_CHARS]
+    # RudderStack's mobile libraries send a screen's name as `event`.
+    return action, (wire.name or wire.event or call)[:MAX_TEXT_CHARS]
 
 
 def _identity(wire: Call, action: Action) -> tuple[str, str | None, int]:
@@ -262,12 +277,18 @@ def _identity(wire: Call, action: Action) -> tuple[str, str | None, int]:
     have a visitor of their own, `user:<id>`, known from the start.
     """
     blocked = 0
-    visitor = _id(wire.previous_id if action is Action.ALIAS else wire.anonymous_id, "$.anonymousId")
+    if action is Action.ALIAS:
+        visitor = _id(wire.previous_id, "$.previousId")
+    else:
+        visitor = _id(wire.anonymous_id, "$.anonymousId")
     user_id = _id(wire.user_id, "$.userId") if wire.user_id is not None else None
     if visitor is not None and visitor.lower() in BLOCKED_IDS:
-        visitor, blocked = None, blocked + 1
+        blocked += visitor != "" or action in _NAMING
+        visitor = None
     if user_id is not None and user_id.lower() in BLOCKED_IDS:
-        user_id, blocked = None, blocked + 1
+        # RudderStack says "" on every event of an unknown visitor: that is no broken tracker.
+        blocked += user_id != "" or action in _NAMING
+        user_id = None
     if visitor is None:
         if user_id is None:
             got = "ids that name nobody" if blocked else "nothing"
@@ -283,6 +304,8 @@ def _identity(wire: Call, action: Action) -> tuple[str, str | None, int]:
 def _id(value: str | float | None, path: str) -> str | None:
     if value is None:
         return None
+    if isinstance(value, float) and value.is_integer():  # 1042.0 is 1042 from a spreadsheet
+        value = int(value)
     text = value.strip() if isinstance(value, str) else repr(value)
     if 4 * len(text) <= MAX_ID_BYTES:  # no need to count bytes
         return text
@@ -342,31 +365,34 @@ def _text(value: str | None) -> str | None:
     return value[:MAX_TEXT_CHARS] if value else None
 
 
+def _link(value: str | None) -> str | None:
+    return value if value and len(value) <= MAX_URL_CHARS else None
+
+
+def _amount(value: float | None) -> float | None:
+    return value if value is not None and -MAX_AMOUNT < value < MAX_AMOUNT else None
+
+
 def _line(product: Product, path: str) -> Line | None:
-    item = _id(product.product_id if product.product_id is not None else product.sku, path)
+    item = _id(product.sku if product.product_id in (None, "") else product.product_id, path)
     if not item or item.lower() in _NO_ITEM:
         return None
     quantity = product.quantity
     return Line(
         item,
-        1.0 if quantity is None or not 0 <= quantity < 1e6 else quantity,
-        product.price,
+        1.0 if quantity is None or not 0 < quantity < 1e6 else quantity,
+        _amount(product.price),
         _text(product.name),
         _text(product.category),
         _text(product.brand),
-        product.url,
-        product.image_url,
+        _link(product.url),
+        _link(product.image_url),
     )
 
 
 def _lines(properties: Properties, action: Action) -> tuple[Line, ...]:
-    if action is Action.READ or properties.content_id is not None or properties.article_id is not None:
-        content = properties.content_id if properties.content_id is not None else properties.article_id
-        item = _id(content, "$.properties.content_id")
-        if item is None:
-            return ()
-        title = _text(properties.title) or _text(properties.name)
-        return (Line(article_key(item), name=title, category=_text(properties.category), url=properties.url),)
+    if action is Action.READ or _is_article(properties):
+        return _article_lines(properties)
     if properties.products:
         if len(properties.products) > MAX_LINES:
             _refuse(
@@ -381,25 +407,45 @@ def _lines(properties: Properties, action: Action) -> tuple[Line, ...]:
     return (line,) if line is not None else ()
 
 
-def _value(properties: Properties) -> float | None:
+def _is_article(properties: Properties) -> bool:
+    """Whether an event that may be about either names content and no product."""
+    if properties.content_id is None and properties.article_id is None:
+        return False
+    return properties.product_id is None and properties.sku is None and not properties.products
+
+
+def _article_lines(properties: Properties) -> tuple[Line, ...]:
+    named = "content_id" if properties.content_id is not None else "article_id"
+    item = _id(getattr(properties, named), f"$.properties.{named}")
+    if not item or item.lower() in _NO_ITEM:
+        return ()
+    title = _text(properties.title) or _text(properties.name)
+    return (
+        Line(article_key(item), name=title, category=_text(properties.category), url=_link(properties.url)),
+    )
+
+
+def _value(properties: Properties, action: Action) -> float | None:
     for value in (properties.total, properties.revenue, properties.value):
-        if value is not None:
-            return value
-    return None
+        amount = _amount(value)
+        if amount is not None:
+            return amount
+    # "products": [] is a cart that was looked at and is empty; no list at all says nothing.
+    return 0.0 if action is Action.CART_VIEW and properties.products == [] else None
 
 
 def _dwell_s(properties: Properties) -> float | None:
     if properties.engagement_time_msec is not None:
-        seconds: float | None = properties.engagement_time_msec / 1000
+        seconds = _amount(properties.engagement_time_msec / 1000)
     else:
-        seconds = properties.dwell_s if properties.dwell_s is not None else properties.time_on_page
+        seconds = _amount(properties.dwell_s if properties.dwell_s is not None else properties.time_on_page)
     # A tab left open overnight is not attention: half an hour at most, as the session gap.
     return None if seconds is None else min(max(seconds, 0.0), 1800.0)
 
 
 def _scroll(properties: Properties) -> float | None:
     for value in (properties.scroll, properties.scroll_depth, properties.percent_scrolled):
-        if value is not None:
+        if _amount(value) is not None and value is not None:
             return min(max(value / 100 if value > 1 else value, 0.0), 1.0)
     return None
 
@@ -409,7 +455,7 @@ def _source(context: Context | None) -> Source | None:
         return None
     referrer = (context.page.referrer or "") if context.page else ""
     campaign = context.campaign
-    if campaign is None:
+    if campaign is None or not (campaign.source or campaign.medium or campaign.name):
         return Source("", "", "", referrer[:MAX_TEXT_CHARS]) if referrer else None
     return Source(
         (campaign.source or "")[:100],
@@ -417,6 +463,18 @@ def _source(context: Context | None) -> Source | None:
         (campaign.name or "")[:100],
         referrer[:200],
     )
+
+
+def _channel(wire: Call) -> str:
+    """Where the call came from. Segment marks every call of a library `client`, and its mobile
+    libraries name themselves by the device only."""
+    context = wire.context
+    said = wire.channel or (context.channel if context is not None else None)
+    if said and said != "client":
+        return said
+    if context is not None and context.device is not None and context.device.type in ("ios", "android"):
+        return "mobile"
+    return wire.type or ""
 
 
 def _path(properties: Properties, context: Context | None) -> str | None:

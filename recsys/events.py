@@ -158,6 +158,8 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     consent: Consent | None = None
     blocked_ids: int = 0
     """How many ids were ignored because they name nobody."""
+    group_id: str | None = None
+    """What a group call puts the person in."""
 
     @property
     def order_key(self) -> tuple[int, int, int, int]:

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from recsys.catalog import split_category
 from recsys.events import ITEM_ACTIONS, Action, Event, Line
 from recsys.profile import (
     MAX_AFFINITIES,
@@ -82,28 +83,30 @@ def apply(profile: Profile, event: Event, rules: SessionRules) -> tuple[Profile,
     if action in _PASSIVE:
         return _apply_passive(profile, event)
     session, effects = _session_at(profile, event, rules)
+    placed = _ordered(profile, event) if action is Action.ORDER else {}
+    learnable = _learnable(profile, event)
     changed: dict[str, object] = {
         "first_ms": profile.first_ms or event.at_ms,
         "last_ms": max(profile.last_ms, event.at_ms),
         "events": profile.events + 1,
-        "session": _count(session, event),
     }
+    if event.consent is not None:
+        changed.update(_consented(profile, event))
+    changed["session"] = _count(session, event, learnable, bool(placed))
     if effects:
         changed["sessions"] = profile.sessions + 1
     if event.blocked_ids:
         changed["blocked_ids"] = profile.blocked_ids + event.blocked_ids
-    if event.consent is not None:
-        changed.update(_consented(event))
     if effects or action in _EMAIL:  # one count a visit, and one for each answer to a mail
         changed["channels"] = leaning(profile.channels, ((event.touchpoint, 1.0),), event.at_ms // 1000)
-    if _learnable(profile, event):
+    if learnable and (placed or action is not Action.ORDER):
         _learn(changed, profile, event)
     cart = _cart_after(profile.cart, event)
     if cart is not profile.cart:
         changed["cart"], changed["cart_ms"] = cart, event.at_ms
         effects += (Effect("cart_changed", event.at_ms),)
-    if action is Action.ORDER:
-        changed.update(_ordered(profile, event))
+    if placed:
+        changed.update(placed)
         effects += (Effect("order_placed", event.at_ms),)
     return msgspec.structs.replace(profile, **changed), effects
 
@@ -117,14 +120,14 @@ def apply_late(profile: Profile, event: Event) -> Profile:
         "events": profile.events + 1,
         "late_events": profile.late_events + 1,
     }
-    if event.consent is not None and event.at_ms >= profile.consent_ms:
-        changed.update(_consented(event))
-    if _learnable(profile, event):
+    placed = _ordered(profile, event) if event.action is Action.ORDER else {}
+    if event.consent is not None:
+        changed.update(_consented(profile, event))
+    refused = changed.get("personalization", profile.personalization) is False
+    if not refused and _learnable(profile, event) and (placed or event.action is not Action.ORDER):
         _learn(changed, profile, event)
-        if "touches" in changed:
-            changed["touches"] = tuple(sorted(changed["touches"], key=touch_time))  # type: ignore[call-overload]
     if event.action is Action.ORDER:
-        changed.update(_ordered(profile, event))
+        changed.update(placed)
         changed["cart"] = _without_ordered(profile.cart, event)
     elif event.action in (Action.REFUND, Action.ORDER_CANCEL):
         changed.update(_undone(profile, event))
@@ -143,12 +146,12 @@ def _apply_passive(profile: Profile, event: Event) -> tuple[Profile, tuple[Effec
     }
     effects = NO_EFFECTS
     if event.consent is not None:
-        changed.update(_consented(event))
+        changed.update(_consented(profile, event))
     if event.action in (Action.REFUND, Action.ORDER_CANCEL):
         changed.update(_undone(profile, event))
         effects = (Effect("order_undone", event.at_ms),)
     elif event.action is Action.GROUP:
-        changed["group"] = event.name[:100]
+        changed["group"] = (event.group_id or profile.group)[:100]
     return msgspec.structs.replace(profile, **changed), effects
 
 
@@ -179,7 +182,7 @@ def is_open(session: Session, at_ms: int, rules: SessionRules) -> bool:
     )
 
 
-def _count(session: Session, event: Event) -> Session:
+def _count(session: Session, event: Event, learnable: bool, placed: bool) -> Session:
     action = event.action
     line = event.lines[0] if event.lines else None
     category = (line.category if line is not None else None) or event.category or session.category
@@ -193,33 +196,39 @@ def _count(session: Session, event: Event) -> Session:
         session.searches + (action is Action.SEARCH),
         session.cart_adds + (action is Action.CART_ADD),
         session.checkouts + (action is Action.CHECKOUT),
-        session.orders + (action is Action.ORDER),
+        session.orders + placed,
         session.dwell_s + (event.dwell_s or 0.0),
-        _with_query(session.queries, event.query),
+        _with_query(session.queries, event.query) if learnable else (),
         session.source or event.source,
         session.device or (event.device or "")[:32],
         action is Action.LOGOUT,
-        category[:100],
+        category[:100] if learnable else "",
     )
 
 
 def _with_query(queries: tuple[str, ...], query: str | None) -> tuple[str, ...]:
-    if not query or query in queries:
+    if not query or query[:100] in queries:
         return queries
     return (*queries, query[:100])[-MAX_QUERIES:]
 
 
-def _consented(event: Event) -> dict[str, object]:
+def _consented(profile: Profile, event: Event) -> dict[str, object]:
     said = event.consent
     assert said is not None
-    changed: dict[str, object] = {"consent_ms": event.at_ms}
-    if said.personalization is not None:
+    changed: dict[str, object] = {"consent_ms": max(event.at_ms, profile.consent_ms)}
+    newest = event.at_ms >= profile.consent_ms  # an older word counts only where nothing newer was said
+    if said.personalization is not None and (newest or profile.personalization is None):
         changed["personalization"] = said.personalization
         if not said.personalization:  # what was learned before is forgotten with the consent
-            changed.update(touches=(), categories=())
-    if said.email is not None:
+            changed.update(touches=(), categories=(), session=forgetful(profile.session))
+    if said.email is not None and (newest or profile.email is None):
         changed["email"] = said.email
     return changed
+
+
+def forgetful(session: Session | None) -> Session | None:
+    """The session without what it tells of tastes."""
+    return None if session is None else msgspec.structs.replace(session, queries=(), category="")
 
 
 def _learn(changed: dict[str, object], profile: Profile, event: Event) -> None:
@@ -239,19 +248,21 @@ def _learn(changed: dict[str, object], profile: Profile, event: Event) -> None:
 
 @lru_cache(maxsize=20_000)
 def leaf_of(category: str) -> str:
-    """The last named part of "A > B > C" or "A/B/C/"."""
-    return category.rstrip("/ ").rpartition(">")[2].rpartition("/")[2].strip()[:60] or category[:60]
+    """The last part of "A > B > C" or "A/B/C/"."""
+    parts = split_category(category)
+    return parts[-1][:60] if parts else category[:60]
 
 
 def _touched(touches: tuple[Touch, ...], event: Event, at_s: int) -> tuple[Touch, ...]:
     action = int(event.action)
     dwell_s = event.dwell_s or 0.0
-    if touches and len(event.lines) == 1:
-        last = touches[-1]
-        # Page views fire twice, and a reload is no second interest: consecutive repeats are one.
-        if last.item == event.lines[0].item and last.action == action:
-            return (*touches[:-1], Touch(last.item, action, at_s, last.dwell_s + dwell_s))
     new = tuple(Touch(line.item, action, at_s, dwell_s) for line in event.lines[:MAX_ORDER_ITEMS])
+    last = touches[-1] if touches else None
+    if last is not None and at_s < last.at_s:  # a late one goes to its place, if that is still kept
+        return tuple(sorted((*touches, *new), key=touch_time)[-MAX_TOUCHES:])
+    # Page views fire twice, and a reload is no second interest: consecutive repeats are one.
+    if last is not None and len(new) == 1 and (last.item, last.action) == (new[0].item, action):
+        return (*touches[:-1], Touch(last.item, action, at_s, last.dwell_s + dwell_s))
     return (touches + new)[-MAX_TOUCHES:]
 
 
@@ -300,10 +311,11 @@ def _cart_after(cart: tuple[CartLine, ...], event: Event) -> tuple[CartLine, ...
         for line in event.lines:
             cart = _less_line(cart, line, at_s)
         return cart
-    if action is Action.CART_VIEW and event.lines:  # the shop's own word on what is in it
-        return tuple(
-            CartLine(line.item, line.quantity, line.price, at_s) for line in event.lines[-MAX_CART_LINES:]
-        )
+    if action is Action.CART_VIEW and (event.lines or event.value == 0):  # the shop's own word on it
+        seen: tuple[CartLine, ...] = ()
+        for line in event.lines:
+            seen = _with_line(seen, line, at_s)
+        return seen[-MAX_CART_LINES:] if seen or cart else cart
     if action is Action.ORDER and cart:
         return _without_ordered(cart, event)
     return cart
@@ -354,15 +366,26 @@ def _ordered(profile: Profile, event: Event) -> dict[str, object]:
 def _undone(profile: Profile, event: Event) -> dict[str, object]:
     for index, order in enumerate(profile.orders):
         if order.order_id == event.order_id and not order.refunded:
-            part = event.value is not None and 0 < event.value < order.value
-            value = event.value if part and event.value is not None else order.value
-            if part:  # a partial refund lowers the value and leaves the order standing
-                after = msgspec.structs.replace(order, value=round(order.value - value, 2))
+            part = _refunded_part(order, event)
+            if part is not None:  # it lowers the value and leaves the order standing
+                after = msgspec.structs.replace(order, value=round(order.value - part, 2))
             else:
                 after = msgspec.structs.replace(order, refunded=True)
             return {
                 "orders": (*profile.orders[:index], after, *profile.orders[index + 1 :]),
-                "order_count": profile.order_count - (0 if part else 1),
-                "order_value": round(profile.order_value - value, 2),
+                "order_count": profile.order_count - (part is None),
+                "order_value": round(profile.order_value - (order.value if part is None else part), 2),
             }
     return {}
+
+
+def _refunded_part(order: Order, event: Event) -> float | None:
+    """What a refund gives back of an order that stands; None: all of it, as a cancellation does."""
+    if event.action is Action.ORDER_CANCEL:
+        return None
+    if event.value is not None:
+        return event.value if 0 < event.value < order.value else None
+    returned = {line.item for line in event.lines}
+    if not returned or returned.issuperset(order.items):
+        return None
+    return min(sum((line.price or 0.0) * line.quantity for line in event.lines), order.value)

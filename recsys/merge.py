@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsys.fold import leaning, touch_time
+from recsys.fold import forgetful, leaning, touch_time
 from recsys.profile import (
     MAX_CART_LINES,
     MAX_DEVICES,
@@ -20,27 +20,31 @@ from recsys.profile import (
 def absorb(person: Profile, visitor: Profile) -> Profile:
     """The customer's profile after a login: what the device did before it belongs to them."""
     newer, older = (visitor, person) if visitor.last_ms >= person.last_ms else (person, visitor)
-    consent = visitor if visitor.consent_ms > person.consent_ms else person
-    forgets = consent.personalization is False
+    # The newer word counts, on each of the two questions that it answers.
+    asked, before = (visitor, person) if visitor.consent_ms > person.consent_ms else (person, visitor)
+    personalization = _first_said(asked.personalization, before.personalization)
+    forgets = personalization is False
+    session = _joined(person.session, visitor.session)
+    orders, doubled = _joined_orders(person.orders, visitor.orders)
     touches = sorted((*person.touches, *visitor.touches), key=touch_time)
     return Profile(
         first_ms=min(filter(None, (person.first_ms, visitor.first_ms)), default=0),
         last_ms=newer.last_ms,
-        session=_joined(person.session, visitor.session),
+        session=forgetful(session) if forgets else session,
         touches=() if forgets else tuple(touches[-MAX_TOUCHES:]),
         cart=_joined_carts(person.cart, visitor.cart),
         cart_ms=max(person.cart_ms, visitor.cart_ms),
-        orders=_joined_orders(person.orders, visitor.orders),
+        orders=orders,
         categories=() if forgets else _joined_leanings(older.categories, newer.categories),
         channels=_joined_leanings(older.channels, newer.channels),
         visitors=person.visitors,
         sessions=person.sessions + visitor.sessions - _overlap(person.session, visitor.session),
         events=person.events + visitor.events,
-        order_count=person.order_count + visitor.order_count,
-        order_value=round(person.order_value + visitor.order_value, 2),
-        personalization=consent.personalization,
-        email=_first_said(consent.email, person.email, visitor.email),
-        consent_ms=consent.consent_ms,
+        order_count=person.order_count + visitor.order_count - len(doubled),
+        order_value=round(person.order_value + visitor.order_value - sum(o.value for o in doubled), 2),
+        personalization=personalization,
+        email=_first_said(asked.email, before.email),
+        consent_ms=asked.consent_ms,
         group=newer.group or older.group,
         late_events=person.late_events + visitor.late_events,
         blocked_ids=person.blocked_ids + visitor.blocked_ids,
@@ -97,11 +101,24 @@ def _joined_carts(one: tuple[CartLine, ...], other: tuple[CartLine, ...]) -> tup
     return tuple(lines.values())[-MAX_CART_LINES:]
 
 
-def _joined_orders(one: tuple[Order, ...], other: tuple[Order, ...]) -> tuple[Order, ...]:
+def _joined_orders(one: tuple[Order, ...], other: tuple[Order, ...]) -> tuple[tuple[Order, ...], list[Order]]:
+    """The orders of both, and those that the totals of both count: the browser told the visitor's
+    profile, the shop's server the customer's."""
     if not one or not other:
-        return one or other
-    by_id = {order.order_id: order for order in (*one, *other)}
-    return tuple(sorted(by_id.values(), key=lambda order: (order.at_s, order.order_id)))[-MAX_ORDERS:]
+        return one or other, []
+    by_id = {order.order_id: order for order in one}
+    doubled = []
+    for order in other:
+        known = by_id.get(order.order_id)
+        if known is None:
+            by_id[order.order_id] = order
+            continue
+        kept, left = (known, order) if known.refunded else (order, known)
+        by_id[order.order_id] = kept
+        if not left.refunded:
+            doubled.append(left)
+    in_order = sorted(by_id.values(), key=lambda order: (order.at_s, order.order_id))
+    return tuple(in_order[-MAX_ORDERS:]), doubled
 
 
 def _joined_leanings(older: tuple[Affinity, ...], newer: tuple[Affinity, ...]) -> tuple[Affinity, ...]:

@@ -30,7 +30,7 @@ class _Device(msgspec.Struct, gc=False):
 
 
 class _Consent(msgspec.Struct, gc=False, rename="camel"):
-    category_preferences: dict[str, bool] = {}
+    category_preferences: dict[str, bool] | None = None
 
 
 class Context(msgspec.Struct, gc=False):
@@ -49,7 +49,7 @@ class Call(msgspec.Struct, gc=False, rename="camel"):
     type: str | None = None
     event: str | None = None
     name: str | None = None
-    message_id: str | int | None = None
+    message_id: str | int | float | None = None
     anonymous_id: str | int | float | None = None
     user_id: str | int | float | None = None
     previous_id: str | int | float | None = None
@@ -65,8 +65,8 @@ class Call(msgspec.Struct, gc=False, rename="camel"):
 
 
 class Product(msgspec.Struct, gc=False):
-    product_id: str | int | None = None
-    sku: str | int | None = None
+    product_id: str | int | float | None = None
+    sku: str | int | float | None = None
     name: str | None = None
     category: str | None = None
     brand: str | None = None
@@ -78,11 +78,11 @@ class Product(msgspec.Struct, gc=False):
 
 class Properties(Product, gc=False):
     products: list[Product] | None = None
-    content_id: str | int | None = None
-    article_id: str | int | None = None
+    content_id: str | int | float | None = None
+    article_id: str | int | float | None = None
     title: str | None = None
     query: str | None = None
-    order_id: str | int | None = None
+    order_id: str | int | float | None = None
     total: float | None = None
     revenue: float | None = None
     value: float | None = None
@@ -109,6 +109,10 @@ decode_properties = msgspec.json.Decoder(Properties, strict=False).decode
 decode_consent = msgspec.json.Decoder(_Consent | None).decode
 _batch = msgspec.json.Decoder(_Batch)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NULL = b"null"
+
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What these decoders raise: wrong types and broken JSON, bytes that are no UTF-8, endless nesting."""
 
 NO_PROPERTIES = Properties()
 
@@ -173,14 +177,22 @@ CALLS = {
 }
 
 
+MAX_BATCH_EVENTS = 20_000
+MAX_BATCH_COMMON_BYTES = 32 * 1024 * 1024
+"""What a batch call says once for all its events may take this much when each carries a copy."""
+
+
 def split_batch(raw: bytes) -> list[bytes]:
-    """The single events of a batch call (`{"batch": [...]}`), with the call's own sentAt, context,
-    userId and anonymousId where an event has none; any other bytes as they are, alone."""
+    """The single events of a batch call (`{"batch": [...]}`), with the call's own sentAt, userId and
+    anonymousId where an event has none, and its context under the event's own. Any other bytes
+    come as they are, alone, and so does a call beyond the limits above: one dead letter."""
     if b'"batch"' not in raw:
         return [raw]
     try:
         call = _batch.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
+        return [raw]
+    if not 0 < len(call.batch) <= MAX_BATCH_EVENTS:  # none: a record is at least one event, accounted for
         return [raw]
     common = {
         name: value
@@ -190,17 +202,22 @@ def split_batch(raw: bytes) -> list[bytes]:
             ("userId", call.user_id),
             ("anonymousId", call.anonymous_id),
         )
-        if bytes(value) not in (b"", b"null")
+        if bytes(value) not in (b"", _NULL)
     }
     if not common:
         return [bytes(event) for event in call.batch]
+    if len(call.batch) * sum(len(bytes(value)) for value in common.values()) > MAX_BATCH_COMMON_BYTES:
+        return [raw]
     return [_with_defaults(bytes(event), common) for event in call.batch]
 
 
 def _with_defaults(event: bytes, common: dict[str, msgspec.Raw]) -> bytes:
     try:
         fields = _fields.decode(event)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        missing = {name: value for name, value in common.items() if bytes(fields.get(name, _NULL)) == _NULL}
+        if "context" in common and "context" not in missing:
+            both = {**_fields.decode(common["context"]), **_fields.decode(fields["context"])}
+            missing["context"] = msgspec.Raw(msgspec.json.encode(both))
+    except UNREADABLE:
         return event  # it becomes a dead letter of its own
-    missing = {name: value for name, value in common.items() if name not in fields}
     return msgspec.json.encode({**fields, **missing}) if missing else event

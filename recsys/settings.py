@@ -162,6 +162,8 @@ def load_settings(
             given = tomllib.loads(path.read_text("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"Expected TOML, got {error} - in `{path}`") from None
+        except OSError as error:
+            raise SettingsError(f"Expected a file, got {error.strerror} - at `{path}`") from None
         _convert(given, str(path))
     elif config is not None:
         raise SettingsError(f"Expected a file, got nothing at `{path}`")
@@ -178,8 +180,21 @@ def _convert(given: dict[str, Any], where: str) -> Settings:
         # strict=False: numbers from the environment arrive as text.
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
-        text = str(error).replace("`$.", "`").replace("at `$`", "at the top")
+        text = _named(str(error), given).replace("`$.", "`").replace("at `$`", "at the top")
         raise SettingsError(f"{text} - in `{where}`") from None
+
+
+def _named(text: str, given: dict[str, Any]) -> str:
+    """msgspec says `[...]` for whichever key of a table: say which one."""
+    for section in ("placements", "touchpoints"):
+        if f"`$.{section}[...]" not in text:
+            continue
+        for name, value in given[section].items():
+            try:
+                msgspec.convert({section: {name: value}}, Settings, strict=False)
+            except msgspec.ValidationError as error:  # noqa: PERF203
+                return str(error).replace("[...]", f'."{name}"', 1)
+    return text
 
 
 def _set(tree: dict[str, Any], keys: list[str], value: object, name: str) -> None:

@@ -63,7 +63,9 @@ def as_toml(settings: Settings, home: Path) -> str:
 
 def table_of(rows: Iterable[SettingRow]) -> Table:
     """For a terminal. The default stands where something else is set."""
-    table = Table("setting", "value", "default", "from", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("setting", "value", "default", "from"):
+        table.add_column(heading, overflow="fold")
     for row in rows:
         default = "" if row.origin == "default" else _value(row.default)
         table.add_row(row.path, Text(_shown(row)), Text(default), row.origin)

@@ -14,7 +14,7 @@ import msgspec
 Phase = Literal["before", "during", "after"]
 
 
-class Touchpoint(msgspec.Struct, frozen=True):
+class Touchpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A channel with the kind of contact it is."""
 
     channel: str
@@ -31,7 +31,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     touchpoint: str
     name: str | None = None
-    """The event's name, case-insensitive."""
+    """The event's name; case and underscores make no difference."""
     medium: str | None = None
     """The medium of the visit: cpc, organic, email, affiliate, ..."""
     channel: str | None = None
@@ -60,7 +60,13 @@ DEFAULT_TOUCHPOINTS: dict[str, Touchpoint] = {
 _BY_NAME = {
     "product added": "site.cart",
     "product removed": "site.cart",
+    "wishlist product added to cart": "site.cart",
     "cart viewed": "site.cart",
+    "cart shared": "site.cart",
+    "coupon entered": "site.checkout",
+    "coupon applied": "site.checkout",
+    "coupon denied": "site.checkout",
+    "coupon removed": "site.checkout",
     "checkout started": "site.checkout",
     "checkout step viewed": "site.checkout",
     "checkout step completed": "site.checkout",
@@ -72,12 +78,14 @@ _BY_NAME = {
     "product reviewed": "site.review",
     "article viewed": "site.article",
     "article read": "site.article",
+    "content viewed": "site.article",
     "email delivered": "email",
     "email opened": "email",
     "email link clicked": "email",
     "email bounced": "email",
     "email marked as spam": "email",
     "unsubscribed": "email",
+    "subscribed": "email",
 }
 _BY_MEDIUM = {
     "cpc": "paid_search",
@@ -98,6 +106,11 @@ _BY_CHANNEL = {
 }
 
 
+def _plain(name: str) -> str:
+    """ "Product Viewed" and "product_viewed" are one name."""
+    return name.lower().replace("_", " ").strip()
+
+
 class Touchpoints:
     """The registry: touchpoints by name, and which event is which."""
 
@@ -107,7 +120,8 @@ class Touchpoints:
             if rule.touchpoint not in self.by_name:
                 known = ", ".join(sorted(self.by_name))
                 raise ValueError(
-                    f"Expected one of {known}, got `{rule.touchpoint}` - at `touchpoint_rules[{index}].touchpoint`"
+                    f"Expected one of {known}, got `{rule.touchpoint}` "
+                    f"- at `touchpoint_rules[{index}].touchpoint`"
                 )
         self._rules = rules
         self._cache: dict[tuple[str, str, str], str] = {}
@@ -117,7 +131,7 @@ class Touchpoints:
         key = (name, medium, channel)
         found = self._cache.get(key)
         if found is None:
-            found = self._find(name.lower(), medium.lower(), channel.lower())
+            found = self._find(_plain(name), medium.lower(), channel.lower())
             if len(self._cache) < 10_000:  # names come from outside: bounded
                 self._cache[key] = found
         return found
@@ -125,7 +139,7 @@ class Touchpoints:
     def _find(self, name: str, medium: str, channel: str) -> str:
         for rule in self._rules:
             if (
-                (rule.name is None or rule.name.lower() == name)
+                (rule.name is None or _plain(rule.name) == name)
                 and (rule.medium is None or rule.medium.lower() == medium)
                 and (rule.channel is None or rule.channel.lower() == channel)
             ):

@@ -71,7 +71,9 @@ class View(msgspec.Struct, frozen=True, array_like=True):
     profile: Profile = Profile()
     last_ms: int = 0
     session_ms: int = 0
-    """Start of the device's session, whoever is behind it."""
+    """Start of the device's session."""
+    closed: bool = False
+    """Whether that session ended with a logout: what comes next is a new one."""
 
 
 class Accepted(NamedTuple):
@@ -178,7 +180,7 @@ class VisitorState:
         base = self._base
         step, _ = self._step(base, event, late=True)
         user_id = base.user_id or step.after.user_id
-        self._base = View(user_id, step.after.profile, base.last_ms, base.session_ms)
+        self._base = View(user_id, step.after.profile, base.last_ms, base.session_ms, base.closed)
         followers, self._steps = self._steps, []
         facts = [*step.facts, *self._again(self._base, followers)]
         person = _person_of(self.visitor, event.user_id or base.user_id)
@@ -212,14 +214,16 @@ class VisitorState:
             facts += (self._fact(user_id, event, 1, Happened(event)),)
             if event.action is Action.LOGOUT:
                 user_id = None
-        after = View(user_id, profile, max(before.last_ms, event.at_ms), self._session_ms(before, event))
+        session_ms = self._session_ms(before, event)
+        closed = event.action is Action.LOGOUT
+        after = View(user_id, profile, max(before.last_ms, event.at_ms), session_ms, closed)
         return _Step(event, after, facts), effects
 
     def _session_ms(self, before: View, event: Event) -> int:
         rules = self._rules.session
         at_ms = event.at_ms
         same = at_ms - before.last_ms <= rules.gap_ms and at_ms - before.session_ms < rules.cap_ms
-        return before.session_ms if before.session_ms and same else at_ms
+        return before.session_ms if before.session_ms and same and not before.closed else at_ms
 
     def _fact(self, user_id: str, event: Event, step: int, body: Absorb | Happened) -> Fact:
         partition, offset = event.position

@@ -83,6 +83,7 @@ class Blocks:
         self._placements = placements
         self._rules = rules
         self._metrics = metrics
+        self._counts = {name: metrics.blocks.labels(name) for name in placements}
         self._now_ms = now_ms
         self._decider = decider
         # A flow that stands still must not take every thread: beyond, nobody waits for freshness.
@@ -179,7 +180,7 @@ class Blocks:
         self._recent.add(served)
         self._queue.put(served)
         for one in served:
-            self._metrics.blocks.labels(one.block.placement).inc()
+            self._counts[one.block.placement].inc()
             if one.block.fallback:
                 self._metrics.fallbacks.labels(one.block.fallback).inc()
 
@@ -188,11 +189,11 @@ class _ShelfFacts:
     """The serialised items of a shelf, by id."""
 
     def __init__(self, shelf: Shelf) -> None:
-        self._columns = shelf.columns
+        self._row_of, self._wire = shelf.columns.row_of, shelf.columns.wire
 
     def get(self, item_id: str, /) -> bytes | None:
-        row = self._columns.row(item_id)
-        return self._columns.wire[row] or None if row >= 0 else None
+        row = self._row_of.get(item_id)
+        return None if row is None else self._wire[row]
 
 
 def message_of(block: Block, shelf: Shelf, placements: Mapping[str, Placement]) -> bytes:

@@ -32,6 +32,10 @@ class CallFailed(Exception):
         self.code = code
 
 
+class WrongCall(CallFailed):
+    """The call itself was wrong; the text says where, what was expected and what came."""
+
+
 def address_of(settings: ServerSettings) -> str:
     """Where a server with these settings is found from the same machine."""
     host = ANYWHERE.get(settings.host, settings.host).strip("[]")
@@ -169,6 +173,8 @@ class Client:
             return CallFailed(
                 code, f"Expected a server on {self.address}, got no answer: start it with `headrace up`"
             )
+        if code is grpc.StatusCode.INVALID_ARGUMENT:
+            return WrongCall(code, text)
         if code is grpc.StatusCode.UNAUTHENTICATED:
             text += ": give it as --key or in HEADRACE_KEY"
         return CallFailed(code, f"{text} ({code.name})")

@@ -54,6 +54,8 @@ def serve(
     `on_ready(port, metrics_port)` is called once all processes answer; with port 0 it tells which
     was taken. Raises SettingsError for settings nobody could serve with, a port in use among them.
     """
+    if not structlog.is_configured():
+        configure_logs()
     check_exposure(settings.server)
     stopping = stopping if stopping is not None else Event()
     with (

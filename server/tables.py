@@ -15,32 +15,31 @@ from server.pb import headrace_pb2 as pb
 
 
 def block_table(block: pb.Block, *, marks: Sequence[str] = (), caption: str = "") -> Table:
-    """The items of a block, best first. `marks`: what to say in front of each item, if anything."""
-    heading = Text.assemble((block.slot, "bold"), f"  {block.title}" if block.title else "")
+    """The items of a block, best first, each with where it comes from and why. `marks`: what to say
+    in front of each item, if anything."""
     table = Table(
-        title=heading,
+        title=Text.assemble((block.slot, "bold"), f"  {block.title}" if block.title else ""),
         title_justify="left",
         caption=caption or None,
         caption_justify="left",
-        box=box.SIMPLE_HEAD,
+        box=box.HORIZONTALS,
+        show_header=False,
+        expand=True,
         pad_edge=False,
     )
-    if marks:
-        table.add_column("", no_wrap=True)
-    table.add_column("item", no_wrap=True, style="dim")
-    table.add_column("title", ratio=3)
-    table.add_column("price", justify="right", no_wrap=True)
-    table.add_column("source", no_wrap=True)
-    table.add_column("reason", ratio=4)
+    table.add_column(no_wrap=True, style="bold green")
+    table.add_column(ratio=1)
+    table.add_column(justify="right", no_wrap=True)
     for place, entry in enumerate(block.items):
-        cells = [
-            entry.item.id,
-            Text(entry.item.title or "(no title)"),
-            price_of(entry.item),
-            entry.source.replace("_", " "),
-            Text(entry.reason.text),
-        ]
-        table.add_row(*((marks[place], *cells) if marks else cells))
+        source = entry.source.replace("_", " ")
+        shown = Text.assemble(
+            (entry.item.title or "(no title)"),
+            f"  {entry.item.id}\n",
+            (f"{source}: {entry.reason.text}", "dim"),
+        )
+        table.add_row(marks[place] if marks else str(place + 1), shown, price_of(entry.item))
+    if not block.items:
+        table.add_row("", "nothing", "")
     return table
 
 
@@ -74,9 +73,9 @@ def print_blocks(console: Console, answer: pb.GetBlocksResponse, call_ms: float,
     for block in answer.blocks:
         console.print(block_table(block, caption=state_line(block, call_ms, answer.server_ms)))
         if why:
-            console.print(*evidence_lines(block), sep="\n", markup=False, highlight=False)
+            console.print(*evidence_lines(block), sep="\n", markup=False, highlight=False, soft_wrap=True)
     if why:
-        console.print(*person_lines(answer.person), sep="\n", markup=False, highlight=False)
+        console.print(*person_lines(answer.person), sep="\n", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_explanation(console: Console, answer: pb.ExplainResponse) -> None:
@@ -88,7 +87,7 @@ def print_explanation(console: Console, answer: pb.ExplainResponse) -> None:
         f", {name} {text}" for name in ("request_id", "render_id") if (text := getattr(answer, name))
     )
     console.print(block_table(block, caption=told))
-    console.print(*evidence_lines(block), sep="\n", markup=False, highlight=False)
+    console.print(*evidence_lines(block), sep="\n", markup=False, highlight=False, soft_wrap=True)
 
 
 def person_lines(person: pb.Person) -> list[str]:

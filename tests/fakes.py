@@ -26,6 +26,7 @@ class MemoryLog:
         self.partitions = partitions
         self.records: list[Record] = []
         self.down = False
+        self._end: dict[int, int] = {}
         self._lock = RLock()
 
     def append(self, records: Sequence[NewRecord]) -> list[Position]:
@@ -34,7 +35,8 @@ class MemoryLog:
             positions = []
             for record in records:
                 partition = partition_of(record.key, self.partitions)
-                position = Position(partition, self.end().get(partition, -1) + 1)
+                position = Position(partition, self._end.get(partition, -1) + 1)
+                self._end[partition] = position.offset
                 self.records.append(Record(position, *record))
                 positions.append(position)
             return positions
@@ -45,7 +47,7 @@ class MemoryLog:
     def end(self) -> dict[int, int]:
         self._answer()
         with self._lock:
-            return {record.position.partition: record.position.offset for record in self.records}
+            return dict(self._end)
 
     def close(self) -> None:
         pass

@@ -87,7 +87,9 @@ def item_of(settings: Settings, item_id: str) -> Item | None:
 
 def catalog_table(items: Iterable[Item]) -> Table:
     """Items of the catalogue, one a row."""
-    table = Table("item", "title", "category", "price", "available", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for heading in ("item", "title", "category", "price", "available"):
+        table.add_column(heading, overflow="fold")
     for item in items:
         price = "" if item.price_now is None else f"{item.price_now:,.2f} {item.currency}"
         available = "removed" if item.removed else "yes" if item.available else "no"

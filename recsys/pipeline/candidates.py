@@ -149,9 +149,11 @@ def _around(query: Query, name: str, table: TopTable) -> Ranked:
 def _alike(visit: Visit, seeds: Seeds, item_types: int) -> Ranked:
     if visit.bundle is None:
         return NOTHING
-    wanted = np.zeros(visit.bundle.content.dimensions, np.float32)
-    for row, weight in zip(seeds.rows.tolist(), seeds.weights.tolist(), strict=True):
-        vector = vector_of(visit, row)
+    vectors, n_items = visit.bundle.content.vectors, visit.bundle.n_items
+    learned = seeds.rows < n_items
+    wanted: Vectors = seeds.weights[learned] @ vectors[seeds.rows[learned]]
+    for row, weight in zip(seeds.rows[~learned].tolist(), seeds.weights[~learned].tolist(), strict=True):
+        vector = visit.columns.cold.vector(row)
         if vector is not None:
             wanted += weight * vector
     if not wanted.any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from types import TracebackType
 from typing import Final
 
@@ -60,8 +61,8 @@ class Bars:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """The candidates left: rows int32[c], each once; scores float32[s, c], a row for each answer,
-    0 where that source did not name the item."""
+    """The candidates left: rows int32[c], each once; scores float32[s, m], m >= c, a row for each
+    answer and a column for each of `rows`, 0 where that source did not name the item."""
 
     answers: Sequence[Answer]
     rows: Rows
@@ -79,12 +80,11 @@ def allowed(answers: Sequence[Answer], query: Query, bars: Bars) -> Pool:
         return Pool((), np.empty(0, np.int32), np.empty((0, 0), np.float32))
     rows = np.concatenate([answer.ranked[0] for answer in answers])
     scores = np.concatenate([answer.ranked[1] for answer in answers])
-    starts = np.zeros(len(answers) + 1, np.int64)
-    np.cumsum([len(answer.ranked[0]) for answer in answers], out=starts[1:])
+    starts = np.array([0, *accumulate(len(answer.ranked[0]) for answer in answers)], np.int64)
     pool_rows = np.empty(len(rows), np.int32)
     pool_scores = np.zeros((len(answers), len(rows)), np.float32)
     size = merge_allowed(
         rows, scores, starts, query.visit.columns.offer, bars.marks, query.item_types, ALL_BARS,
         query.visit.scratch.place, pool_rows, pool_scores,
     )  # fmt: skip
-    return Pool(answers, pool_rows[:size], np.ascontiguousarray(pool_scores[:, :size]))
+    return Pool(answers, pool_rows[:size], pool_scores)

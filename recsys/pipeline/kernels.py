@@ -66,7 +66,7 @@ def weigh(
     lead: Array,
 ) -> None:
     """The weighted sum of the sources, each divided by its best; `lead` is the one that gave most."""
-    n_sources, n_rows = pool_scores.shape
+    n_sources, n_rows = len(pool_scores), len(rows)
     for index in range(n_rows):
         totals[index] = tie_weight * popularity[rows[index]]
         lead_share[index] = np.float32(0)

@@ -106,7 +106,10 @@ def _choice(block: _Block, order: Rows, scored: Scored) -> Choice:
     pool, person = scored.pool, block.query.visit.person
     rows = block.rows[: block.size]
     index_of = dict(zip(pool.rows[order].tolist(), order.tolist(), strict=True))
-    found = [index_of[row] if row in index_of else _index(pool.rows, row) for row in rows.tolist()]
+    found = [
+        _index(pool.rows, row) if source == "cart" else index_of.get(row, -1)
+        for row, source in zip(rows.tolist(), block.sources, strict=True)
+    ]
     scores = [float(scored.totals[index]) if index >= 0 else 0.0 for index in found]
     leads = [pool.answers[int(scored.lead[index])].source if index >= 0 else CATALOGUE for index in found]
     sources = [source or lead for source, lead in zip(block.sources, leads, strict=True)]
@@ -125,7 +128,7 @@ def _choice(block: _Block, order: Rows, scored: Scored) -> Choice:
 
 
 def _index(rows: Rows, row: int) -> int:
-    """Where a row stands that is shown without being among the best; -1 for nowhere."""
+    """Where a row stands that need not be among the best; -1 for nowhere."""
     places = np.flatnonzero(rows == row)
     return int(places[0]) if len(places) else -1
 

@@ -47,7 +47,10 @@ def article(number: int) -> Item:
 
 
 def catalogue() -> list[Item]:
-    return [*(product(number) for number in range(PRODUCTS)), *(article(number) for number in range(ARTICLES))]
+    return [
+        *(product(number) for number in range(PRODUCTS)),
+        *(article(number) for number in range(ARTICLES)),
+    ]
 
 
 def viewed(*items: str, at_ms: int, **fields: Any) -> Profile:

@@ -13,7 +13,17 @@ import pytest
 from recsys.ports import Position
 from server.pb import headrace_pb2 as pb
 from tests.fakes import MemoryStore
-from tests.server.shop import Shop, article, catalogue, product, put_customer, put_items, put_visitor, until, viewed
+from tests.server.shop import (
+    Shop,
+    article,
+    catalogue,
+    product,
+    put_customer,
+    put_items,
+    put_visitor,
+    until,
+    viewed,
+)
 
 
 def now_ms() -> int:
@@ -139,7 +149,9 @@ class TestFreshness:
         assert answer.blocks[0].items
         assert shop.figure("headrace_freshness_waits_total", outcome="late") == 1
 
-    def test_without_a_deadline_of_the_callers_the_configured_one_holds(self, tmp_path: Path, store: MemoryStore) -> None:
+    def test_without_a_deadline_of_the_callers_the_configured_one_holds(
+        self, tmp_path: Path, store: MemoryStore
+    ) -> None:
         with Shop(tmp_path, store=store, deadline_ms=60).open() as shop:
             answer = ask(shop, anonymous_id="v1", at_least_as_fresh="2-10", timeout=None)
         assert not answer.blocks[0].freshness.reached
@@ -284,14 +296,18 @@ class TestWrongRequests:
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )
-    def test_says_where_what_was_expected_and_what_came(self, shop: Shop, fields: dict[str, object], said: str) -> None:
+    def test_says_where_what_was_expected_and_what_came(
+        self, shop: Shop, fields: dict[str, object], said: str
+    ) -> None:
         request = pb.GetBlocksRequest(**{"slots": [pb.Slot(placement="home.hero")], **fields})
         assert refused(shop, request) == said
 
     def test_programs_are_told_the_field(self, shop: Shop) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             shop.client.GetBlocks(pb.GetBlocksRequest(slots=[pb.Slot(placement="nowhere")]))
-        (details,) = (value for name, value in caught.value.trailing_metadata() if name == "grpc-status-details-bin")
+        (details,) = (
+            value for name, value in caught.value.trailing_metadata() if name == "grpc-status-details-bin"
+        )
         assert b"type.googleapis.com/google.rpc.BadRequest" in details
         assert b"slots[0].placement" in details
         assert shop.figure("headrace_requests_total", rpc="GetBlocks", code="INVALID_ARGUMENT") == 1

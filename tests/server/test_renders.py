@@ -45,7 +45,11 @@ def test_the_same_rendering_is_the_same_block_from_any_server(shop: Shop, other:
     put_visitor(shop.store, "v1", viewed("p3", "p9", at_ms=int(time.time() * 1000)))
     put_items(shop.store, [product(number, available=False) for number in range(PRODUCTS // 2)])
     until(lambda: other.running.live.shelf.columns.items[0].available is False)
-    again = [render(shop, "spring/1"), render(other, "spring/1"), bulk(other, [pb.BulkPerson(anonymous_id="v1", render_id="spring/1")])[0]]
+    again = [
+        render(shop, "spring/1"),
+        render(other, "spring/1"),
+        bulk(other, [pb.BulkPerson(anonymous_id="v1", render_id="spring/1")])[0],
+    ]
     assert [answer.blocks for answer in again] == [first.blocks] * 3
     assert first.render_id == "spring/1"
 
@@ -110,7 +114,10 @@ class TestBulk:
     def test_one_response_a_person_in_order(self, shop: Shop) -> None:
         answers = bulk(shop, people(150), DIGEST, CART)
         assert [answer.render_id for answer in answers] == [f"spring/{number}" for number in range(150)]
-        assert all([block.placement for block in answer.blocks] == ["email.digest", "email.cart_recovery"] for answer in answers)
+        assert all(
+            [block.placement for block in answer.blocks] == ["email.digest", "email.cart_recovery"]
+            for answer in answers
+        )
         assert all(block.items for answer in answers for block in answer.blocks)
         assert answers[0].request_id == "r1"
 
@@ -119,7 +126,9 @@ class TestBulk:
         assert [answer.blocks for answer in first] == [answer.blocks for answer in second]
         until(lambda: len(shop.served()) == 10)
 
-    def test_more_people_than_the_queue_holds_are_all_logged(self, tmp_path: Path, store: MemoryStore) -> None:
+    def test_more_people_than_the_queue_holds_are_all_logged(
+        self, tmp_path: Path, store: MemoryStore
+    ) -> None:
         with Shop(tmp_path, store=store, served_queue=200).open() as shop:
             bulk(shop, people(700))
             until(lambda: len(shop.served()) == 700)
@@ -152,7 +161,10 @@ class TestBulk:
     @pytest.mark.parametrize(
         ("person", "said"),
         [
-            (pb.BulkPerson(anonymous_id="v1"), "Expected an id of this rendering, got nothing - at `people[1].render_id`"),
+            (
+                pb.BulkPerson(anonymous_id="v1"),
+                "Expected an id of this rendering, got nothing - at `people[1].render_id`",
+            ),
             (
                 pb.BulkPerson(anonymous_id="null", render_id="x"),
                 "Expected an anonymous_id or a user_id that names somebody, got neither - at `people[1].anonymous_id`",

@@ -297,6 +297,7 @@ def merchandise_store() -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_merchandise_store_as_it_is(merchandise_store):
     decoder, names, ids = Decoder(), Counter(), set()
     lines = nameless = 0

@@ -32,7 +32,11 @@ from recsys.profile import CartLine, Profile, Session, Touch
 NOW_S = 1_790_000_000  # 21 September 2026, 14:13:20 UTC
 NOW_MS = NOW_S * 1000
 FRESH = Freshness(NOW_MS, 0, 0, True)
-WORDS = {"t": ("Tents", "tent canvas shelter"), "s": ("Stoves", "stove gas cooking"), "m": ("Mugs", "mug enamel")}
+WORDS = {
+    "t": ("Tents", "tent canvas shelter"),
+    "s": ("Stoves", "stove gas cooking"),
+    "m": ("Mugs", "mug enamel"),
+}
 
 
 def product(family: str, number: int, **changes: object) -> Item:
@@ -49,7 +53,11 @@ def article(name: str, words: str, **changes: object) -> Item:
 
 
 PRODUCTS = [product(family, number) for family in "tsm" for number in range(6)]
-ARTICLES = [article("pitch", "tent canvas shelter"), article("brew", "coffee mug enamel"), article("knots", "tent rope")]
+ARTICLES = [
+    article("pitch", "tent canvas shelter"),
+    article("brew", "coffee mug enamel"),
+    article("knots", "tent rope"),
+]
 CATALOGUE = [*PRODUCTS, *ARTICLES]
 
 
@@ -61,11 +69,13 @@ def interactions(seed: int = 1, sessions: int = 240) -> Interactions:
         at_ms = NOW_MS - (sessions - number) * 3_600_000
         visitor = f"v{number % 60}"
         first = int(rng.integers(0, 6))
-        for step in range(4):
-            rows.append((visitor, f"{family}{(first + step) % 6}", InteractionKind.VIEW, at_ms + step * 60_000))
+        rows += [
+            (visitor, f"{family}{(first + step) % 6}", InteractionKind.VIEW, at_ms + step * 60_000)
+            for step in range(4)
+        ]
         if family == "t":
-            for bought in (f"t{first}", f"s{first}"):
-                rows.append((visitor, bought, InteractionKind.ORDER, at_ms + 600_000))
+            bought = (f"t{first}", f"s{first}")
+            rows += [(visitor, item, InteractionKind.ORDER, at_ms + 600_000) for item in bought]
         if number % 5 == 0:
             names = ("pitch", "knots") if family != "m" else ("brew",)
             rows += [(visitor, f"article:{name}", InteractionKind.READ, at_ms + 700_000) for name in names]
@@ -106,7 +116,9 @@ def shelf(catalogue: Sequence[Item] = CATALOGUE, counters: dict[str, ItemCounter
     return Shelf.build(catalogue, known_bundle(), counters or {}, NOW_S)
 
 
-def bare_shelf(catalogue: Sequence[Item] = CATALOGUE, counters: dict[str, ItemCounters] | None = None) -> Shelf:
+def bare_shelf(
+    catalogue: Sequence[Item] = CATALOGUE, counters: dict[str, ItemCounters] | None = None
+) -> Shelf:
     """Without a bundle."""
     return Shelf.build(catalogue, None, counters or {}, NOW_S)
 
@@ -139,7 +151,9 @@ def ask(
     return decide(View(**fields), slots, {**DEFAULT_PLACEMENTS, **(placements or {})})
 
 
-def slot(placement: str, limit: int = 5, item: str | None = None, name: str = "", exclude: tuple[str, ...] = ()) -> Slot:
+def slot(
+    placement: str, limit: int = 5, item: str | None = None, name: str = "", exclude: tuple[str, ...] = ()
+) -> Slot:
     return Slot(name=name or placement, placement=placement, limit=limit, item=item, exclude=exclude)
 
 

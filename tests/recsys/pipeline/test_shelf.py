@@ -28,7 +28,9 @@ from tests.recsys.pipeline.shops import (
 
 
 def eligible(on: Shelf) -> set[str]:
-    return {item.id for row, item in enumerate(on.columns.items) if item is not None and on.columns.offer[row]}
+    return {
+        item.id for row, item in enumerate(on.columns.items) if item is not None and on.columns.offer[row]
+    }
 
 
 def bits(on: Shelf, types: int) -> set[str]:
@@ -158,7 +160,11 @@ def test_cold_items_are_bounded_and_the_newest_stay() -> None:
 
 
 def test_a_cold_item_has_the_vector_of_its_newest_text() -> None:
-    cold = ColdItems.empty(2).with_item(7, np.array([1, 0], np.float32)).with_item(7, np.array([0, 1], np.float32))
+    cold = (
+        ColdItems.empty(2)
+        .with_item(7, np.array([1, 0], np.float32))
+        .with_item(7, np.array([0, 1], np.float32))
+    )
     assert cold.nearest(np.array([1, 0], np.float32), 5)[0].tolist() == []
     assert cold.nearest(np.array([0, 1], np.float32), 5)[0].tolist() == [7]
 

@@ -1,0 +1,133 @@
+"""One visitor, played step by step in front of the reader: what they do, and what that changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from rich.console import Console
+
+from bench.demo.home import DemoFailed
+from bench.demo.screen import changes, marks_of, scene
+from bench.shop import Shop
+from bench.shop.catalogue import Product
+from server.client import Client
+from server.pb import headrace_pb2 as pb
+from server.tables import block_table, state_line
+
+HERO = pb.Slot(placement="home.hero", limit=5)
+EMAIL = pb.Slot(placement="email.cart_recovery", limit=4)
+VIEWS = 3
+
+
+class Story:
+    """`name` is a visitor nobody has seen before; `number`, from 1, varies what they look for."""
+
+    def __init__(self, client: Client, shop: Shop, name: str, number: int, console: Console) -> None:
+        self.customer = f"{name}@mail.example"
+        self.phone = shop.visitor(name, _now_ms())
+        self.laptop = self.phone.on_another_device(_now_ms())
+        self._client = client
+        self._shop = shop
+        self._number = number
+        self._console = console
+
+    def tell(self, since_start_s: Callable[[], float]) -> None:
+        """Play it. Raises DemoFailed when a block does not do what it must."""
+        before = self._open_shop()
+        viewed = self._look_around(before, since_start_s)
+        self._fill_cart(viewed[-1])
+        self._change_device()
+
+    def _open_shop(self) -> pb.Block:
+        name = self.phone.name
+        scene(self._console, f"{name} opens the shop, for the first time and as nobody in particular")
+        answer, _ = self._do(self.phone.home(_now_ms()), [HERO])
+        self._show(answer, 0.0)
+        return answer.blocks[0]
+
+    def _look_around(self, before: pb.Block, since_start_s: Callable[[], float]) -> list[Product]:
+        """Three views; the block behind the last one must be another one."""
+        products = self._interest({entry.item.id for entry in before.items})
+        scene(self._console, f"{self.phone.name} looks at three of {products[0].leaf.path}")
+        for product in products:
+            self._console.print(f"  views {product.id}  {product.properties['name']}", highlight=False)
+        for product in products[:-1]:
+            self._client.track([self.phone.view(product.id, _now_ms())])
+        answer, took_ms = self._do(self.phone.view(products[-1].id, _now_ms()), [HERO])
+        after = answer.blocks[0]
+        if [entry.item.id for entry in after.items] == [entry.item.id for entry in before.items]:
+            raise DemoFailed("Expected another home block after three views, got the same one")
+        self._show(answer, took_ms, marks_of(before, after))
+        self._console.print(f"changed: {changes(before, after)}", highlight=False)
+        self._console.print(
+            f"[bold]{took_ms:.0f} ms[/] from the third view to the changed block", highlight=False
+        )
+        self._console.print(f"first changed block {since_start_s():.1f} s after start", highlight=False)
+        return products
+
+    def _fill_cart(self, product: Product) -> None:
+        scene(self._console, f"{self.phone.name} puts {product.properties['name']} into the cart, and leaves")
+        answer, took_ms = self._do(self.phone.add_to_cart(product.id, at_ms=_now_ms()), [EMAIL])
+        self._console.print("what the email about the cart would show now:")
+        self._show(answer, took_ms)
+
+    def _change_device(self) -> None:
+        """Log in here, log in there: one person, so one cart and one history."""
+        scene(self._console, f"{self.phone.name} logs in, and later once more on another device")
+        self._do(self.phone.identify(self.customer, _now_ms()), [HERO])
+        self._client.track([self.laptop.home(_now_ms())])
+        login = self.laptop.identify(self.customer, _now_ms())
+        there, took_ms = self._do(login, [HERO, EMAIL], anonymous_id=self.laptop.anonymous_id)
+        here = self._client.blocks([HERO, EMAIL], anonymous_id=self.phone.anonymous_id)
+        self._show(there, took_ms)
+        cart = [entry.item.title for entry in there.blocks[1].items if entry.source == "cart"]
+        if not cart:
+            raise DemoFailed("Expected the cart on the second device, got none")
+        self._console.print(f"the cart there as here: {', '.join(cart)}", highlight=False)
+        # Between two requests others' visits may move a place; the person is the same.
+        shown, same = _ids(there.blocks[0]), set(_ids(there.blocks[0])) & set(_ids(here.blocks[0]))
+        self._console.print(
+            f"the home block there as here: {len(same)} of {len(shown)} items", highlight=False
+        )
+
+    def _do(
+        self, event: bytes, slots: Sequence[pb.Slot], anonymous_id: str = ""
+    ) -> tuple[pb.GetBlocksResponse, float]:
+        """Track one event and ask for blocks that know of it: the answer, and the milliseconds from
+        the call of Track to the answer."""
+        began_s = time.perf_counter()
+        receipt = self._client.track([event]).receipts[0]
+        answer = self._client.blocks(
+            slots, anonymous_id=anonymous_id or self.phone.anonymous_id, after=receipt.position
+        )
+        took_ms = (time.perf_counter() - began_s) * 1000
+        if not all(block.freshness.reached for block in answer.blocks):
+            raise DemoFailed(f"Expected blocks that know of the event at {receipt.position}, got older ones")
+        return answer, took_ms
+
+    def _show(self, answer: pb.GetBlocksResponse, took_ms: float, marks: Sequence[str] = ()) -> None:
+        for place, block in enumerate(answer.blocks):
+            caption = state_line(block, took_ms, answer.server_ms) if took_ms else ""
+            self._console.print(block_table(block, marks=marks if place == 0 else (), caption=caption))
+
+    def _interest(self, shown: set[str]) -> list[Product]:
+        """Three products of one category that the home page does not show, the best sellers first."""
+        leaves = list(self._shop.catalogue.by_leaf.values())
+        for turn in range(len(leaves)):
+            # 7 is prime to the number of leaves: visitors go round all of them, far apart.
+            leaf = leaves[(self._number * 7 + turn) % len(leaves)]
+            best = sorted(leaf, key=lambda product: -product.popularity)
+            chosen = islice((p for p in best if p.in_stock and p.id not in shown), VIEWS)
+            if len(products := list(chosen)) == VIEWS:
+                return products
+        raise DemoFailed("Expected a category with three products in stock, got none")
+
+
+def _ids(block: pb.Block) -> list[str]:
+    return [entry.item.id for entry in block.items]
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,176 @@
+"""The benchmarks run at tiny sizes and print what they promise; what they compute from is checked by
+known answers. How fast anything is, is not asked here."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from bench.dataset import COMPLETE, Sizes, prepared
+from bench.freshness import WARM_S, Ids, Job, Seen, figures, jobs
+from bench.load import Latencies
+from bench.runner import BenchFailed, percentiles, run_alone
+from bench.serving import highest_rate, is_held, sustained
+
+ROOT = Path(__file__).parents[2]
+COMMON = {"bench", "at", "sizes", "load", "hardware", "versions"}
+
+
+def ran(name: str, *arguments: str) -> dict[str, object]:
+    """The report of a benchmark run as a command."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"bench.{name}", *arguments, "--json"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    (line,) = done.stdout.splitlines()
+    report = json.loads(line)
+    assert report.keys() > COMMON
+    assert report["bench"] == name
+    assert report["versions"]["python"].startswith("3.")
+    return report
+
+
+@pytest.fixture
+def ga4_file(tmp_path):
+    """Twenty visitors who look at two things each, in the columns of ga4-merch-2020."""
+    path = tmp_path / "events.csv"
+    header = "ts_us,user_id,session_id,event,item,price,qty,tx,page,dev,country,medium,source"
+    with path.open("w", newline="") as file:
+        rows = csv.DictWriter(file, header.split(","), restval="")
+        rows.writeheader()
+        for number in range(40):
+            at_us = (1_606_000_000 + 10 * number) * 1_000_000
+            view = {"event": "view", "item": f"Mug {number % 7}", "price": "8.5", "dev": "mobile"}
+            rows.writerow({"ts_us": at_us, "user_id": f"{number % 20}.1", "session_id": "1", **view})
+    return path
+
+
+@pytest.mark.slow
+def test_flow_prints_a_row_for_each_contestant_and_data_set(ga4_file):
+    report = ran("flow", "--events", "1500", "--ga4", str(ga4_file))
+    rows = {(row["name"], row["data"]): row for row in report["rows"]}
+    names = ("headrace", "bytewax_window", "floor")
+    assert set(rows) == {(name, data) for name in names for data in ("shop", "ga4")}
+    assert all(row["events_per_s"] > 0 and row["peak_mb"] > 10 for row in rows.values())
+    assert {rows[name, "shop"]["events"] for name in names} == {1500}
+    assert {rows[name, "ga4"]["events"] for name in names} == {40}
+    assert report["profile_bytes"]["ga4"]["profiles"] == 20
+    for data in ("shop", "ga4"):
+        assert 20 < report["profile_bytes"][data]["p50"] <= report["profile_bytes"][data]["p99"]
+
+
+@pytest.mark.slow
+def test_serving_prints_rate_latencies_and_stages_and_keeps_its_data(tmp_path):
+    cache = tmp_path / "cache"
+    sizes = ("--items", "200", "--sessions", "1500", "--profiles", "500")
+    short = ("--step-s", "0.3", "--hold-s", "0.3", "--stage-requests", "20", "--cache", str(cache))
+    report = ran("serving", *sizes, *short, "--slots", "2", "--limit", "5")
+    assert report.keys() > {
+        "requests_per_s",
+        "p50_ms",
+        "p90_ms",
+        "p99_ms",
+        "p999_ms",
+        "generator_ceiling_per_s",
+    }
+    assert {"read", "candidates", "filter", "score", "rank", "mix", "decide", "serialise"} < set(
+        report["stages_us"]
+    )
+    assert all(stage["p50"] <= stage["p99"] for stage in report["stages_us"].values())
+    assert report["fewest_items"] == 2 * 5
+    assert report["sizes"]["profiles"] == 500
+
+    (made,) = cache.iterdir()
+    made_at = (made / COMPLETE).stat().st_mtime_ns
+    assert prepared(cache, Sizes(200, 1500, 500)) == made
+    assert (made / COMPLETE).stat().st_mtime_ns == made_at
+
+
+@pytest.mark.slow
+def test_freshness_times_probes_through_flow_and_server():
+    sizes = ("--history", "2000", "--products", "150", "--seconds", "2")
+    report = ran("freshness", *sizes, "--events-per-s", "20", "--requests-per-s", "20", "--probes", "10")
+    assert 0 < report["p50_ms"] <= report["p99_ms"] <= report["max_ms"]
+    assert report["probes"] > report["not_reached"]
+    assert report["failed"] == 0
+
+
+def test_search_finds_the_rate_that_a_server_holds():
+    def measure(rate, seconds):
+        return latencies(rate, p90_ms=4.0 if rate <= 730 else 9.0)
+
+    rate, steps = highest_rate(measure, 1.0, ceiling=10_000)
+    assert 730 / 1.05 <= rate <= 730
+    assert rate in [step.rate for step in steps]
+    assert highest_rate(measure, 1.0, ceiling=500)[0] >= 500 / 1.5
+    assert highest_rate(lambda rate, _: latencies(rate, p90_ms=9.0), 1.0, 10_000)[0] == 0.0
+
+
+def test_a_rate_that_breaks_in_the_longer_run_gives_way_to_a_lower_one():
+    found = sustained(lambda rate, _: latencies(rate, p90_ms=4.0 if rate <= 600 else 9.0), 730, 1.0)
+    assert 600 / 1.05 <= found.rate <= 600
+
+
+@pytest.mark.parametrize(
+    "changed", [{"p90_ms": 5.0}, {"errors": 1}, {"done_per_s": 90.0}], ids=["slow", "errors", "behind"]
+)
+def test_a_rate_is_not_held_when_answers_are_slow_missing_or_behind(changed):
+    assert is_held(latencies(100.0))
+    assert not is_held(latencies(100.0)._replace(**changed))
+
+
+def test_percentiles_are_values_that_were_measured():
+    values = [float(number) for number in range(100, 0, -1)]
+    assert percentiles(values, 0.5, 0.99, 1.0) == [50.0, 99.0, 100.0]
+    assert percentiles([3.0], 0.5, 0.999) == [3.0, 3.0]
+    assert percentiles([], 0.5) == [0.0]
+
+
+def test_jobs_have_the_rates_asked_for_and_are_the_same_for_the_same_seed():
+    def planned():
+        asked = Namespace(seed=3, seconds=200.0, events_per_s=100.0, requests_per_s=60.0, probes=25.0)
+        return jobs(asked, ((Ids(f"web-{number}"), b"{}") for number in range(100_000)))
+
+    once = planned()
+    span_s = 200 + WARM_S
+    assert sum(job.raw is not None for job in once) / span_s == pytest.approx(100, rel=0.05)
+    assert sum(job.is_probe for job in once) / span_s == pytest.approx(25, rel=0.1)
+    assert sum(job.is_probe or job.raw is None for job in once) / span_s == pytest.approx(60, rel=0.05)
+    assert [job.due_s for job in once] == sorted(job.due_s for job in once)
+    assert once == planned()
+
+
+def test_freshness_counts_apart_what_was_not_reached_or_failed():
+    def seen(due_s, took_ms, **more):
+        return Seen(Job(due_s, Ids("web-1"), b"{}", is_probe=True), took_ms, 1.0, **{"reached": True, **more})
+
+    late = WARM_S + 1
+    found = figures(
+        [
+            seen(WARM_S - 1, 900.0),
+            seen(late, 10.0),
+            seen(late, 20.0),
+            seen(late, 250.0, reached=False),
+            seen(late, 0.0, reached=False, failed=True),
+        ]
+    )
+    assert (found["p50_ms"], found["max_ms"]) == (10.0, 20.0)
+    assert (found["probes"], found["not_reached"], found["failed"]) == (3, 1, 1)
+
+
+def test_a_contestant_that_dies_is_told():
+    with pytest.raises(BenchFailed, match=r"^Expected an answer of `bench.runner:nothing`, got exit code 1$"):
+        run_alone("bench.runner:nothing", {})
+
+
+def latencies(rate: float, p90_ms: float = 4.0) -> Latencies:
+    return Latencies(rate, rate, 1.0, p90_ms, 2 * p90_ms, 3 * p90_ms, errors=0, fewest_items=20)

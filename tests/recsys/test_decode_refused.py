@@ -1,0 +1,265 @@
+"""What becomes of bytes that are no event: one dead letter each, that says where and why, and never more."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recsys.catalog import CatalogChange
+from recsys.decode import Decoder, visitor_of
+from recsys.events import MAX_EVENT_BYTES, Arrival, DeadLetter
+from recsys.ports import Position, Record
+from recsys.segment import KNOWN_EVENT_NAMES, split_batch
+from tests.recsys.wire import POSITION, RECEIVED_MS, outcomes, refused, taken, track
+
+INVALID = "invalid_json: Expected JSON in UTF-8, "
+CALLS = "one of track, page, screen, identify, alias, group"
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", INVALID + "got Input data was truncated - at `$`"),
+        (b'{"a":', INVALID + "got Input data was truncated - at `$`"),
+        (
+            b"hello",
+            INVALID + "got JSON is malformed: invalid character (byte 0) - at `$`",
+        ),
+        (b"7", "wrong_type: Expected `object`, got `int` - at `$`"),
+        (b"[]", "wrong_type: Expected `object`, got `array` - at `$`"),
+        (b"{}", f"missing_field: Expected {CALLS}, got nothing - at `$.type`"),
+        (b'{"type":"delete"}', f"wrong_type: Expected {CALLS}, got `delete` - at `$.type`"),
+        (b'{"type":7}', "wrong_type: Expected `str | null`, got `int` - at `$.type`"),
+        (b'{"type":"track"}', "missing_field: Expected a name, got nothing - at `$.event`"),
+        (b'{"type":"track","event":""}', "missing_field: Expected a name, got nothing - at `$.event`"),
+        (
+            b'{"type":"page","userId":true}',
+            "wrong_type: Expected `int | float | str | null`, got `bool` - at `$.userId`",
+        ),
+        (
+            b'{"type":"page","userId":"a","context":{"page":{"path":1}}}',
+            "wrong_type: Expected `str | null`, got `int` - at `$.context.page.path`",
+        ),
+        (
+            b'{"type":"page","userId":"a","timestamp":1e400}',
+            "wrong_type: Expected a valid value, got Number out of range - at `$.timestamp`",
+        ),
+    ],
+)
+def test_a_dead_letter_says_where_what_was_expected_and_what_came(raw: bytes, message: str) -> None:
+    letter = refused(raw)
+    assert str(letter) == message
+    assert (letter.raw, letter.position, letter.index) == (raw, POSITION, 0)
+    assert letter.received_ms == RECEIVED_MS
+
+
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        ([], "Expected `object`, got `array` - at `$.properties`"),
+        ({"price": "$12"}, "Expected `float | null`, got `str` - at `$.properties.price`"),
+        ({"price": True}, "Expected `float | null`, got `bool` - at `$.properties.price`"),
+        ({"name": 5}, "Expected `str | null`, got `int` - at `$.properties.name`"),
+        ({"products": {}}, "Expected `array | null`, got `object` - at `$.properties.products`"),
+        ({"products": [{}, None]}, "Expected `object`, got `null` - at `$.properties.products[1]`"),
+        (
+            {"products": [{"quantity": []}]},
+            "Expected `float | null`, got `array` - at `$.properties.products[0].quantity`",
+        ),
+    ],
+)
+def test_properties_of_another_shape(properties: object, message: str) -> None:
+    assert str(refused(track("Product Viewed", properties))) == f"wrong_type: {message}"
+
+
+def test_an_event_may_be_as_large_as_allowed() -> None:
+    def sized(size: int) -> bytes:
+        raw = json.dumps(track("Product Viewed", {"x": ""})).encode()
+        return raw.replace(b'"x": ""', b'"x": "' + b"x" * (size - len(raw)) + b'"')
+
+    assert len(sized(MAX_EVENT_BYTES)) == MAX_EVENT_BYTES
+    taken(sized(MAX_EVENT_BYTES))
+    assert str(refused(sized(MAX_EVENT_BYTES + 1))) == (
+        "too_large: Expected at most 262144 bytes, got 262145 bytes - at `$`"
+    )
+
+
+@pytest.mark.parametrize("where", ['"other":', '"properties":', '"context":{"x":', '"batch":'])
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("closed", [True, False])
+def test_endless_nesting_is_refused(where: str, start: str, end: str, closed: bool) -> None:
+    nested = start * 20_000 + ("1" + end * 20_000 if closed else "")
+    raw = f'{{"type":"track","event":"Product Viewed","userId":"a",{where}{nested}}}'.encode()
+    letter = refused(raw)
+    assert str(letter) == "too_large: Expected some hundred levels of nesting at most, got more - at `$`"
+    assert visitor_of(raw) == ""
+
+
+@pytest.mark.parametrize(
+    "bad", [b"\xff", b"\xed\xa0\x80", b"\xc3", b"\\ud800", b"\\udc00x", b"\\ud800\\u0041"]
+)
+def test_text_that_is_no_utf8_is_refused(bad: bytes) -> None:
+    raw = b'{"type":"track","event":"Product Viewed","anonymousId":"a' + bad + b'"}'
+    assert refused(raw).kind == "invalid_json"
+    assert visitor_of(raw) == ""
+
+
+def test_bytes_that_nobody_reads_stay_as_they_are() -> None:
+    assert taken(b'{"type":"page","userId":"a","other":"\xff"}').user_id == "a"
+
+
+def test_the_edge_gives_the_same_answer_at_once() -> None:
+    decoder = Decoder()
+    assert decoder.problem(json.dumps(track("Product Viewed")).encode(), RECEIVED_MS) is None
+    problem = decoder.problem(b'{"type":"track"}', RECEIVED_MS)
+    assert str(problem) == "missing_field: Expected a name, got nothing - at `$.event`"
+
+
+# Catalogue changes
+
+
+def change(body: object) -> list[Any]:
+    return outcomes(body, key="headrace:catalog:tent")
+
+
+def test_a_catalogue_change_comes_through() -> None:
+    (found,) = change({"op": "patch", "id": "tent", "item": {"price": 9}})
+    assert found == CatalogChange(POSITION, RECEIVED_MS, "patch", "tent", b'{"price": 9}')
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            {"op": "sell", "id": "a"},
+            "wrong_type: Expected a valid value, got Invalid enum value 'sell' - at `$.op`",
+        ),
+        ({"id": "a"}, "missing_field: Expected a value, got nothing - at `$.op`"),
+        ({"op": "remove"}, "missing_field: Expected a value, got nothing - at `$.id`"),
+        ({"op": "upsert", "id": "a"}, "missing_field: Expected a value, got nothing - at `$.item.id`"),
+        ({"op": "remove", "id": ""}, "wrong_type: Expected an id of 1 to 200 bytes, got 0 bytes - at `$.id`"),
+        (
+            {"op": "remove", "id": "é" * 110},
+            "wrong_type: Expected an id of 1 to 200 bytes, got 220 bytes - at `$.id`",
+        ),
+        (
+            {"op": "upsert", "id": "a", "item": {"id": "a", "price": "9"}},
+            "wrong_type: Expected `float | null`, got `str` - at `$.item.price`",
+        ),
+        (
+            {"op": "patch", "id": "a", "item": {"category": "Tents"}},
+            "wrong_type: Expected `array`, got `str` - at `$.item.category`",
+        ),
+        ({"op": "patch", "id": "a", "item": []}, "wrong_type: Expected `object`, got `array` - at `$.item`"),
+    ],
+)
+def test_a_wrong_change_says_where(body: dict[str, object], message: str) -> None:
+    (letter,) = change(body)
+    assert isinstance(letter, DeadLetter)
+    assert str(letter) == message
+    assert letter.raw == json.dumps(body).encode()
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xff", b'{"op":"remove","id":"\xff"}', b"[" * 20_000])
+def test_a_broken_change_is_a_dead_letter(raw: bytes) -> None:
+    (letter,) = change(raw)
+    assert isinstance(letter, DeadLetter)
+
+
+# Whatever comes
+
+_ids = st.one_of(st.none(), st.text(max_size=5), st.integers(), st.floats(allow_nan=False), st.booleans())
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+_named = st.sampled_from(
+    [
+        "product_id",
+        "sku",
+        "price",
+        "quantity",
+        "products",
+        "total",
+        "value",
+        "content_id",
+        "order_id",
+        "dwell_s",
+    ]
+)
+_properties = st.dictionaries(
+    _named, _json | st.sampled_from(["NaN", "-inf", "1e308", "12.5", ""]), max_size=4
+)
+_calls = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["track", "page", "screen", "identify", "alias", "group"]) | _json,
+        "event": st.sampled_from(KNOWN_EVENT_NAMES) | _json,
+        "anonymousId": _ids,
+        "userId": _ids,
+        "previousId": _ids,
+        "groupId": _ids,
+        "messageId": _ids,
+        "timestamp": _json | st.datetimes().map(lambda at: at.isoformat()),
+        "sentAt": _json | st.datetimes().map(lambda at: at.isoformat()),
+        "context": _json | st.fixed_dictionaries({"consent": _json, "campaign": _json}),
+        "properties": _json
+        | _properties
+        | st.fixed_dictionaries({"products": st.lists(_properties, max_size=3)}),
+    },
+)
+_keys = st.sampled_from(["v1", "", "headrace:served:d1", "headrace:catalog:tent"])
+
+
+def _is_accounted_for(raw: bytes, key: str) -> None:
+    found = Decoder().decode(Record(Position(0, 7), key, raw, RECEIVED_MS), RECEIVED_MS)
+    if key == "headrace:catalog:tent":
+        (one,) = found
+        assert isinstance(one, CatalogChange | DeadLetter)
+        return
+    singles = split_batch(raw)
+    assert len(found) == len(singles) >= 1
+    for index, (one, single) in enumerate(zip(found, singles, strict=True)):
+        assert isinstance(one, Arrival | DeadLetter)
+        assert one.raw == single
+        problem = Decoder().problem(single, RECEIVED_MS)
+        if isinstance(one, DeadLetter):
+            assert problem is not None
+            assert (str(problem), one.index) == (str(one), index)
+        else:
+            assert problem is None
+            assert one.event.index == index
+            assert one.event.visitor == visitor_of(single) != ""
+            one.event.visitor.encode()  # a key of the state
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=60), _keys)
+def test_any_bytes_are_accounted_for(raw: bytes, key: str) -> None:
+    _is_accounted_for(raw, key)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(_calls, _keys)
+def test_any_call_is_accounted_for(call: dict[str, object], key: str) -> None:
+    _is_accounted_for(json.dumps(call).encode(), key)
+
+
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(_calls | _json, max_size=4), _calls, st.sampled_from(["", "headrace:served:d1"]))
+def test_any_batch_is_accounted_for(batch: list[object], shared: dict[str, object], key: str) -> None:
+    _is_accounted_for(json.dumps({**shared, "batch": batch}).encode(), key)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_damaged_call_is_accounted_for(data: st.DataObject) -> None:
+    raw = bytearray(json.dumps({"batch": [track("Product Viewed", {"products": [{"sku": "é"}]})]}).encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    _is_accounted_for(bytes(raw), "v1")

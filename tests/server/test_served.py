@@ -1,0 +1,255 @@
+"""What was served: in the log, off the request's path, and explained."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from recsys.block import Block, BlockItem, Freshness, Reason
+from recsys.decode import Decoder
+from recsys.events import MAX_EVENT_BYTES, Action, Arrival
+from recsys.keys import decision_key
+from recsys.ports import Position, Record
+from server.metrics import Metrics
+from server.pb import headrace_pb2 as pb
+from server.requests import Asker, Caller
+from server.served import RecentDecisions, Served, ServedQueue, decode_served, encode_served, record_of
+from tests.fakes import MemoryLog, MemoryStore
+from tests.server.shop import Shop, put_visitor, until, viewed
+
+AT_MS = 1_760_000_000_123
+
+
+def served(number: int = 0, **fields: Any) -> Served:
+    item = BlockItem(
+        "p1", 0.5, Reason("neighbours", "because you viewed p2", "p2", "Product Viewed", AT_MS - 5)
+    )
+    block = Block(
+        f"d{number}", "top", "home.hero", (item,), "", "v1", Freshness(AT_MS - 9, 9, 3, True), AT_MS
+    )
+    return Served(
+        **{"block": block, "asker": Asker("v1", None), "person": "a:v1", "caller": Caller(), **fields}
+    )
+
+
+def decoded(one: Served) -> Any:
+    record = record_of(one, AT_MS + 7)
+    (found,) = Decoder().decode(Record(Position(0, 1), *record), AT_MS + 7)
+    return found
+
+
+class TestEvent:
+    @pytest.mark.parametrize(
+        "asker", [Asker("v1", None), Asker(None, "ann"), Asker("v1", "ann"), Asker(None, None)], ids=str
+    )
+    def test_the_flow_takes_it_as_a_block_served(self, asker: Asker) -> None:
+        found = decoded(served(asker=asker))
+        assert isinstance(found, Arrival)
+        event = found.event
+        assert (event.action, event.message_id, event.at_ms) == (Action.SERVED, "d0", AT_MS)
+        assert event.user_id == asker.user_id
+
+    @given(
+        st.builds(
+            Served,
+            block=st.builds(
+                Block,
+                decision_id=st.text(min_size=1, max_size=36),
+                slot=st.text(max_size=200),
+                placement=st.text(max_size=20),
+                items=st.lists(
+                    st.builds(
+                        BlockItem,
+                        st.text(min_size=1, max_size=20),
+                        st.integers(-9, 9).map(float),
+                        st.builds(Reason, st.text(), st.text(), st.text(), st.text(), st.integers(0, AT_MS)),
+                    ),
+                    max_size=3,
+                ).map(tuple),
+                fallback=st.text(max_size=20),
+                model_version=st.text(max_size=20),
+                freshness=st.builds(
+                    Freshness,
+                    st.integers(0, AT_MS),
+                    st.integers(0, AT_MS),
+                    st.integers(-1, AT_MS),
+                    st.booleans(),
+                ),
+                at_ms=st.integers(0, 4 * AT_MS),
+            ),
+            asker=st.builds(Asker, st.none() | st.just("v1"), st.none() | st.just("ann")),
+            person=st.sampled_from(["", "a:v1"]),
+            caller=st.builds(
+                Caller,
+                st.text(max_size=9),
+                st.dictionaries(st.sampled_from(["market", "page_url"]), st.text(min_size=1)),
+            ),
+            render_id=st.text(max_size=9),
+            message=st.binary(),
+        )
+    )
+    def test_reads_back_what_was_written(self, one: Served) -> None:
+        assert decode_served(encode_served(one)) == one
+
+    def test_an_exact_message_too_long_for_an_event_is_left_out(self) -> None:
+        import random
+
+        noise = random.Random(1).randbytes(MAX_EVENT_BYTES)
+        encoded = encode_served(served(render_id="r", message=noise))
+        assert len(encoded) <= MAX_EVENT_BYTES
+        assert decode_served(encoded).block == served().block
+
+
+class TestQueue:
+    def queue(self, log: MemoryLog, bound: int) -> tuple[ServedQueue, CollectorRegistry]:
+        registry = CollectorRegistry()
+        return ServedQueue(log, bound, Metrics(registry), lambda: AT_MS), registry
+
+    def test_writes_in_order_and_drains_at_the_stop(self) -> None:
+        log = MemoryLog()
+        queue, registry = self.queue(log, 1000)
+        queue.put([served(number) for number in range(700)])
+        queue.start()
+        queue.stop(drain_s=10)
+        assert [decode_served(record.value).block.decision_id for record in log.records] == [
+            f"d{number}" for number in range(700)
+        ]
+        assert registry.get_sample_value("headrace_served_logged_total") == 700
+        assert queue.depth == 0
+
+    def test_beyond_its_bound_the_oldest_are_dropped_and_counted(self) -> None:
+        log = MemoryLog()
+        queue, registry = self.queue(log, 10)
+        queue.put([served(number) for number in range(25)])
+        assert queue.depth == 10
+        queue.start()
+        queue.stop(drain_s=10)
+        assert [decode_served(record.value).block.decision_id for record in log.records] == [
+            f"d{number}" for number in range(15, 25)
+        ]
+        assert registry.get_sample_value("headrace_served_dropped_total") == 15
+
+    def test_a_log_that_was_down_gets_them_in_order(self) -> None:
+        log = MemoryLog()
+        log.down = True
+        queue, _ = self.queue(log, 10)
+        queue.start()
+        queue.put([served(number) for number in range(12)])
+        time.sleep(0.15)
+        queue.put([served(12)])
+        assert queue.depth == 10
+        log.down = False
+        until(lambda: len(log.records) == 10)
+        queue.stop(drain_s=1)
+        assert [decode_served(record.value).block.decision_id for record in log.records] == [
+            f"d{number}" for number in range(3, 13)
+        ]
+
+    def test_a_log_that_stays_down_does_not_hold_up_the_stop(self) -> None:
+        log = MemoryLog()
+        log.down = True
+        queue, registry = self.queue(log, 10)
+        queue.start()
+        queue.put([served()])
+        queue.stop(drain_s=0.1)
+        assert registry.get_sample_value("headrace_served_dropped_total") == 1
+
+    def test_one_that_the_log_refuses_does_not_hold_up_the_others(self) -> None:
+        log = MemoryLog()
+        queue, registry = self.queue(log, 10)
+        append = log.append
+
+        def refuse_once(records: Any) -> Any:
+            log.append = append  # type: ignore[method-assign]
+            raise ValueError("too long")
+
+        log.append = refuse_once  # type: ignore[method-assign]
+        queue.put([served(1)])
+        queue.start()
+        until(lambda: registry.get_sample_value("headrace_served_dropped_total") == 1)
+        queue.put([served(2)])
+        until(lambda: len(log.records) == 1)
+        queue.stop(drain_s=1)
+
+    def test_recent_decisions_are_bounded(self) -> None:
+        recent = RecentDecisions(bound=2)
+        recent.add([served(number) for number in range(3)])
+        assert recent.get("d0") is None
+        assert recent.get("d2") == served(2)
+
+
+class TestThroughTheServer:
+    def ask(self, shop: Shop, **fields: Any) -> pb.Block:
+        request = pb.GetBlocksRequest(slots=[pb.Slot(placement="home.hero")], **fields)
+        return shop.client.GetBlocks(request, timeout=5).blocks[0]
+
+    def test_what_was_served_is_in_the_log(self, shop: Shop) -> None:
+        put_visitor(shop.store, "v1", viewed("p3", at_ms=AT_MS))
+        block = self.ask(
+            shop, anonymous_id="v1", user_id="", request_id="r1", context=pb.Context(market="DE")
+        )
+        (event,) = until(shop.served)
+        assert event["event"] == "Block Served"
+        assert (event["messageId"], event["anonymousId"]) == (block.decision_id, "v1")
+        said = event["properties"]
+        assert [item["id"] for item in said["items"]] == [item.item.id for item in block.items]
+        assert [item["position"] for item in said["items"]] == [0, 1, 2]
+        assert said["items"][0]["source"] == block.items[0].source
+        assert (said["person"], said["request_id"], said["market"]) == ("a:v1", "r1", "DE")
+        assert said["freshness"]["event_at_ms"] == AT_MS
+
+    def test_explain(self, shop: Shop) -> None:
+        put_visitor(shop.store, "v1", viewed("p3", at_ms=AT_MS))
+        block = self.ask(shop, anonymous_id="v1", request_id="r1", context=pb.Context(device="phone"))
+        explained = shop.client.Explain(pb.ExplainRequest(decision_id=block.decision_id))
+        assert explained.block == block
+        assert (explained.anonymous_id, explained.user_id, explained.person) == ("v1", "", "a:v1")
+        assert (explained.request_id, explained.context.device) == ("r1", "phone")
+
+    def test_explain_by_another_server_once_the_flow_has_filed_it(self, tmp_path: Path, shop: Shop) -> None:
+        block = self.ask(shop, anonymous_id="v1")
+        (record,) = until(
+            lambda: [record for record in shop.log.records if record.key.startswith("headrace:")]
+        )
+        (arrival,) = Decoder().decode(record, record.received_ms)
+        shop.store.claim(decision_key(arrival.event.message_id), arrival.raw, 60)
+        with Shop(tmp_path, MemoryLog(), shop.store).open() as other:
+            explained = other.client.Explain(pb.ExplainRequest(decision_id=block.decision_id))
+        assert [item.item.title for item in explained.block.items] == [
+            item.item.title for item in block.items
+        ]
+        assert [item.reason for item in explained.block.items] == [item.reason for item in block.items]
+
+    @pytest.mark.parametrize("decision_id", ["", "x", "0" * 36, "é" * 36, "x" * 100_000])
+    def test_a_decision_that_is_not_kept(self, shop: Shop, decision_id: str) -> None:
+        with pytest.raises(grpc.RpcError) as caught:
+            shop.client.Explain(pb.ExplainRequest(decision_id=decision_id))
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+    def test_an_unreadable_decision_is_not_found(self, shop: Shop) -> None:
+        shop.store.put_many({decision_key("0" * 36): b"{"})
+        with pytest.raises(grpc.RpcError) as caught:
+            shop.client.Explain(pb.ExplainRequest(decision_id="0" * 36))
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+    def test_a_graceful_stop_logs_what_was_served(self, tmp_path: Path, store: MemoryStore) -> None:
+        with Shop(tmp_path, store=store).open() as shop:
+            for _ in range(5):
+                self.ask(shop)
+        assert len(shop.served()) == 5
+
+    def test_a_log_that_is_down_costs_requests_nothing(self, tmp_path: Path, store: MemoryStore) -> None:
+        with Shop(tmp_path, store=store, served_queue=5).open() as shop:
+            shop.log.down = True
+            for _ in range(9):
+                assert self.ask(shop).items
+            assert shop.figure("headrace_served_dropped_total") == 4
+            shop.log.down = False
+            until(lambda: len(shop.served()) == 5)

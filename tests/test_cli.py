@@ -1,0 +1,259 @@
+"""The command line: what it says about mistakes, and the commands that need no server."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import headrace
+from recsys.settings import load_settings
+from server.calls import Details, Sender, call_of, calls_in
+from server.up import free_ports
+
+PROGRAM = Path(headrace.__file__)
+COMMANDS = "up flow serve train track ask explain catalog import config doctor verify bench demo"
+NOBODY_LISTENS = 1  # a port below all that anybody uses here
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    for name in list(os.environ):
+        if name.startswith("HEADRACE_"):
+            monkeypatch.delenv(name)
+
+
+def run(home: Path, *words: str) -> int:
+    return headrace.run(["--home", str(home), *words])
+
+
+def test_help_lists_every_command_and_the_exit_codes(capsys):
+    assert headrace.run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert [command for command in COMMANDS.split() if f" {command} " not in shown] == []
+    assert "0 done, 1 failed, 2 wrong usage or settings" in shown
+
+
+def test_help_imports_neither_engine_nor_server_nor_model():
+    heavy = "bytewax grpc numba pyarrow numpy lmdb rich.console"
+    code = (
+        "import sys, headrace; headrace.run(['ask', '--nonsense']);"
+        f"print([name for name in {heavy.split()!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROGRAM.parent, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["ask", "--nonsense"], 2, "No such option: --nonsense (see `headrace ask --help`)"),
+        (["track", "view", "P-1"], 2, "Expected --as DEVICE or --user CUSTOMER, got neither"),
+        (["track", "gaze", "P-1", "--as", "a"], 2, "Expected JSON, a file, or one of view, click, add,"),
+        (["import", "segment", "nowhere.jsonl"], 2, "file 'nowhere.jsonl' does not exist"),
+        (
+            ["import", "segment", __file__, "--speed", "quick"],
+            2,
+            "Expected `max` or a speed like `100x`, got `quick`",
+        ),
+        (["bench", "nothing"], 2, "Expected freshness, serving, flow, got `nothing`"),
+        (["catalog", "show", "P-1"], 1, "Expected an item of the catalogue, got `P-1`"),
+        (["train"], 1, "Expected at least 100 interactions in 180 days, got 0"),
+    ],
+)
+def test_mistakes_are_one_line_and_an_exit_code(tmp_path, capsys, words, code, said):
+    assert run(tmp_path, *words) == code
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_no_server_is_one_line_that_says_what_to_do(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HEADRACE_SERVER__PORT", str(NOBODY_LISTENS))
+    assert run(tmp_path, "ask", "--as", "anna") == 1
+    assert capsys.readouterr().err == (
+        "headrace: Expected a server on 127.0.0.1:1, got no answer: start it with `headrace up`\n"
+    )
+
+
+def test_a_wrong_setting_names_its_path_and_where_it_stands(tmp_path, capsys, monkeypatch):
+    (tmp_path / "headrace.toml").write_text("[server]\nprot = 1\n")
+    assert run(tmp_path, "ask") == 2
+    assert "prot" in capsys.readouterr().err
+    (tmp_path / "headrace.toml").unlink()
+    monkeypatch.setenv("HEADRACE_SERVER__PORT", "many")
+    assert run(tmp_path, "ask") == 2
+    assert capsys.readouterr().err == (
+        "headrace: Expected `int`, got `str` - at `server.port` - in `HEADRACE_SERVER__PORT`\n"
+    )
+
+
+def test_home_and_config_may_stand_behind_the_command(tmp_path, capsys):
+    config = tmp_path / "other.toml"
+    config.write_text("[server]\nport = 1234\n")
+    assert headrace.run(["config", "show", "--toml", "--home", str(tmp_path), "--config", str(config)]) == 0
+    assert "port = 1234" in capsys.readouterr().out
+
+
+def test_config_show_says_where_each_setting_comes_from(tmp_path, capsys, monkeypatch):
+    (tmp_path / "headrace.toml").write_text(
+        "[train]\nfactors = 32\n[server.keys]\nverysecretkey123 = 'read'\n"
+    )
+    monkeypatch.setenv("HEADRACE_SERVER__PORT", "9000")
+    monkeypatch.setenv("COLUMNS", "250")
+    assert run(tmp_path, "config", "show") == 0
+    rows = {
+        line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()
+    }
+    assert rows["server.port"] == ["9000", "7007", "HEADRACE_SERVER__PORT"]
+    assert rows["train.factors"] == ["32", "64", str(tmp_path / "headrace.toml")]
+    assert rows["session.gap_s"] == ["1800", "default"]
+    assert "verysecretkey123" not in str(rows)
+    assert any(path.startswith("flow.") for path in rows)
+
+
+def test_config_show_toml_is_the_same_settings_again(tmp_path, capsys, monkeypatch):
+    written = tmp_path / "headrace.toml"
+    written.write_text(
+        'touchpoint_rules = [{touchpoint = "app", medium = "pu\\"sh"}]\n'
+        '[placements."home.top"]\ntitle = "Für dich"\nsources = {als = 0.5, popular = 1.0}\n'
+        '[touchpoints."till.berlin"]\nchannel = "store"\nonline = false\n'
+    )
+    monkeypatch.setenv("HEADRACE_TRAIN__WORSE_BY", "0.125")
+    assert run(tmp_path, "config", "show", "--toml") == 0
+    shown = capsys.readouterr().out
+    expected = load_settings(tmp_path, environ=os.environ)
+    written.write_text(shown)
+    assert load_settings(tmp_path) == expected
+    assert str(tmp_path) not in shown  # so that the file can be moved with its home
+
+
+VIEW = {
+    "type": "track",
+    "event": "Product Viewed",
+    "anonymousId": "a1",
+    "timestamp": "2026-03-01T10:00:00.000Z",
+    "receivedAt": "2026-03-01T10:00:01.000Z",
+    "properties": {"product_id": "P-1", "name": "Trail Tent", "price": 99.5},
+}
+
+
+def test_an_import_goes_through_the_log_and_the_flow(tmp_path, capsys):
+    events = tmp_path / "events.jsonl"
+    lines = [json.dumps({**VIEW, "messageId": f"m{number}"}) for number in range(3)]
+    events.write_text(
+        "\n".join([*lines, lines[0], '{"type":"track","timestamp":"2026-03-01T10:00:02Z"}', ""])
+    )
+    home = tmp_path / "home"
+    assert run(home, "import", "segment", str(events)) == 0
+    shown = capsys.readouterr().out
+    assert "log: 5 appended" in shown
+    assert "flow: 5 records in" in shown
+    assert run(home, "verify") == 0
+    assert "5 records folded, 1 people compared\n0 differences\n" in capsys.readouterr().out
+    run(home, "doctor")
+    assert "received 5 = accepted 3 + duplicates 1 + dead 1" in capsys.readouterr().out
+    assert run(home, "catalog", "show", "P-1") == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "Trail Tent"
+
+
+def test_a_feed_becomes_the_catalogue_and_a_full_one_takes_out_the_rest(tmp_path, capsys):
+    feed, home = tmp_path / "feed.tsv", tmp_path / "home"
+    feed.write_text("id\ttitle\tprice\nP-1\tTent\t99.00 EUR\nP-2\tStove\t49.00 EUR\n")
+    assert run(home, "catalog", "import", str(feed)) == 0
+    assert run(home, "catalog", "list") == 0
+    shown = capsys.readouterr().out
+    assert "Tent" in shown
+    assert "Stove" in shown
+    feed.write_text("id\ttitle\tprice\nP-1\tTent\t89.00 EUR\n")
+    assert run(home, "catalog", "import", str(feed), "--replace") == 0
+    capsys.readouterr()
+    assert run(home, "catalog", "show", "P-2") == 0
+    assert json.loads(capsys.readouterr().out)["removed"] is True
+
+
+def test_a_flow_of_two_processes_leaves_what_one_leaves(tmp_path):
+    events = tmp_path / "events.jsonl"
+    events.write_text(
+        "\n".join(json.dumps({**VIEW, "messageId": f"m{n}", "anonymousId": f"a{n % 7}"}) for n in range(70))
+    )
+    home = tmp_path / "home"
+    assert run(home, "import", "segment", str(events)) == 0
+    for name in ("recovery", "state", "archive"):
+        (home / name).rename(tmp_path / name)
+    command = [sys.executable, str(PROGRAM), "--home", str(home)]
+    subprocess.run([*command, "flow", "--processes", "2", "--to-end"], check=True, timeout=120)
+    assert run(home, "verify") == 0
+
+
+def test_up_runs_everything_once_a_home_and_stops_on_a_signal(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HEADRACE_SERVER__METRICS_PORT", "0")
+    monkeypatch.setenv("HEADRACE_SERVER__PORT", str(free_ports(1)[0]))
+    command = [sys.executable, str(PROGRAM), "--home", str(tmp_path), "up"]
+    with (tmp_path / "out").open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as up:
+        try:
+            _until(lambda: run(tmp_path, "track", "view", "P-1", "--as", "anna") == 0)
+            position = capsys.readouterr().out.split()[0]
+            assert run(tmp_path, "ask", "home.hero", "--as", "anna", "--after", position, "--json") == 0
+            answer = json.loads(capsys.readouterr().out)
+            assert answer["blocks"][0]["freshness"]["reached"] is True
+            assert answer["person"]["person"] == "a:anna"
+            assert run(tmp_path, "explain", answer["blocks"][0]["decision_id"]) == 0
+            assert "known as a:anna" in capsys.readouterr().out
+            assert run(tmp_path, "ask", "home.nowhere") == 2
+            assert run(tmp_path, "up") == 1
+            assert run(tmp_path, "flow") == 1
+        finally:
+            up.send_signal(signal.SIGTERM)
+            assert up.wait(60) == 0
+    assert "headrace: all stopped" in (tmp_path / "out").read_text()
+    capsys.readouterr()
+    assert run(tmp_path, "ask") == 1  # nobody answers any more
+
+
+def _until(condition) -> None:
+    end_s = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.2)
+
+
+ANNA = Sender("web-anna", "", 1_772_359_200_000)
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "expected"),
+    [
+        ("view", ["P-1"], {"event": "Product Viewed", "properties": {"product_id": "P-1", "quantity": 2.0}}),
+        ("search", ["two", "tents"], {"event": "Products Searched", "properties": {"query": "two tents"}}),
+        ("read", ["article:a-1"], {"event": "Article Read", "properties": {"content_id": "a-1"}}),
+        ("logout", [], {"event": "Signed Out", "properties": {}}),
+    ],
+)
+def test_verbs_make_segment_calls(verb, words, expected):
+    call = msgspec.json.decode(call_of(verb, words, ANNA, Details(quantity=2.0)))
+    assert {name: call[name] for name in expected} == expected
+    assert call["type"] == "track"
+    assert call["anonymousId"] == "web-anna"
+    assert call["timestamp"] == "2026-03-01T10:00:00.000+00:00"
+    assert "userId" not in call
+
+
+def test_a_login_names_the_customer():
+    call = msgspec.json.decode(call_of("login", ["c-1"], ANNA))
+    assert (call["type"], call["anonymousId"], call["userId"]) == ("identify", "web-anna", "c-1")
+
+
+def test_json_may_be_one_call_many_lines_or_a_list():
+    one = b'{"type": "page"}'
+    assert calls_in(one) == [one]
+    assert calls_in(b"[" + one + b", " + one + b"]") == [one, one]
+    assert calls_in(one + b"\n\n" + one + b"\n") == [one, one]
+    assert calls_in(b"not json") == [b"not json"]  # the server tells what is wrong with it
