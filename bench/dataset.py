@@ -177,9 +177,9 @@ def _store_items(store: ProfileStore, items: list[Item], made: Columns, end_s: i
     counts = [np.bincount(made.item[made.kind == kind], minlength=len(items)) for kind in range(len(ACTIONS))]
     records: dict[str, bytes] = {}
     for row, item in enumerate(items):
-        counters = ItemCounters(*(float(count[row]) for count in counts), end_s)
+        views, carts, orders = (float(count[row]) for count in counts)
         records[item_key(item.id)] = encode_item(item)
-        records[counter_key(item.id)] = encode_counters(counters)
+        records[counter_key(item.id)] = encode_counters(ItemCounters(views, carts, orders, end_s))
         if len(records) >= BATCH:
             store.put_many(records)
             records = {}

@@ -186,7 +186,9 @@ def main(argv: list[str]) -> int:
     sizes = {"seed": asked.seed}
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as scratch:
         folder = Path(scratch)
-        made = [lambda: filled(folder, "shop", shop_events(asked.events, asked.seed), asked.events)]
+        made: list[Callable[[], Data]] = [
+            lambda: filled(folder, "shop", shop_events(asked.events, asked.seed), asked.events)
+        ]
         if asked.no_ga4 or asked.ga4 is None:
             say("ga4: left out; give its events.csv.gz as --ga4 or its parent folder in HEADRACE_DATA")
         else:

@@ -42,6 +42,8 @@ class Latencies(NamedTuple):
     p90_ms: float
     p99_ms: float
     p999_ms: float
+    answered: int
+    """All of them, those of the warm-up too."""
     errors: int
     fewest_items: int
     """In the answers that were looked at, over all slots."""
@@ -63,10 +65,15 @@ def step(address: str, argument: dict[str, Any], generators: int, core: int | No
         runs = [pool.submit(run_alone, "bench.load:generate", share, core) for share in shares]
         answers = [run.result().answer for run in runs]
     latencies = [ms for answer in answers for ms in answer["latencies_ms"]]
+    p50_ms, p90_ms, p99_ms, p999_ms = percentiles(latencies, 0.5, 0.9, 0.99, 0.999)
     return Latencies(
-        round(argument["rate"], 1),
-        round(sum(answer["done_per_s"] for answer in answers), 1),
-        *percentiles(latencies, 0.5, 0.9, 0.99, 0.999),
+        rate=round(argument["rate"], 1),
+        done_per_s=round(sum(answer["done_per_s"] for answer in answers), 1),
+        p50_ms=p50_ms,
+        p90_ms=p90_ms,
+        p99_ms=p99_ms,
+        p999_ms=p999_ms,
+        answered=sum(answer["answered"] for answer in answers),
         errors=sum(answer["errors"] for answer in answers),
         fewest_items=min(answer["fewest_items"] for answer in answers),
     )
@@ -91,6 +98,7 @@ def generate(argument: dict[str, Any]) -> dict[str, Any]:
     return {
         "latencies_ms": [round((end - due) * 1000, 3) for due, end in counted] if rate else [],
         "done_per_s": len(counted) / max(window_s, 1e-9),
+        "answered": len(load.answered),
         "errors": load.errors,
         "fewest_items": load.fewest_items,
     }

@@ -21,15 +21,15 @@ import msgspec
 from bench.dataset import Sizes, prepared
 from bench.load import Latencies, step
 from bench.runner import cores, present, report, run_alone, running, say
-from bench.system import HOST, argument_of, server_settings
+from bench.system import HOST, argument_of, cpu_s, server_settings
 from recsys.settings import SessionSettings, Settings, load_settings
 
 GOAL_MS = 5.0
 """At p90."""
 LEAST_DONE = 0.97
 """Of the requests due; beyond, the queue grows and the rate is not held."""
-FIRST_RATE = 200.0
-GROWTH = 1.5
+FIRST_RATE = 50.0
+GROWTH = 2.0
 FINE = 1.05
 """The rate is refined until what is held and what is not are this close."""
 ANSWER_BYTES = 3000
@@ -90,7 +90,7 @@ def sustained(measure: Measure, rate: float, hold_s: float) -> Latencies:
     """A longer run at `rate`, or at the next lower one that is held."""
     while True:
         found = measure(rate, hold_s)
-        if is_held(found) or rate < FIRST_RATE / 4:
+        if is_held(found) or rate < FIRST_RATE:
             return found
         rate /= FINE
 
@@ -113,6 +113,16 @@ def generator_ceiling(asked: argparse.Namespace, slots: list[dict[str, Any]]) ->
         return measure_with(f"{HOST}:{told['port']}", asked, slots)(0.0, asked.step_s).done_per_s
 
 
+def cpu_of_a_request(pid: int, measure: Measure, rate: float, seconds: float) -> float | None:
+    """Processor microseconds of the server for each request, all of its threads together, at a rate
+    that it holds with ease."""
+    before_s, found = cpu_s(pid), measure(rate, seconds)
+    after_s = cpu_s(pid)
+    if before_s is None or after_s is None or not found.answered:
+        return None
+    return round((after_s - before_s) / found.answered * 1e6)
+
+
 def measured(asked: argparse.Namespace, data: Path, home: Path) -> dict[str, Any]:
     core, _ = cores()
     slots, settings = slots_of(asked.slots, asked.limit), settings_of(data, home)
@@ -123,9 +133,10 @@ def measured(asked: argparse.Namespace, data: Path, home: Path) -> dict[str, Any
     with ExitStack() as stack:
         told = stack.enter_context(running("bench.system:server", argument_of(settings, home), core))
         measure = measure_with(f"{HOST}:{told['port']}", asked, slots)
-        measure(FIRST_RATE / 2, asked.step_s)  # warms up: kernels, pages of the state, branches
+        measure(FIRST_RATE, asked.step_s)  # warms up: kernels, pages of the state, branches
         rate, steps = highest_rate(measure, asked.step_s, ceiling)
         best = sustained(measure, rate, asked.hold_s) if rate else steps[0]
+        cpu_us = cpu_of_a_request(told["pid"], measure, best.rate / 2, asked.step_s)
     return {
         "requests_per_s": best.done_per_s if is_held(best) else 0.0,
         "p50_ms": best.p50_ms,
@@ -133,6 +144,7 @@ def measured(asked: argparse.Namespace, data: Path, home: Path) -> dict[str, Any
         "p99_ms": best.p99_ms,
         "p999_ms": best.p999_ms,
         "stages_us": stages,
+        "server_cpu_us": cpu_us,
         "generator_ceiling_per_s": ceiling,
         "fewest_items": best.fewest_items,
         "steps": [found._asdict() for found in steps],

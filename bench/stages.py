@@ -25,6 +25,7 @@ from recsys.catalog import Item
 from recsys.decide import View, decide
 from recsys.open import open_store
 from recsys.pipeline import candidates, pipeline
+from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import ProfileStore
 from recsys.settings import Settings, load_settings
@@ -84,7 +85,7 @@ def clocked_pipeline(clocks: Clocks) -> Iterator[None]:
     with ExitStack() as patches:
         for name, stage in STAGES.items():
             patches.enter_context(patch.object(pipeline, name, clocks.around(stage, getattr(pipeline, name))))
-        patches.enter_context(patch.object(deciding, "reasons", clocks.around("reasons", deciding.reasons)))
+        patches.enter_context(patch.object(deciding, "reasons", clocks.around("reasons", reasons)))
         sources = {name: clocks.around(f"candidates.{name}", ask) for name, ask in candidates.SOURCES.items()}
         patches.enter_context(patch.object(candidates, "SOURCES", sources))
         yield

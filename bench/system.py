@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,24 @@ def argument_of(settings: Settings, home: Path) -> dict[str, Any]:
 
 
 def server(argument: dict[str, Any], tell: Tell) -> int:
-    """A server until SIGTERM; tells its port when it answers."""
+    """A server until SIGTERM; tells its port and process when it answers."""
     configure_logs()
-    return serve(_settings(argument), Path(argument["home"]), on_ready=lambda port, _: tell({"port": port}))
+    return serve(
+        _settings(argument),
+        Path(argument["home"]),
+        on_ready=lambda port, _: tell({"port": port, "pid": os.getpid()}),
+    )
+
+
+def cpu_s(pid: int) -> float | None:
+    """Processor seconds that a process and its children have used; None where nobody says."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        # After the name, which may hold spaces: fields 14 and 15 of proc(5) are user and system time.
+        stats = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in (pid, *children)]
+    except OSError:
+        return None
+    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
 
 
 def flow(argument: dict[str, Any], tell: Tell) -> None:

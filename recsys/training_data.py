@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,14 +18,16 @@ MAX_INTERACTIONS: Final = 20_000_000
 """The newest are used. An interaction takes about 40 bytes while it is read, and fitting takes some
 200 bytes for each; 20 million thus need about 5 GB."""
 _COLUMNS: Final = ("at_ms", "action", "visitor", "person", "session_ms", "items")
-_DAY_S: Final = 86_400.0
+_LONGEST_PAUSE_S: Final = 12 * 3600.0
+"""The flow has cut the sessions by its own settings and marked each event with its own. Events that
+came too late for theirs bear an older mark: this keeps them from joining sittings days apart."""
 _CUSTOMER: Final = "u:"
 
 
 def read_interactions(
-    archive_dir: Path | str, since_ms: int, max_interactions: int = MAX_INTERACTIONS
+    archive_dir: Path | str, since_ms: int | None = None, max_interactions: int = MAX_INTERACTIONS
 ) -> Interactions:
-    """The newest interactions at or after `since_ms`.
+    """The newest interactions at or after `since_ms` (epoch), all without it.
 
     An event of several items (an order) becomes a row for each. What a visitor did before they were
     known counts for the customer they turned out to be, unless several customers used that device.
@@ -32,7 +35,9 @@ def read_interactions(
     """
     chunks: list[Any] = []
     waiting = 0
+    customers: dict[str, str | None] = {}
     for batch in archive.read(archive_dir, _COLUMNS, since_ms):
+        _learn_customers(customers, batch)
         chunk = _interactions_of(batch)
         chunks.append(chunk)
         waiting += chunk.num_rows
@@ -45,16 +50,13 @@ def read_interactions(
     visitor, visitor_ids = encode_strings(table["visitor"])
     person, person_ids = encode_strings(table["person"])
     return Interactions.from_columns(
-        pa.DictionaryArray.from_arrays(
-            _identified(person, person_ids, visitor, len(visitor_ids)), person_ids
-        ),
+        pa.DictionaryArray.from_arrays(*_identified(person, person_ids, visitor, visitor_ids, customers)),
         pa.DictionaryArray.from_arrays(visitor, visitor_ids),
         table["item"],
         table["kind"].to_numpy(),
         table["at_ms"].to_numpy(),
         session_marks=table["session_ms"].to_numpy(),
-        # The flow has cut the sessions, by its own settings: the marks decide.
-        session_gap_s=_DAY_S,
+        session_gap_s=_LONGEST_PAUSE_S,
     )
 
 
@@ -81,19 +83,33 @@ def _newest(table: Any, max_rows: int) -> Any:
     return table.take(pa.array(np.sort(newest))).unify_dictionaries()
 
 
+def _learn_customers(customers: dict[str, str | None], batch: pa.RecordBatch) -> None:
+    """Visitor -> the one customer behind it, None for several. A login tells, whatever else it is."""
+    named = batch.filter(pc.starts_with(batch["person"], _CUSTOMER)).select(["visitor", "person"])
+    for pair in pa.Table.from_batches([named]).group_by(["visitor", "person"]).aggregate([]).to_pylist():
+        visitor, person = pair["visitor"], pair["person"]
+        customers[visitor] = person if customers.get(visitor, person) == person else None
+
+
 def _identified(
-    person: npt.NDArray[np.int32], person_ids: list[str], visitor: npt.NDArray[np.int32], n_visitors: int
-) -> npt.NDArray[np.int32]:
-    """The person of each row, int32[n]; for a visitor known as just one customer that customer."""
+    person: npt.NDArray[np.int32],
+    person_ids: list[str],
+    visitor: npt.NDArray[np.int32],
+    visitor_ids: list[str],
+    customers: Mapping[str, str | None],
+) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """The person of each row, int32[n], and the ids they stand for; for a visitor known as just one
+    customer that customer."""
+    code = {person_id: index for index, person_id in enumerate(person_ids)}
+    known = np.full(len(visitor_ids), -1, np.int32)
+    for index, visitor_id in enumerate(visitor_ids):
+        customer = customers.get(visitor_id)
+        if customer is not None:
+            known[index] = code.setdefault(customer, len(code))
     is_customer = np.array([person_id.startswith(_CUSTOMER) for person_id in person_ids], bool)
-    named = is_customer[person]
-    pairs = np.unique(np.stack((visitor[named], person[named])), axis=1)
-    customers = np.bincount(pairs[0], minlength=n_visitors)
-    customer = np.full(n_visitors, -1, np.int32)
-    customer[pairs[0]] = pairs[1]
-    customer[customers != 1] = -1
-    known = customer[visitor]
-    return np.where(~named & (known >= 0), known, person).astype(np.int32)
+    behind = known[visitor]
+    persons = np.where(~is_customer[person] & (behind >= 0), behind, person)
+    return persons.astype(np.int32), list(code)
 
 
 _KIND_OF: npt.NDArray[np.int8] = np.full(128, -1, np.int8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Literal
 
 from recsys.settings import ServerSettings, SettingsError
@@ -45,7 +46,7 @@ def is_loopback(host: str) -> bool:
 
 
 def check_exposure(settings: ServerSettings) -> None:
-    """Refuse to start open to others without keys. Raises SettingsError."""
+    """Refuse to start open to others without keys, or with TLS half set. Raises SettingsError."""
     for index, (key, role) in enumerate(settings.keys.items()):
         if role not in ROLES:
             raise SettingsError(
@@ -62,8 +63,25 @@ def check_exposure(settings: ServerSettings) -> None:
             f"Expected keys, got none - at `server.keys`: others can reach `server.host` ="
             f" `{settings.host}`; or set it to 127.0.0.1"
         )
-    if bool(settings.tls_cert) != bool(settings.tls_key):
+    tls_pair(settings)
+
+
+def tls_pair(settings: ServerSettings) -> tuple[bytes, bytes] | None:
+    """The private key and the certificates in PEM, None for no TLS. Raises SettingsError."""
+    if not settings.tls_cert and not settings.tls_key:
+        return None
+    if not settings.tls_cert or not settings.tls_key:
         missing, given = ("tls_key", "tls_cert") if settings.tls_cert else ("tls_cert", "tls_key")
         raise SettingsError(
             f"Expected a path, got nothing - at `server.{missing}`, which `server.{given}` needs"
         )
+    return _read(settings.tls_key, "tls_key"), _read(settings.tls_cert, "tls_cert")
+
+
+def _read(path: str, name: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"Expected a readable file, got `{error.strerror}` - at `server.{name}` = `{path}`"
+        ) from None

@@ -13,6 +13,7 @@ from recsys.decide import View, decide
 from recsys.fold import SessionRules
 from recsys.intent import intent, stage
 from recsys.pipeline.shelf import Shelf
+from recsys.ports import StoreUnavailable
 from server.live import Live
 from server.metrics import Metrics
 from server.people import Found, People
@@ -90,13 +91,14 @@ class Blocks:
         self._waits = BoundedSemaphore(max(max_waits, 1))
 
     def answer(self, request: BlocksRequest, started_s: float, deadline: Deadline) -> bytes:
-        """A serialised GetBlocksResponse. Raises NotLoaded, and StoreUnavailable where there is a
-        render_id."""
-        if deadline.left_s < HURRY_S:
-            return self._answer(
-                request, Found(reached=request.at_least_as_fresh is None), started_s, "deadline"
-            )
+        """A serialised GetBlocksResponse. Raises NotLoaded; and StoreUnavailable where there is a
+        render_id, for what is kept must not be less personal than it could be."""
+        if deadline.left_s < HURRY_S and not request.render_id:
+            nobody = Found(reached=request.at_least_as_fresh is None)
+            return self._answer(request, nobody, started_s, "deadline")
         found = self._found(request, deadline)
+        if found.store_down and request.render_id:
+            raise StoreUnavailable("the person was not looked up")
         return self._answer(request, found, started_s, "store_down" if found.store_down else "")
 
     def answer_each(self, requests: Sequence[BlocksRequest]) -> list[bytes]:

@@ -20,7 +20,7 @@ import structlog
 import server
 from recsys.open import open_log, open_store
 from recsys.ports import LogUnavailable, StoreUnavailable
-from recsys.settings import Settings, SettingsError
+from recsys.settings import ServerSettings, Settings, SettingsError
 from server.auth import check_exposure
 from server.logs import configure_logs
 from server.metrics import MULTIPROCESS_VARIABLE, Metrics, MetricsPage, ModelNote
@@ -32,6 +32,20 @@ log = structlog.get_logger("server.main")
 SWITCH_INTERVAL_S = 0.001
 """How soon a request may take over from a thread in the background; Python's own 5 ms would show in
 the slowest requests."""
+
+
+_AT_LEAST_ONE = (
+    "processes",
+    "threads",
+    "deadline_ms",
+    "max_slots",
+    "max_limit",
+    "max_track_events",
+    "max_bulk_people",
+    "served_queue",
+    "refresh_ms",
+    "render_ttl_s",
+)
 
 
 class _Order(msgspec.Struct):
@@ -57,6 +71,7 @@ def serve(
     if not structlog.is_configured():
         configure_logs()
     check_exposure(settings.server)
+    _check_numbers(settings.server)
     stopping = stopping if stopping is not None else Event()
     with (
         _signals(stopping),
@@ -96,6 +111,16 @@ def serve(
             workers.stop()
         log.info("stopped")
     return 0
+
+
+def _check_numbers(settings: ServerSettings) -> None:
+    """Zero would mean a server that does nothing, and says nothing of it."""
+    for name in _AT_LEAST_ONE:
+        if (number := getattr(settings, name)) < 1:
+            raise SettingsError(f"Expected at least 1, got {number} - at `server.{name}`")
+    for name in ("port", "metrics_port"):
+        if not 0 <= (port := getattr(settings, name)) <= 65_535:
+            raise SettingsError(f"Expected a port of 0 to 65535, got {port} - at `server.{name}`")
 
 
 @contextlib.contextmanager

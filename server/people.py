@@ -71,6 +71,8 @@ class People:
     ) -> Found:
         """Wait until the person's record covers `position`, at most until `until_s` on the
         monotonic clock and while the caller still wants it; then what there is."""
+        if asker.user_id is None and asker.visitor is None:
+            return Found(reached=False)
         pause_s = FIRST_PAUSE_S
         while True:
             found = self.find(asker)

@@ -16,8 +16,8 @@ from grpc_reflection.v1alpha import reflection
 
 from recsys.decide import decide
 from recsys.ports import EventLog, ProfileStore
-from recsys.settings import Settings, SettingsError
-from server.auth import Keys
+from recsys.settings import Settings
+from server.auth import Keys, tls_pair
 from server.blocks import Blocks, Decider
 from server.explain import Decisions
 from server.live import BundleWatch, Live
@@ -138,12 +138,10 @@ class RunningServer:
         settings = self._settings
         host = f"[{settings.host}]" if ":" in settings.host and "[" not in settings.host else settings.host
         address = f"{host}:{port}"
-        if not settings.tls_cert:
+        pair = tls_pair(settings)
+        if pair is None:
             return int(server.add_insecure_port(address))
-        credentials = grpc.ssl_server_credentials(
-            ((_read(settings.tls_key, "tls_key"), _read(settings.tls_cert, "tls_cert")),)
-        )
-        return int(server.add_secure_port(address, credentials))
+        return int(server.add_secure_port(address, grpc.ssl_server_credentials((pair,))))
 
     def _on_loaded(self) -> None:
         # The catalogue stays: the collector need not look through it again and again.
@@ -156,12 +154,3 @@ class RunningServer:
     def _say(self, status: int) -> None:
         self._health.set("", status)
         self._health.set(SERVICE, status)
-
-
-def _read(path: str, name: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise SettingsError(
-            f"Expected a readable file, got `{error.strerror}` - at `server.{name}` = `{path}`"
-        ) from None

@@ -216,7 +216,7 @@ def _refusal_of(error: Exception) -> Refusal:
     if isinstance(error, NotLoaded):
         return try_again(grpc.StatusCode.UNAVAILABLE, "The catalogue is still being read")
     if isinstance(error, LogUnavailable):
-        return try_again(grpc.StatusCode.UNAVAILABLE, f"The log acknowledged nothing: {error}")
+        return try_again(grpc.StatusCode.UNAVAILABLE, "The log does not answer: nothing is acknowledged")
     if isinstance(error, StoreUnavailable):
-        return try_again(grpc.StatusCode.UNAVAILABLE, f"The state does not answer: {error}")
+        return try_again(grpc.StatusCode.UNAVAILABLE, "The state does not answer")
     return Refusal(grpc.StatusCode.INTERNAL, "Something is wrong in the server; its log says what")

@@ -54,7 +54,7 @@ def price_of(item: pb.CatalogItem) -> Text:
 
 
 def state_line(block: pb.Block, call_ms: float, server_ms: float) -> str:
-    """How fresh a block is and how long it took."""
+    """How long a block took and how fresh it is; which model decided."""
     fresh = block.freshness
     said = [f"{call_ms:.1f} ms ({server_ms:.1f} in the server)"]
     if fresh.event_at_ms:
@@ -64,8 +64,7 @@ def state_line(block: pb.Block, call_ms: float, server_ms: float) -> str:
         said.append("NOT as fresh as asked for")
     if block.fallback:
         said.append(f"fallback: {block.fallback}")
-    said.append(f"model {block.model_version or 'none'}")
-    return "; ".join(said)
+    return f"{'; '.join(said)}\nmodel {block.model_version or 'none'}"
 
 
 def print_blocks(console: Console, answer: pb.GetBlocksResponse, call_ms: float, *, why: bool) -> None:

@@ -84,6 +84,7 @@ class DemoHome:
         self._marker = self.folder / "demo.json"
         self._volume = volume
         self._home = Home(self.folder, None, program)
+        self.folder.mkdir(parents=True, exist_ok=True)
         others = [path.name for path in self.folder.iterdir() if path.name not in KEPT]
         if others and not self._marker.exists():
             raise DemoFailed(f"Expected an empty folder or a demo's, got `{others[0]}` - in `{self.folder}`")

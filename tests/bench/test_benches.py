@@ -87,6 +87,7 @@ def test_serving_prints_rate_latencies_and_stages_and_keeps_its_data(tmp_path):
     )
     assert all(stage["p50"] <= stage["p99"] for stage in report["stages_us"].values())
     assert report["fewest_items"] == 2 * 5
+    assert report["server_cpu_us"] is None or report["server_cpu_us"] > 0
     assert report["sizes"]["profiles"] == 500
 
     (made,) = cache.iterdir()
@@ -111,7 +112,7 @@ def test_search_finds_the_rate_that_a_server_holds():
     rate, steps = highest_rate(measure, 1.0, ceiling=10_000)
     assert 730 / 1.05 <= rate <= 730
     assert rate in [step.rate for step in steps]
-    assert highest_rate(measure, 1.0, ceiling=500)[0] >= 500 / 1.5
+    assert 500 / 1.05 <= highest_rate(measure, 1.0, ceiling=500)[0] <= 500
     assert highest_rate(lambda rate, _: latencies(rate, p90_ms=9.0), 1.0, 10_000)[0] == 0.0
 
 
@@ -173,4 +174,4 @@ def test_a_contestant_that_dies_is_told():
 
 
 def latencies(rate: float, p90_ms: float = 4.0) -> Latencies:
-    return Latencies(rate, rate, 1.0, p90_ms, 2 * p90_ms, 3 * p90_ms, errors=0, fewest_items=20)
+    return Latencies(rate, rate, 1.0, p90_ms, 2 * p90_ms, 3 * p90_ms, answered=99, errors=0, fewest_items=20)

@@ -156,6 +156,12 @@ class TestFreshness:
             answer = ask(shop, anonymous_id="v1", at_least_as_fresh="2-10", timeout=None)
         assert not answer.blocks[0].freshness.reached
 
+    def test_nobody_has_nothing_to_wait_for(self, shop: Shop) -> None:
+        asked_s = time.monotonic()
+        answer = ask(shop, at_least_as_fresh="2-10", timeout=30)
+        assert not answer.blocks[0].freshness.reached
+        assert time.monotonic() - asked_s < 20
+
     def test_waits_never_take_the_last_thread(self, tmp_path: Path, store: MemoryStore) -> None:
         with Shop(tmp_path, store=store, threads=4, deadline_ms=5000).open() as shop:
             waiting = [
@@ -240,8 +246,8 @@ class TestWrongRequests:
     def test_an_unknown_placement(self, shop: Shop) -> None:
         said = refused(shop, pb.GetBlocksRequest(slots=[pb.Slot(placement="home.heroo")]))
         assert said == (
-            "Expected one of article.next, cart.cross_sell, email.cart_recovery, email.digest, home.feed, home.hero,"
-            " product.complements, product.similar, got `home.heroo` - at `slots[0].placement`"
+            "Expected one of article.next, cart.cross_sell, email.cart_recovery, email.digest, home.feed,"
+            " home.hero, product.complements, product.similar, got `home.heroo` - at `slots[0].placement`"
         )
 
     @pytest.mark.parametrize(

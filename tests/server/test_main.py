@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from server.pb import headrace_pb2 as pb
 from server.pb.headrace_pb2_grpc import HeadraceStub
 from tests.server.shop import catalogue, put_items, until
 
+EMAIL = pb.GetBlocksRequest(slots=[pb.Slot(placement="email.digest")], user_id="ann", render_id="spring/1")
 REQUEST = pb.GetBlocksRequest(slots=[pb.Slot(placement="home.hero")])
 
 
@@ -96,11 +98,16 @@ def test_two_processes_share_a_port_and_survive_the_death_of_one(home: Path) -> 
         for _ in range(8):
             with client(port) as one:
                 assert one.GetBlocks(REQUEST, timeout=10).blocks[0].items
+        emails = set()
+        for _ in range(8):
+            with client(port) as one:
+                emails.add(one.GetBlocks(EMAIL, timeout=10).blocks[0].SerializeToString())
+        assert len(emails) == 1
         with client(port) as one:
             event = b'{"type":"page","anonymousId":"v1"}'
             assert one.Track(pb.TrackRequest(events=[event]), timeout=10).receipts[0].position
-        page = until(lambda: "headrace_served_logged_total 8.0" in (page := figures(metrics_port)) and page)
-        assert 'headrace_requests_total{code="OK",rpc="GetBlocks"} 8.0' in page
+        page = until(lambda: "headrace_served_logged_total 9.0" in (page := figures(metrics_port)) and page)
+        assert 'headrace_requests_total{code="OK",rpc="GetBlocks"} 16.0' in page
         assert "headrace_catalogue_items 35.0" in page
         before = pids_of(metrics_port)
         assert len(before) == 2
@@ -113,7 +120,7 @@ def test_two_processes_share_a_port_and_survive_the_death_of_one(home: Path) -> 
     assert not list(home.glob("metrics-*"))
     with closing(open_log(settings.log)) as log:  # what was served was logged before the end
         served = [record for record in log.reader().read(100) if record.key.startswith("headrace:served:")]
-    assert len(served) == 9
+    assert len(served) == 10
 
 
 def test_a_port_in_use_is_told(home: Path) -> None:
@@ -128,8 +135,24 @@ def test_a_port_in_use_is_told(home: Path) -> None:
 
 
 def test_open_to_others_without_keys_it_refuses_to_start(home: Path) -> None:
-    with pytest.raises(SettingsError, match="Expected keys, got none - at `server.keys`"):
+    with pytest.raises(SettingsError, match=r"got none - at `server\.keys`"):
         serve(settings_of(home, host="0.0.0.0"), home)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"processes": 0}, "Expected at least 1, got 0 - at `server.processes`"),
+        ({"port": 70_000}, "Expected a port of 0 to 65535, got 70000 - at `server.port`"),
+        (
+            {"host": "no.such.host.invalid", "keys": {"k" * 20: "read"}},
+            "- at `server.host` = `no.such.host.invalid`",
+        ),
+    ],
+)
+def test_settings_nobody_could_serve_with(home: Path, setting: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        serve(settings_of(home, **setting), home)
 
 
 def test_what_can_never_start_ends(home: Path) -> None:
@@ -168,5 +191,5 @@ def _is_running(pid: str) -> bool:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{pid}/stat") as stat:  # a zombie that nobody has waited for does not run
-        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    return state != "Z"  # a zombie that nobody has waited for does not run

@@ -110,6 +110,15 @@ def test_without_the_state_no_email_goes_out_less_personal(shop: Shop) -> None:
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
+def test_a_rendering_is_not_hurried(tmp_path: Path, store: MemoryStore) -> None:
+    put_visitor(store, "v1", viewed("p3", at_ms=int(time.time() * 1000)))
+    with Shop(tmp_path, store=store, deadline_ms=1).open() as shop:
+        request = pb.GetBlocksRequest(slots=[DIGEST], anonymous_id="v1", render_id="spring/1")
+        answer = shop.client.GetBlocks(request)
+    assert answer.person.known
+    assert answer.blocks[0].fallback != "deadline"
+
+
 class TestBulk:
     def test_one_response_a_person_in_order(self, shop: Shop) -> None:
         answers = bulk(shop, people(150), DIGEST, CART)
@@ -167,7 +176,7 @@ class TestBulk:
             ),
             (
                 pb.BulkPerson(anonymous_id="null", render_id="x"),
-                "Expected an anonymous_id or a user_id that names somebody, got neither - at `people[1].anonymous_id`",
+                "Expected an id that names somebody in one of the two, got none - at `people[1].anonymous_id`",
             ),
             (
                 pb.BulkPerson(user_id="u" * 201, render_id="x"),

@@ -9,7 +9,7 @@ import pytest
 from recsys.archive import KINDS, SCHEMA, batch_of, open_path, parquet_path
 from recsys.events import Action
 from recsys.models.interactions import InteractionKind
-from recsys.models.training_data import read_interactions
+from recsys.training_data import read_interactions
 from tests.recsys.models.toys import CART, ORDER, VIEW
 
 UNSET = {"string": "", "int64": 0, "int32": 0, "double": None, "binary": b"{}"}

@@ -1,0 +1,43 @@
+"""The archive's files: the open one as the flow writes it, and the closed one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from recsys import archive
+from recsys.events import Action
+from tests.golden.formats import FOLDER, an_event
+
+OPEN = FOLDER / "archive_open_v1.arrows"
+CLOSED = FOLDER / "archive_v1.parquet"
+
+ROWS = [
+    archive.row(an_event(1, Action.VIEW), b'{"type":"track"}', "a:v1", 1_760_000_000_000),
+    archive.row(an_event(2, Action.ORDER, "anna", 5000), b"\xff", "u:anna", 1_760_000_000_000),
+]
+
+
+def write_open(path: Path) -> None:
+    """Two batches, as the flow appends them; no end mark."""
+    with path.open("wb") as file:
+        file.write(archive.SCHEMA.serialize())
+        for row in ROWS:
+            file.write(archive.batch_of([row]).serialize())
+
+
+def write_closed(path: Path, scratch: Path) -> None:
+    write_open(archive.open_path(scratch, 0, 0))
+    (written,) = archive.close_file(scratch, 0, 0)
+    shutil.copyfile(written, path)
+
+
+def rows_of(folder: Path) -> list[tuple[Any, ...]]:
+    """Every row of an archive, as `archive.row` makes them."""
+    names = archive.SCHEMA.names
+    return [
+        tuple(row[name] for name in names)
+        for batch in archive.read(folder, names)
+        for row in batch.to_pylist()
+    ]

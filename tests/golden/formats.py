@@ -1,0 +1,255 @@
+"""Every format that Headrace keeps, with a value that uses all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from recsys.catalog import Item, decode_item, encode_item
+from recsys.counters import ItemCounters, decode_counters, encode_counters
+from recsys.events import Action, Arrival, Consent, Event, Line, Source
+from recsys.item import ItemState
+from recsys.person import PersonState
+from recsys.ports import Position
+from recsys.profile import (
+    Affinity,
+    CartLine,
+    Order,
+    PersonRecord,
+    Profile,
+    Session,
+    Standing,
+    Touch,
+    VisitorLink,
+    decode_link,
+    decode_person,
+    encode_record,
+)
+from recsys.progress import FlowProgress, decode_progress, encode_progress
+from recsys.visitor import Absorb, Fact, Happened, StageRules, VisitorState
+
+FOLDER = Path(__file__).parent
+AT_MS = 1_760_000_000_123
+AT_S = AT_MS // 1000
+RULES = StageRules()
+
+
+def an_event(offset: int, action: Action, user_id: str | None = None, later_ms: int = 0) -> Event:
+    """With every field set."""
+    return Event(
+        position=Position(2, offset),
+        index=1,
+        at_ms=AT_MS + later_ms,
+        received_ms=AT_MS + later_ms + 250,
+        watermark_ms=AT_MS + later_ms + 300,
+        message_id=f"m{offset}",
+        body_crc=4_000_000_000,
+        action=action,
+        name="Product Viewed",
+        visitor="v1",
+        user_id=user_id,
+        touchpoint="site",
+        lines=(Line("tent", 2.0, 199.5, "Trail Tent", "Outdoor > Tents", "Pitch", "https://u", "https://i"),),
+        query="zelt für zwei",
+        category="Outdoor > Tents",
+        order_id=f"o{offset}",
+        value=399.0,
+        dwell_s=12.5,
+        scroll=0.75,
+        source=Source("newsletter", "email", "spring", "https://r"),
+        device="ios",
+        path="/tents",
+        consent=Consent(True, False),
+        blocked_ids=1,
+        group_id="club",
+    )
+
+
+PROFILE = Profile(
+    first_ms=AT_MS,
+    last_ms=AT_MS + 9000,
+    session=Session(
+        start_ms=AT_MS,
+        last_ms=AT_MS + 9000,
+        events=9,
+        views=1,
+        reads=2,
+        lists=3,
+        searches=4,
+        cart_adds=5,
+        checkouts=6,
+        orders=7,
+        dwell_s=12.5,
+        queries=("zelt", "tent"),
+        source=Source("newsletter", "email", "spring", "https://r"),
+        device="ios",
+        closed=True,
+        category="Outdoor > Tents",
+    ),
+    touches=(Touch("tent", 1, AT_S, 12.5), Touch("article:12", 11, AT_S + 3)),
+    cart=(CartLine("tent", 2.0, 199.5, AT_S), CartLine("pegs", 1.0, None, AT_S + 5)),
+    cart_ms=AT_MS + 5000,
+    orders=(Order("o1", AT_S, 399.0, ("tent", "pegs")), Order("o2", AT_S + 6, 5.5, (), refunded=True)),
+    categories=(Affinity("Tents", 3.5, AT_S),),
+    channels=(Affinity("email", 1.0, AT_S),),
+    visitors=("v1", "v2"),
+    sessions=3,
+    events=40,
+    order_count=1,
+    order_value=399.0,
+    personalization=True,
+    email=False,
+    consent_ms=AT_MS,
+    group="club",
+    late_events=2,
+    blocked_ids=1,
+)
+PERSON = PersonRecord("u:anna", PROFILE, Standing(((0, 7), (2, 41))), AT_MS + 9000)
+ITEM = Item(
+    id="article:12",
+    type="article",
+    title="Pitching a tent",
+    description="In the wind",
+    link="https://l",
+    image_link="https://i",
+    category=("Guides", "Camping"),
+    brand="Headrace",
+    price=12.5,
+    sale_price=9.0,
+    currency="EUR",
+    available=False,
+    group="g",
+    published_ms=AT_MS,
+    tags=("wind",),
+    attributes={"color": "green"},
+    fed=True,
+    removed=True,
+    changed_ms=AT_MS,
+)
+COUNTERS = ItemCounters(1.5, 0.25, 3.0, AT_S)
+PROGRESS = FlowProgress(
+    partitions=((0, 7), (2, 41)),
+    watermark_ms=AT_MS,
+    written_ms=AT_MS + 1,
+    accepted=40,
+    duplicates=2,
+    dead=3,
+    late=4,
+    blocked_ids=5,
+    served=6,
+    catalog=7,
+    names=(("Product Viewed", 20), ("page", 7)),
+    dead_kinds=(("invalid_json", 3),),
+    effects=(("session_started", 9),),
+)
+
+
+def a_visitor_state() -> VisitorState:
+    """A settled part, a tail that logs in, and message ids."""
+    state = VisitorState("v1", RULES)
+    for event in (
+        an_event(1, Action.VIEW),
+        an_event(2, Action.CART_ADD, later_ms=70_000),
+        an_event(3, Action.IDENTIFY, "anna", later_ms=140_000),
+        an_event(4, Action.LOGOUT, later_ms=141_000),
+    ):
+        state.take(Arrival(event, b"{}"))
+    return state
+
+
+def a_person_state() -> PersonState:
+    """A settled part and a tail with facts of both kinds."""
+    state = PersonState("anna", RULES)
+    for later_ms, body in (
+        (0, Absorb(PROFILE)),
+        (70_000, Happened(an_event(2, Action.ORDER, "anna", 70_000))),
+        (140_000, Absorb(PROFILE)),
+        (141_000, Happened(an_event(4, Action.VIEW, "anna", 141_000))),
+    ):
+        at_ms = AT_MS + later_ms
+        state.take(Fact("anna", "v1", at_ms, 2, later_ms, 0, 1, at_ms, body))
+    state.settle()
+    return state
+
+
+def an_item_state() -> ItemState:
+    state = ItemState(ITEM.id)
+    state.item, state.counters = ITEM, COUNTERS
+    return state
+
+
+@dataclass(frozen=True)
+class Format:
+    """One persisted format: today's bytes of `value`, and what any version's bytes mean."""
+
+    name: str
+    version: int
+    what: str
+    """As the refusal of an unknown version calls it."""
+    encode: Callable[[], bytes]
+    decode: Callable[[bytes], object]
+    value: object
+
+    def path(self, version: int) -> Path:
+        return FOLDER / f"{self.name}_v{version}.bin"
+
+
+def _of_visitor(state: VisitorState) -> object:
+    events = [step.event for step in state._steps]
+    return (state.visitor, state.view, state._base, events, state._ids, state.record())
+
+
+def _of_person(state: PersonState) -> object:
+    facts = [step.fact for step in state._steps]
+    return (state.user_id, state._base, facts, state._watermark_ms, state.record())
+
+
+def _of_item(state: ItemState) -> object:
+    return (state.item_id, state.item, state.counters)
+
+
+def _formats() -> list[Format]:
+    anonymous, known = VisitorLink("v1", None, PERSON), VisitorLink("v1", "anna", None)
+    visitor, person, item = a_visitor_state(), a_person_state(), an_item_state()
+    return [
+        Format("person_record", 1, "a profile record", lambda: encode_record(PERSON), decode_person, PERSON),
+        Format(
+            "visitor_link", 1, "a profile record", lambda: encode_record(anonymous), decode_link, anonymous
+        ),
+        Format("visitor_link_known", 1, "a profile record", lambda: encode_record(known), decode_link, known),
+        Format(
+            "visitor_state",
+            1,
+            "a visitor state",
+            visitor.encode,
+            lambda data: _of_visitor(VisitorState.decode(data, RULES)),
+            _of_visitor(visitor),
+        ),
+        Format(
+            "person_state",
+            1,
+            "a person state",
+            person.encode,
+            lambda data: _of_person(PersonState.decode(data, RULES)),
+            _of_person(person),
+        ),
+        Format(
+            "item_state",
+            1,
+            "an item state",
+            item.encode,
+            lambda data: _of_item(ItemState.decode(data)),
+            _of_item(item),
+        ),
+        Format("item_record", 1, "an item record", lambda: encode_item(ITEM), decode_item, ITEM),
+        Format(
+            "counters", 1, "a counter record", lambda: encode_counters(COUNTERS), decode_counters, COUNTERS
+        ),
+        Format(
+            "progress", 1, "a progress record", lambda: encode_progress(PROGRESS), decode_progress, PROGRESS
+        ),
+    ]
+
+
+FORMATS = _formats()

@@ -1,0 +1,183 @@
+"""Settings: defaults, then the file, then the environment; what is wrong is named with its path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from recsys.block import DEFAULT_PLACEMENTS, Placement
+from recsys.fold import SessionRules
+from recsys.settings import Settings, SettingsError, load_settings
+from recsys.stores.urls import split_path_url
+from recsys.touchpoints import Rule, Touchpoint
+
+
+def loaded(home: Path, toml: str = "", **environ: str) -> Settings:
+    (home / "headrace.toml").write_text(toml, "utf-8")
+    return load_settings(home, environ=environ)
+
+
+def problem(home: Path, toml: str = "", **environ: str) -> str:
+    with pytest.raises(SettingsError) as caught:
+        loaded(home, toml, **environ)
+    return str(caught.value)
+
+
+def test_without_anything_the_defaults_stand(tmp_path: Path) -> None:
+    found = load_settings(tmp_path)
+    names = ("archive", "bundles", "recovery")
+    assert [getattr(found, name) for name in names] == [f"{tmp_path}/{name}" for name in names]
+    assert found.dead_letters == f"{tmp_path}/dead.db"
+    assert split_path_url(found.log)[0] == tmp_path / "log.db"
+    assert split_path_url(found.state)[0] == tmp_path / "state"
+    places = dict.fromkeys(("log", "state", *names, "dead_letters"), "")
+    assert msgspec.structs.replace(found, **places) == msgspec.structs.replace(Settings(), **places)
+    assert found.session.rules == SessionRules(1_800_000, 86_400_000)
+
+
+def test_two_homes_never_touch_each_other(tmp_path: Path) -> None:
+    homes = [tmp_path / name for name in ("a?1", "a?2", "a#b", "a b%20c", "{home}", "é")]
+    settings = [load_settings(home) for home in homes]
+    assert [split_path_url(one.log) for one in settings] == [(home / "log.db", {}) for home in homes]
+    assert [split_path_url(one.state)[0] for one in settings] == [home / "state" for home in homes]
+    assert [one.archive for one in settings] == [f"{home}/archive" for home in homes]
+
+
+def test_a_relative_home_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(Path("h")).archive == f"{tmp_path}/h/archive"
+
+
+def test_the_file_overrides_defaults_and_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    toml = """
+        log = "kafka://host:9092/events"
+        archive = "{home}/elsewhere"
+        [session]
+        gap_s = 60
+        [server]
+        port = 8000
+        """
+    found = loaded(tmp_path, toml)
+    assert (found.log, found.archive) == ("kafka://host:9092/events", f"{tmp_path}/elsewhere")
+    assert (found.session.gap_s, found.session.cap_s, found.server.port) == (60, 86_400, 8000)
+    found = loaded(tmp_path, toml, HEADRACE_SERVER__PORT="9000", HEADRACE_FLOW__SNAPSHOT_S="0.5", OTHER="x")
+    assert (found.session.gap_s, found.server.port, found.flow.snapshot_s) == (60, 9000, 0.5)
+
+
+def test_the_environment_sets_texts_lists_and_tables(tmp_path: Path) -> None:
+    found = loaded(
+        tmp_path,
+        HEADRACE_LOG="sqlite://{home}/own.db",
+        HEADRACE_CONSENT__EMAIL='["newsletter", "offers"]',
+        HEADRACE_SERVER__KEYS='{ "S3cret" = "read" }',
+        HEADRACE_SERVER__HOST="",
+        HEADRACE_HOME="ignored here",
+        **{"HEADRACE_PLACEMENTS__HOME.HERO": "{ limit = 4, sources = { als = 1.0 } }"},
+    )
+    assert found.log == f"sqlite://{tmp_path}/own.db"
+    assert found.consent.email == ("newsletter", "offers")
+    assert found.server.keys == {"S3cret": "read"}
+    assert found.server.host == ""
+    assert found.all_placements()["home.hero"] == Placement(limit=4, sources={"als": 1.0})
+
+
+def test_placements_and_touchpoints_come_beside_the_built_in_ones(tmp_path: Path) -> None:
+    found = loaded(
+        tmp_path,
+        """
+        [placements."home.hero"]
+        limit = 1
+        [placements."blog.side"]
+        item_types = ["article", "product"]
+        sources = { content = 1, popular = 0.1 }
+        [touchpoints.kiosk]
+        channel = "store"
+        online = false
+        [[touchpoint_rules]]
+        touchpoint = "kiosk"
+        channel = "kiosk"
+        """,
+    )
+    placements = found.all_placements()
+    assert placements.keys() == {*DEFAULT_PLACEMENTS, "blog.side"}
+    assert placements["home.hero"].limit == 1
+    assert placements["blog.side"].item_types == ("article", "product")
+    assert found.touchpoint_rules == (Rule("kiosk", channel="kiosk"),)
+    registry = found.touchpoint_registry()
+    assert registry.by_name["kiosk"] == Touchpoint("store", online=False)
+    assert registry.of("Product Viewed", "", "kiosk") == "kiosk"
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("prot = 1", "Object contains unknown field `prot`"),
+        ("[server]\nprot = 1", "Object contains unknown field `prot` - at `server`"),
+        ("[server]\nport = true", "Expected `int`, got `bool` - at `server.port`"),
+        ("[server]\nport = 'high'", "Expected `int`, got `str` - at `server.port`"),
+        ("server = 5", "Expected `object`, got `int` - at `server`"),
+        ("[consent]\nemail = 'news'", "Expected `array`, got `str` - at `consent.email`"),
+        (
+            "[placements.a]\nlimit = 1\n[placements.b]\nlimit = 'x'",
+            'Expected `int`, got `str` - at `placements."b".limit`',
+        ),
+        (
+            "[placements.'home.hero'.sources]\nlottery = 1",
+            "Invalid enum value 'lottery' - at `key` in `placements.\"home.hero\".sources`",
+        ),
+        (
+            "[touchpoints.kiosk]\nchannel = 'store'\nphaze = 'after'",
+            'Object contains unknown field `phaze` - at `touchpoints."kiosk"`',
+        ),
+        (
+            "[[touchpoint_rules]]\ntouchpoint = 'site'\nnmae = 'x'",
+            "Object contains unknown field `nmae` - at `touchpoint_rules[0]`",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_path(tmp_path: Path, toml: str, message: str) -> None:
+    assert problem(tmp_path, toml) == f"{message} - in `{tmp_path}/headrace.toml`"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("HEADRACE_SERVER__PORT", "high", "Expected `int`, got `str` - at `server.port`"),
+        ("HEADRACE_SERVER__PRT", "1", "Object contains unknown field `prt` - at `server`"),
+        ("HEADRACE_CONSENT__EMAIL", "[broken", "Expected `array`, got `str` - at `consent.email`"),
+        ("HEADRACE_NOSUCH", "1", "Object contains unknown field `nosuch`"),
+    ],
+)
+def test_a_wrong_variable_is_named(tmp_path: Path, name: str, text: str, message: str) -> None:
+    assert problem(tmp_path, **{name: text}) == f"{message} - in `{name}`"
+
+
+def test_a_variable_cannot_go_below_a_value(tmp_path: Path) -> None:
+    assert problem(tmp_path, "log = 'x'", HEADRACE_LOG__PATH="y") == (
+        "Expected a section, got a value - at `log` in `HEADRACE_LOG__PATH`"
+    )
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    assert problem(tmp_path, "port =") == (
+        f"Expected TOML, got Invalid value (at end of document) - in `{tmp_path}/headrace.toml`"
+    )
+    missing = tmp_path / "missing.toml"
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, missing)
+    assert str(caught.value) == f"Expected a file, got nothing at `{missing}`"
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path, tmp_path)
+    assert str(caught.value) == f"Expected a file, got Is a directory - at `{tmp_path}`"
+    (tmp_path / "latin.toml").write_bytes(b'log = "\xe9"')
+    with pytest.raises(SettingsError, match=r"^Expected TOML, got 'utf-8' codec can't decode"):
+        load_settings(tmp_path, tmp_path / "latin.toml")
+
+
+def test_a_named_file_takes_the_place_of_the_one_at_home(tmp_path: Path) -> None:
+    (tmp_path / "headrace.toml").write_text("[server]\nport = 1", "utf-8")
+    (tmp_path / "own.toml").write_text("[server]\nthreads = 3", "utf-8")
+    found = load_settings(tmp_path, tmp_path / "own.toml")
+    assert (found.server.port, found.server.threads) == (7007, 3)
