@@ -203,7 +203,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code: int | None = app(_hoisted(arguments) or ["--help"], prog_name="headrace", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        return 130
+        return _fail("interrupted", 130)
     except UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "headrace"
         return _fail(f"{error.format_message()} (see `{where} --help`)", 2)
@@ -214,7 +214,8 @@ def run(arguments: Sequence[str]) -> int:
         if known is None:
             raise
         return _fail(str(error), known)
-    return code or 0
+    # typer itself turns Ctrl-C into this code.
+    return _fail("interrupted", 130) if code == 130 else code or 0
 
 
 def _hoisted(arguments: Sequence[str]) -> list[str]:

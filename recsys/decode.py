@@ -427,9 +427,8 @@ def _article_lines(properties: Properties) -> tuple[Line, ...]:
 
 def _value(properties: Properties, action: Action) -> float | None:
     for value in (properties.total, properties.revenue, properties.value):
-        amount = _amount(value)
-        if amount is not None:
-            return amount
+        if value is not None and -MAX_AMOUNT < value < MAX_AMOUNT:
+            return value
     # "products": [] is a cart that was looked at and is empty; no list at all says nothing.
     return 0.0 if action is Action.CART_VIEW and properties.products == [] else None
 
@@ -445,7 +444,7 @@ def _dwell_s(properties: Properties) -> float | None:
 
 def _scroll(properties: Properties) -> float | None:
     for value in (properties.scroll, properties.scroll_depth, properties.percent_scrolled):
-        if _amount(value) is not None and value is not None:
+        if value is not None and -MAX_AMOUNT < value < MAX_AMOUNT:
             return min(max(value / 100 if value > 1 else value, 0.0), 1.0)
     return None
 

@@ -13,9 +13,10 @@ Array = npt.NDArray[Any]
 njit: Any = numba.njit
 F = TypeVar("F", bound=Callable[..., Any])
 
-i4, i8, f4, f8, boolean, void = (
+i4, i8, u1, f4, f8, boolean, void = (
     types.int32,
     types.int64,
+    types.uint8,
     types.float32,
     types.float64,
     types.boolean,

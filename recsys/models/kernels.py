@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from recsys.models.compiled import Array, boolean, f4, f8, i4, i8, kernel, read_only, void
+from recsys.models.compiled import Array, boolean, f4, i4, i8, kernel, read_only, u1, void
 
-_I4, _I8, _F4, _F8 = (read_only(dtype) for dtype in (i4, i8, f4, f8))
-_I4_2D, _F4_2D, _F8_2D = (read_only(dtype, 2) for dtype in (i4, f4, f8))
+_I4, _I8, _F4, _U1 = (read_only(dtype) for dtype in (i4, i8, f4, u1))
+_I4_2D, _F4_2D = (read_only(dtype, 2) for dtype in (i4, f4))
 
 
 @kernel(boolean(f4, i4, f4, i4))
@@ -43,6 +43,36 @@ def _sift_down(rows: Array, scores: Array, start: int, size: int) -> None:
         at = child
 
 
+@kernel(i8(i4[::1], f4[::1], i8, i4, f4))
+def _keep_best(rows: Array, scores: Array, size: int, row: int, score: float) -> int:
+    """Take a row among the best so far, which are a heap with the worst on top once they are
+    `len(rows)`; returns how many they are."""
+    if size < len(rows):
+        rows[size] = row
+        scores[size] = score
+        size += 1
+        if size == len(rows):
+            for start in range(size // 2 - 1, -1, -1):
+                _sift_down(rows, scores, start, size)
+    elif _ranks_below(scores[0], rows[0], score, row):
+        rows[0] = row
+        scores[0] = score
+        _sift_down(rows, scores, 0, size)
+    return size
+
+
+@kernel(void(i4[::1], f4[::1], i8))
+def _sort_best(rows: Array, scores: Array, size: int) -> None:
+    """Put what `_keep_best` has kept in order, the best first."""
+    if size < len(rows):
+        for start in range(size // 2 - 1, -1, -1):
+            _sift_down(rows, scores, start, size)
+    for last in range(size - 1, 0, -1):
+        scores[0], scores[last] = scores[last], scores[0]
+        rows[0], rows[last] = rows[last], rows[0]
+        _sift_down(rows, scores, 0, last)
+
+
 @kernel(i8(_I4, i8, f4[::1], i4[::1], f4[::1]))
 def take_top(touched: Array, n_touched: int, sums: Array, top_rows: Array, top_scores: Array) -> int:
     """Move the best of `sums[touched[:n_touched]]` into `top_*`, best first, and zero those sums.
@@ -50,32 +80,13 @@ def take_top(touched: Array, n_touched: int, sums: Array, top_rows: Array, top_s
     Sums of zero or less are no candidates. Returns how many were found (at most `len(top_rows)`).
     """
     size = 0
-    limit = len(top_rows)
     for index in range(n_touched):
         row = touched[index]
         score = sums[row]
         sums[row] = np.float32(0)
-        if score <= 0 or limit == 0:
-            continue
-        if size < limit:
-            # Filled plainly and made a heap when full: cheaper than sifting every one up.
-            top_rows[size] = row
-            top_scores[size] = score
-            size += 1
-            if size == limit:
-                for start in range(size // 2 - 1, -1, -1):
-                    _sift_down(top_rows, top_scores, start, size)
-        elif _ranks_below(top_scores[0], top_rows[0], score, row):
-            top_rows[0] = row
-            top_scores[0] = score
-            _sift_down(top_rows, top_scores, 0, size)
-    if size < limit:
-        for start in range(size // 2 - 1, -1, -1):
-            _sift_down(top_rows, top_scores, start, size)
-    for last in range(size - 1, 0, -1):
-        top_scores[0], top_scores[last] = top_scores[last], top_scores[0]
-        top_rows[0], top_rows[last] = top_rows[last], top_rows[0]
-        _sift_down(top_rows, top_scores, 0, last)
+        if score > 0 and len(top_rows):
+            size = _keep_best(top_rows, top_scores, size, row, score)
+    _sort_best(top_rows, top_scores, size)
     return size
 
 
@@ -345,46 +356,45 @@ def blend_rows(
     return take_top(touched, n_touched, sums, top_rows, top_scores)
 
 
-@kernel(
-    void(_I4, _F8, _F4_2D, _F8_2D, f8[:, ::1], f8[::1], f4[::1]),
-    fastmath=True,
-)
-def solve_person(
-    rows: Array, confidence: Array, factors: Array, gram: Array, matrix: Array, target: Array, vector: Array
-) -> None:
-    """One least-squares step of ALS: (gram + sum (c - 1) y y') x = sum c y, by Cholesky.
+@kernel(f4(_F4_2D, i8, _F4), fastmath=True)
+def _inner_product(vectors: Array, at: int, query: Array) -> float:
+    total = np.float32(0)
+    for dimension in range(len(query)):
+        total += vectors[at, dimension] * query[dimension]
+    return total
 
-    `gram` is Y'Y + regularisation x I, float64[f, f]; `confidence` float64[h] of the distinct `rows`.
-    (Hu, Koren and Volinsky, "Collaborative Filtering for Implicit Feedback Datasets", eq. 4.)
+
+@kernel(i8(_F4, _F4_2D, _I8, _I4, _F4_2D, _U1, i4[::1], f4[::1], i4[::1], f4[::1]))
+def scan_lists(
+    query: Array,
+    centroids: Array,
+    starts: Array,
+    rows: Array,
+    vectors: Array,
+    eligible: Array,
+    probed: Array,
+    probed_scores: Array,
+    top_rows: Array,
+    top_scores: Array,
+) -> int:
+    """The rows of the greatest inner product with `query` in the `len(probed)` lists nearest to it.
+
+    List l has `rows[starts[l]:starts[l + 1]]` and the vectors beside them. `eligible` is a bitmap of
+    rows, the lowest bit first, or empty where every row may be answered. Returns how many were found.
     """
-    n_factors = len(vector)
-    for i in range(n_factors):
-        target[i] = 0.0
-        for j in range(i + 1):
-            matrix[i, j] = gram[i, j]
-    for index in range(len(rows)):
-        item = factors[rows[index]]
-        extra = confidence[index] - 1.0
-        for i in range(n_factors):
-            target[i] += confidence[index] * item[i]
-            scaled = extra * item[i]
-            for j in range(i + 1):
-                matrix[i, j] += scaled * item[j]
-    for i in range(n_factors):
-        for j in range(i + 1):
-            total = matrix[i, j]
-            for inner in range(j):
-                total -= matrix[i, inner] * matrix[j, inner]
-            matrix[i, j] = np.sqrt(max(total, 1e-30)) if i == j else total / matrix[j, j]
-        total = target[i]
-        for inner in range(i):
-            total -= matrix[i, inner] * target[inner]
-        target[i] = total / matrix[i, i]
-    for i in range(n_factors - 1, -1, -1):
-        target[i] /= matrix[i, i]
-        for inner in range(i):
-            target[inner] -= matrix[i, inner] * target[i]
-        vector[i] = target[i]
+    n_probed = 0
+    for one in range(len(centroids)):
+        score = _inner_product(centroids, one, query)
+        n_probed = _keep_best(probed, probed_scores, n_probed, one, score)
+    size = 0
+    for index in range(n_probed):
+        for at in range(starts[probed[index]], starts[probed[index] + 1]):
+            row = rows[at]
+            if len(eligible) and not (eligible[row >> 3] >> (row & 7)) & 1:
+                continue
+            size = _keep_best(top_rows, top_scores, size, row, _inner_product(vectors, at, query))
+    _sort_best(top_rows, top_scores, size)
+    return size
 
 
 @kernel(void(_I4, _I8, _I8, i8, i8, i8[::1]))

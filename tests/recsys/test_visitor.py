@@ -1,0 +1,58 @@
+"""The device's own session and memory of messages; order and identity are in test_stages."""
+
+from __future__ import annotations
+
+from recsys.events import Action, Arrival, DeadLetter, Event
+from recsys.visitor import MAX_MESSAGE_IDS, MESSAGE_ID_MS, Accepted, Duplicate, VisitorState
+from tests.recsys.worlds import RULES, T0, event
+
+
+def taken(*events: Event) -> list[object]:
+    """What becomes of each event itself, without the facts it tells."""
+    state = VisitorState("v1", RULES)
+    return [state.take(Arrival(one, b"{}"))[0] for one in events]
+
+
+def sessions(*events: Event) -> list[float]:
+    """Start of each event's session, in seconds after T0."""
+    return [(out.session_ms - T0) / 1000 for out in taken(*events) if isinstance(out, Accepted)]
+
+
+def test_the_session_of_a_device_ends_by_gap_by_cap_and_by_logout() -> None:
+    assert sessions(event(0), event(1800, offset=1), event(3600.001, offset=2)) == [0, 0, 3600.001]
+    busy = [event(n * 1200, offset=n) for n in range(73)]
+    assert sessions(*busy)[-2:] == [0, 86_400]
+    logout = [
+        event(0, user_id="anna"),
+        event(5, Action.LOGOUT, None, offset=1),
+        event(9, offset=2),
+        event(12, user_id="ben", offset=3),
+    ]
+    assert sessions(*logout) == [0, 0, 9, 9]
+
+
+def test_a_message_id_is_remembered_for_two_days() -> None:
+    def again(after_ms: int) -> type:
+        delay_s = after_ms / 1000
+        return type(taken(event(0, message_id="m"), event(0, offset=1, message_id="m", delay_s=delay_s))[1])
+
+    assert again(MESSAGE_ID_MS) is Duplicate
+    assert again(MESSAGE_ID_MS + 1) is Accepted
+
+
+def test_the_newest_message_ids_are_remembered() -> None:
+    many = [event(n, offset=n) for n in range(MAX_MESSAGE_IDS + 1)]
+    first, second = event(0, offset=5000, message_id="m0-0"), event(1, offset=5001, message_id="m0-1")
+    # The first id made room for the last; taking it again drops the second one.
+    assert [type(out) for out in taken(*many, first)[-1:]] == [Accepted]
+    assert [type(out) for out in taken(*many, second)[-1:]] == [Duplicate]
+
+
+def test_another_message_under_a_used_id_changes_nothing() -> None:
+    state = VisitorState("v1", RULES)
+    state.take(Arrival(event(0, message_id="m"), b"{}"))
+    before = state.view
+    (out,) = state.take(Arrival(event(1, Action.ORDER, offset=1, message_id="m"), b"other"))
+    assert isinstance(out, DeadLetter)
+    assert (out.kind, out.raw) == ("id_reused", b"other")
+    assert state.view is before
