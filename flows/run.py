@@ -34,13 +34,14 @@ def flow_lock(recovery: Path) -> Iterator[None]:
     """Held while a flow runs: two on one state would undo each other. The lock dies with its
     process, however that ends."""
     recovery.mkdir(parents=True, exist_ok=True)
-    with (recovery / "flow.lock").open("w") as file:
+    with (recovery / "flow.lock").open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FlowRunning(
                 f"Expected no other flow on `{recovery.parent}`, got one that is running"
             ) from None
+        file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield

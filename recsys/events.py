@@ -161,11 +161,6 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     group_id: str | None = None
     """What a group call puts the person in."""
 
-    @property
-    def order_key(self) -> tuple[int, int, int, int]:
-        """The one order in which a person's events are folded."""
-        return (self.at_ms, self.position.partition, self.position.offset, self.index)
-
 
 class Arrival(NamedTuple):
     """An event with the bytes it came in: these go to the archive and no further."""

@@ -52,10 +52,12 @@ class Effect:
 
 NO_EFFECTS: tuple[Effect, ...] = ()
 
-# Mail that goes out or bounces is nothing the person did: it neither opens nor prolongs a session.
+# Mail that goes out or bounces is nothing the person did, and mail clients open mail by themselves:
+# these neither open nor prolong a session.
 _PASSIVE = frozenset(
     (
         Action.EMAIL_SENT,
+        Action.EMAIL_OPEN,
         Action.EMAIL_FAIL,
         Action.UNSUBSCRIBE,
         Action.SUBSCRIBE,
@@ -65,7 +67,6 @@ _PASSIVE = frozenset(
         Action.GROUP,
     )
 )
-_EMAIL = frozenset((Action.EMAIL_OPEN, Action.EMAIL_CLICK))
 _CATEGORY_WEIGHT = {
     Action.VIEW: 1.0,
     Action.CLICK: 0.5,
@@ -80,7 +81,7 @@ _CATEGORY_WEIGHT = {
 def apply(profile: Profile, event: Event, rules: SessionRules) -> tuple[Profile, tuple[Effect, ...]]:
     """Fold an event that is not older than anything the profile has seen."""
     action = event.action
-    if action in _PASSIVE:
+    if action in _PASSIVE or (action is Action.LEAVE and not _sits(profile, event, rules)):
         return _apply_passive(profile, event)
     session, effects = _session_at(profile, event, rules)
     placed = _ordered(profile, event) if action is Action.ORDER else {}
@@ -97,7 +98,7 @@ def apply(profile: Profile, event: Event, rules: SessionRules) -> tuple[Profile,
         changed["sessions"] = profile.sessions + 1
     if event.blocked_ids:
         changed["blocked_ids"] = profile.blocked_ids + event.blocked_ids
-    if effects or action in _EMAIL:  # one count a visit, and one for each answer to a mail
+    if effects or action is Action.EMAIL_CLICK:  # one count a visit, and one for each answer to a mail
         changed["channels"] = leaning(profile.channels, ((event.touchpoint, 1.0),), event.at_ms // 1000)
     if learnable and (placed or action is not Action.ORDER):
         _learn(changed, profile, event)
@@ -150,9 +151,16 @@ def _apply_passive(profile: Profile, event: Event) -> tuple[Profile, tuple[Effec
     if event.action in (Action.REFUND, Action.ORDER_CANCEL):
         changed.update(_undone(profile, event))
         effects = (Effect("order_undone", event.at_ms),)
+    elif event.action is Action.EMAIL_OPEN:
+        changed["channels"] = leaning(profile.channels, ((event.touchpoint, 1.0),), event.at_ms // 1000)
     elif event.action is Action.GROUP:
         changed["group"] = (event.group_id or profile.group)[:100]
     return msgspec.structs.replace(profile, **changed), effects
+
+
+def _sits(profile: Profile, event: Event, rules: SessionRules) -> bool:
+    """Whether a session is open: a page left in a tab for hours is no new visit."""
+    return profile.session is not None and is_open(profile.session, event.at_ms, rules)
 
 
 def _learnable(profile: Profile, event: Event) -> bool:

@@ -26,6 +26,7 @@ MAX_TAIL = 2000
 @dataclass(slots=True)
 class _Step:
     fact: Fact
+    place: tuple[int, int, int, int, int]
     after: Profile
 
 
@@ -61,64 +62,46 @@ class PersonState:
         if fact.offset > self._positions.get(fact.partition, -1):
             self._positions[fact.partition] = fact.offset
         self._watermark_ms = max(self._watermark_ms, fact.watermark_ms)
-        settled_ms = fact.watermark_ms - self._rules.lateness_ms
-        if fact.at_ms < settled_ms:
-            self.settle(settled_ms)
-            if fact.at_ms < self.profile.last_ms:
-                return self._take_late(fact)
-        return self._take_in_order(fact)
-
-    def _take_in_order(self, fact: Fact) -> tuple[Effect, ...]:
-        steps = self._steps
-        place = len(steps)
-        if steps and fact.at_ms <= steps[-1].fact.at_ms and fact.place <= steps[-1].fact.place:
-            place = bisect_left([step.fact.place for step in steps], fact.place)
-        behind = place + (place < len(steps) and steps[place].fact.place == fact.place)
-        profile = steps[place - 1].after if place else self._base
+        steps, place = self._steps, fact.place(self._rules.lateness_ms)
+        at = len(steps)
+        if steps and place <= steps[-1].place:
+            at = bisect_left([step.place for step in steps], place)
+        behind = at + (at < len(steps) and steps[at].place == place)
+        profile = steps[at - 1].after if at else self._base
         followers = steps[behind:]
-        del steps[place:]
+        del steps[at:]
         effects = NO_EFFECTS
         if not isinstance(fact.body, Retract):
             self._event_ms = max(self._event_ms, fact.at_ms)
             profile, effects = self._fold(profile, fact)
-            steps.append(_Step(fact, profile))
+            steps.append(_Step(fact, place, profile))
         self._again(profile, followers)
         if len(steps) > MAX_TAIL:
             self._base = steps[0].after
             del steps[0]
         return effects
 
-    def _take_late(self, fact: Fact) -> tuple[Effect, ...]:
-        body = fact.body
-        if isinstance(body, Happened):
-            self._base = with_visitor(apply_late(self._base, body.event), fact.visitor)
-        elif isinstance(body, Absorb):
-            self._base = with_visitor(absorb(self._base, body.profile), fact.visitor)
-        # A retraction of what has settled cannot be taken back.
-        followers, self._steps = self._steps, []
-        self._again(self._base, followers)
-        return NO_EFFECTS
-
     def _again(self, profile: Profile, followers: list[_Step]) -> None:
         for step in followers:
             profile, _ = self._fold(profile, step.fact)
-            self._steps.append(_Step(step.fact, profile))
+            self._steps.append(_Step(step.fact, step.place, profile))
 
     def _fold(self, profile: Profile, fact: Fact) -> tuple[Profile, tuple[Effect, ...]]:
         body = fact.body
         if isinstance(body, Absorb):
             return with_visitor(absorb(profile, body.profile), fact.visitor), NO_EFFECTS
         assert isinstance(body, Happened)
+        if fact.at_ms < fact.watermark_ms - self._rules.lateness_ms and fact.at_ms < profile.last_ms:
+            return with_visitor(apply_late(profile, body.event), fact.visitor), NO_EFFECTS
         profile, effects = apply(profile, body.event, self._rules.session)
         return with_visitor(profile, fact.visitor), effects
 
-    def settle(self, before_ms: int | None = None) -> None:
-        """Facts older than `before_ms` (default: the lateness allowed, from the newest fact seen)
-        have found their place for good."""
-        limit_ms = self._watermark_ms - self._rules.lateness_ms if before_ms is None else before_ms
+    def settle(self) -> None:
+        """Facts older than the lateness allowed have found their place for good."""
+        limit_ms = self._watermark_ms - self._rules.lateness_ms
         steps = self._steps
         settled = 0
-        while settled < len(steps) and steps[settled].fact.at_ms < limit_ms:
+        while settled < len(steps) and steps[settled].place[0] < limit_ms:
             settled += 1
         if settled:
             self._base = steps[settled - 1].after
@@ -146,7 +129,10 @@ class PersonState:
         state._positions = dict(settled.standing.partitions)
         state._event_ms = settled.event_ms
         state._watermark_ms = settled.watermark_ms
-        state._again(settled.profile, [_Step(fact, settled.profile) for fact in settled.tail])
+        state._again(
+            settled.profile,
+            [_Step(fact, fact.place(rules.lateness_ms), settled.profile) for fact in settled.tail],
+        )
         return state
 
 

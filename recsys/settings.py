@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -23,14 +23,20 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Whole = Annotated[int, msgspec.Meta(ge=0)]
+Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
+Amount = Annotated[float, msgspec.Meta(gt=0)]
+Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
+
 ENV_PREFIX = "HEADRACE_"
 _RESERVED = frozenset(("HEADRACE_HOME", "HEADRACE_CONFIG", "HEADRACE_DATA", "HEADRACE_CACHE", "HEADRACE_KEY"))
 
 
 class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    gap_s: int = 1800
+    gap_s: Positive = 1800
     """A session ends after this long without an event."""
-    cap_s: int = 86_400
+    cap_s: Positive = 86_400
     """No session lasts longer."""
 
     @property
@@ -39,19 +45,19 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    allowed_lateness_s: int = 60
+    allowed_lateness_s: Whole = 60
     """Events up to this late leave the state the ordered log would have left."""
-    snapshot_s: float = 10.0
+    snapshot_s: Amount = 10.0
     """How often the flow's own state is saved; after a crash at most this much is read again."""
-    poll_ms: float = 2.0
+    poll_ms: Amount = 2.0
     """How often an idle flow looks for new events."""
-    idle_s: float = 900
+    idle_s: Amount = 900
     """A visitor or person without events for this long leaves the flow's memory for the store."""
-    batch: int = 4000
+    batch: Positive = 4000
     """Most records read from the log at once."""
-    archive_rows: int = 200_000
+    archive_rows: Positive = 200_000
     """A Parquet file is closed after this many events, or after `archive_s`."""
-    archive_s: int = 3600
+    archive_s: Positive = 3600
 
 
 class ConsentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,61 +69,59 @@ class ConsentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
-    port: int = 7007
-    processes: int = 1
+    port: Port = 7007
+    processes: Positive = 1
     """Server processes sharing the port."""
-    threads: int = 8
+    threads: Positive = 8
     """Request threads of each process."""
-    metrics_port: int = 7008
+    metrics_port: Port = 7008
     """Prometheus metrics of all processes at /metrics; 0: none."""
-    deadline_ms: int = 250
+    deadline_ms: Positive = 250
     """Used where the caller sets no deadline."""
-    max_slots: int = 16
-    max_limit: int = 200
+    max_slots: Positive = 16
+    max_limit: Positive = 200
     """Most items of one slot."""
-    max_track_events: int = 500
-    max_bulk_people: int = 1_000_000
-    served_queue: int = 10_000
+    max_track_events: Positive = 500
+    max_bulk_people: Positive = 1_000_000
+    served_queue: Positive = 10_000
     """Blocks served that wait to be logged; beyond, the oldest are dropped and counted."""
-    refresh_ms: int = 200
+    refresh_ms: Positive = 200
     """How often catalogue changes, counters and new bundles are looked for."""
-    keys: dict[str, str] = {}
+    keys: dict[str, Literal["read", "write", "admin"]] = {}
     """API key -> role: read, write or admin. Required off loopback; sent as `authorization: Bearer KEY`."""
     tls_cert: str = ""
     tls_key: str = ""
-    render_ttl_s: int = 7 * 86_400
+    render_ttl_s: Positive = 7 * 86_400
     """For this long the same render_id gets the same decision."""
-    max_decisions: int = 1_000_000
-    """Decisions kept for Explain."""
 
 
 class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    every_s: int = 3600
+    every_s: Positive = 3600
     """How often `headrace up` trains."""
-    days: int = 180
+    days: Positive = 180
     """How much history is read."""
-    threads: int = 2
+    threads: Positive = 2
     """Bound on the threads of ALS, FAISS and BLAS."""
-    factors: int = 64
-    iterations: int = 12
-    regularization: float = 0.05
-    view_weight: float = 1.0
-    read_weight: float = 1.0
-    cart_weight: float = 3.0
-    order_weight: float = 6.0
-    m_most_recent_sessions: int = 1000
-    k_neighbours: int = 200
-    test_share: float = 0.1
+    factors: Positive = 64
+    iterations: Positive = 12
+    regularization: Amount = 0.05
+    view_weight: Amount = 1.0
+    read_weight: Amount = 1.0
+    cart_weight: Amount = 3.0
+    order_weight: Amount = 6.0
+    m_most_recent_sessions: Positive = 1000
+    k_neighbours: Positive = 200
+    test_share: Share = 0.1
     """The newest share of the sessions, held out to evaluate."""
-    max_test_queries: int = 5000
-    min_events: int = 100
+    max_test_queries: Positive = 5000
+    min_events: Whole = 100
     """Fewer interactions than this train no model."""
-    worse_by: float = 0.05
+    worse_by: Amount = 0.05
     """A bundle is refused when its HR@20 is worse than popularity, or by more than this share
     worse than the published one's on the same test."""
-    keep: int = 3
+    keep: Positive = 3
     """Bundles kept."""
-    seed: int = 7
+    seed: Whole = 7
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

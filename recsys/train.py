@@ -28,6 +28,7 @@ from recsys.models.neighbours import NeighbourSettings, SessionNeighbours
 from recsys.models.popularity import Popularity, PopularitySettings
 from recsys.models.publish import Draft
 from recsys.models.transitions import MARKOV, Transitions
+from recsys.pipeline.columns import types_of
 from recsys.pipeline.replay import blend, past_catalogue, unsaved
 from recsys.pipeline.shelf import text_of
 from recsys.settings import TrainSettings
@@ -193,6 +194,7 @@ def _fit_content(
     return Content.fit(
         [texts.get(item_id, "") for item_id in interactions.item_ids],
         ContentSettings(seed=settings.seed),
+        types=types_of(interactions.item_ids),
         threads=settings.threads,
         progress=_steps(progress, "fit"),
     )

@@ -2,10 +2,11 @@
 
 While nobody is known behind a visitor, this stage keeps the whole profile. The first event that
 names a customer emits *absorb* once, and from then on facts go to that customer. Events may come
-`lateness_ms` late: the newest ones are kept with the state before them, and a late one is put in
-its place and the rest folded again; what that changes downstream is sent as replaced or retracted
-facts. What is late is decided by the event and the log alone (`watermark_ms`, the highest receive
-time up to the record), never by the clock: a replay decides the same.
+`lateness_ms` after newer ones: the newest are kept, each with the state after it, and one that comes
+out of order is put in its place and those behind it folded again; what that changes downstream is
+sent as replaced or retracted facts. What comes later still is *late* and folded at the edge of what
+has settled. Both are decided by the event and the log alone (`watermark_ms`, the highest receive
+time up to the record), never by the clock or by who was read first: a replay decides the same.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ MESSAGE_ID_MS = 48 * 3_600_000
 """A message id is remembered this long, by the log's time, for the newest 1,000 of a visitor."""
 
 
+Place = tuple[int, int, int, int]
+"""Where an event is folded: (time, partition, offset, index). The time is when it happened; for a
+late one, the time up to which everything had settled when it came."""
+
+
 class Absorb(msgspec.Struct, frozen=True, array_like=True, tag="a"):
     """A visitor turned out to be a customer: the profile gathered until then."""
 
@@ -46,8 +52,8 @@ class Happened(msgspec.Struct, frozen=True, array_like=True, tag="h"):
 
 
 class Fact(msgspec.Struct, frozen=True, array_like=True):
-    """What a visitor tells a customer. `(at, partition, offset, index, step)` is its place and its
-    identity: the same place again replaces what was there."""
+    """What a visitor tells a customer. Its place is its identity: the same place again replaces
+    what was there."""
 
     user_id: str
     visitor: str
@@ -59,9 +65,9 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
     watermark_ms: int
     body: Absorb | Happened | Retract
 
-    @property
-    def place(self) -> tuple[int, int, int, int, int]:
-        return (self.at_ms, self.partition, self.offset, self.index, self.step)
+    def place(self, lateness_ms: int) -> tuple[int, int, int, int, int]:
+        at_ms = max(self.at_ms, self.watermark_ms - lateness_ms)
+        return (at_ms, self.partition, self.offset, self.index, self.step)
 
 
 class View(msgspec.Struct, frozen=True, array_like=True):
@@ -110,6 +116,7 @@ class _Step:
     """One event of the tail, the view after it and the facts it sent."""
 
     event: Event
+    place: Place
     after: View
     facts: tuple[Fact, ...]
 
@@ -148,55 +155,44 @@ class VisitorState:
         if repeated is not None:
             return [repeated]
         settled_ms = event.watermark_ms - self._rules.lateness_ms
-        if self._steps and self._steps[0].event.at_ms < settled_ms:
+        if self._steps and self._steps[0].place[0] < settled_ms:
             self._settle(settled_ms)
         self._event_ms = max(self._event_ms, event.at_ms)
         late = event.at_ms < settled_ms
-        if late and event.at_ms < self.view.last_ms:
-            person, session_ms, effects, facts = self._take_late(event)
-        else:
-            person, session_ms, effects, facts = self._take_in_order(event)
+        place = (max(event.at_ms, settled_ms), partition, offset, event.index)
+        person, session_ms, effects, facts = self._put(event, place)
         return [Accepted(event, raw, person, session_ms, late, effects), *facts]
 
-    def _take_in_order(self, event: Event) -> tuple[str, int, tuple[Effect, ...], list[Fact]]:
+    def _put(self, event: Event, place: Place) -> tuple[str, int, tuple[Effect, ...], list[Fact]]:
+        """Fold an event in its place, and those behind it again."""
         steps = self._steps
-        place = len(steps)
-        if steps and event.at_ms <= steps[-1].event.at_ms and event.order_key < steps[-1].event.order_key:
-            place = bisect_left([step.event.order_key for step in steps], event.order_key)
-        before = steps[place - 1].after if place else self._base
-        step, effects = self._step(before, event)
-        followers = steps[place:]
-        steps[place:] = [step]
+        at = len(steps)
+        if steps and place < steps[-1].place:
+            at = bisect_left([step.place for step in steps], place)
+        before = steps[at - 1].after if at else self._base
+        step, effects = self._step(before, event, place)
+        followers = steps[at:]
+        steps[at:] = [step]
         facts = [*step.facts, *self._again(step.after, followers)] if followers else list(step.facts)
         if len(steps) > MAX_TAIL:
             self._base = steps[0].after
             del steps[0]
-        person = _person_of(self.visitor, step.after.user_id or before.user_id)
+        person = _person_of(self.visitor, event.user_id or step.after.user_id or before.user_id)
         return person, step.after.session_ms, effects, facts
-
-    def _take_late(self, event: Event) -> tuple[str, int, tuple[Effect, ...], list[Fact]]:
-        """Correct the settled view: totals only. A late login tells who an unknown visitor is; it
-        does not change who a known one is."""
-        base = self._base
-        step, _ = self._step(base, event, late=True)
-        user_id = base.user_id or step.after.user_id
-        self._base = View(user_id, step.after.profile, base.last_ms, base.session_ms, base.closed)
-        followers, self._steps = self._steps, []
-        facts = [*step.facts, *self._again(self._base, followers)]
-        person = _person_of(self.visitor, event.user_id or base.user_id)
-        return person, base.session_ms, NO_EFFECTS, facts
 
     def _again(self, view: View, followers: list[_Step]) -> list[Fact]:
         """Fold later events again behind a changed view; what that changes of their facts."""
         changes: list[Fact] = []
         for old in followers:
-            new, _ = self._step(view, old.event)
+            new, _ = self._step(view, old.event, old.place)
             view = new.after
             self._steps.append(new)
             changes.extend(_difference(old.facts, new.facts))
         return changes
 
-    def _step(self, before: View, event: Event, late: bool = False) -> tuple[_Step, tuple[Effect, ...]]:
+    def _step(self, before: View, event: Event, place: Place) -> tuple[_Step, tuple[Effect, ...]]:
+        if place[0] > event.at_ms < before.last_ms:  # late, and newer events are folded already
+            return self._late_step(before, event, place), NO_EFFECTS
         facts: tuple[Fact, ...] = ()
         user_id, profile = before.user_id, before.profile
         effects: tuple[Effect, ...] = NO_EFFECTS
@@ -206,18 +202,28 @@ class VisitorState:
             # Another customer on the same device gets nothing of the one before.
             user_id, profile = event.user_id, Profile()
         if user_id is None:
-            if late:
-                profile = apply_late(profile, event)
-            else:
-                profile, effects = apply(profile, event, self._rules.session)
+            profile, effects = apply(profile, event, self._rules.session)
         else:
             facts += (self._fact(user_id, event, 1, Happened(event)),)
-            if event.action is Action.LOGOUT:
-                user_id = None
-        session_ms = self._session_ms(before, event)
         closed = event.action is Action.LOGOUT
-        after = View(user_id, profile, max(before.last_ms, event.at_ms), session_ms, closed)
-        return _Step(event, after, facts), effects
+        known = None if closed else user_id
+        session_ms = self._session_ms(before, event)
+        after = View(known, profile, max(before.last_ms, event.at_ms), session_ms, closed)
+        return _Step(event, place, after, facts), effects
+
+    def _late_step(self, before: View, event: Event, place: Place) -> _Step:
+        """A late event corrects totals. A late login tells who an unknown visitor is; it does not
+        change who a known one is, and a late logout changes nothing either."""
+        told = event.user_id or before.user_id
+        if told is None:
+            after = msgspec.structs.replace(before, profile=apply_late(before.profile, event))
+            return _Step(event, place, after, ())
+        facts: tuple[Fact, ...] = (self._fact(told, event, 1, Happened(event)),)
+        after = before
+        if before.user_id is None:
+            facts = (self._fact(told, event, 0, Absorb(before.profile)), *facts)
+            after = msgspec.structs.replace(before, user_id=told, profile=Profile())
+        return _Step(event, place, after, facts)
 
     def _session_ms(self, before: View, event: Event) -> int:
         rules = self._rules.session
@@ -235,7 +241,7 @@ class VisitorState:
         """Events older than the lateness allowed have found their place for good."""
         steps = self._steps
         settled = 0
-        while settled < len(steps) and steps[settled].event.at_ms < before_ms:
+        while settled < len(steps) and steps[settled].place[0] < before_ms:
             settled += 1
         if settled:
             self._base = steps[settled - 1].after
@@ -294,7 +300,8 @@ class VisitorState:
         state._event_ms = settled.event_ms
         view = settled.view
         for event in settled.tail:
-            step, _ = state._step(view, event)
+            at_ms = max(event.at_ms, event.watermark_ms - rules.lateness_ms)
+            step, _ = state._step(view, event, (at_ms, *event.position, event.index))
             state._steps.append(step)
             view = step.after
         return state

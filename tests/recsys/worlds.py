@@ -78,7 +78,7 @@ def reference(events: list[Event]) -> dict[str, Profile]:
     known: dict[str, str | None] = defaultdict(lambda: None)
     own: dict[str, Profile] = defaultdict(Profile)
     customers: dict[str, Profile] = defaultdict(Profile)
-    for one in sorted(events, key=lambda e: e.order_key):
+    for one in sorted(events, key=lambda e: (e.at_ms, e.position, e.index)):
         visitor = one.visitor
         if one.user_id is not None and one.user_id != known[visitor]:
             if known[visitor] is None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from recsys.models.bundle import (
+    FORMAT,
     BundleBroken,
     BundleTooNew,
     TrainingRange,
@@ -109,9 +110,9 @@ def edited(directory, **fields):
 
 def test_a_later_format_is_refused_by_name(tmp_path):
     directory = published(tmp_path)
-    edited(directory, format=2, n_items={"whatever": "it will be"})
+    edited(directory, format=FORMAT + 1, n_items={"whatever": "it will be"})
     with pytest.raises(
-        BundleTooNew, match=r"^Expected bundle format 1 or older, got 2 - at `manifest\.json` in"
+        BundleTooNew, match=r"^Expected bundle format 2 or older, got 3 - at `manifest\.json` in"
     ):
         load_current(tmp_path)
 

@@ -25,6 +25,7 @@ from recsys.models.item_to_item import ItemToItem
 from recsys.models.neighbours import SessionNeighbours
 from recsys.models.popularity import Popularity
 from recsys.models.transitions import Transitions
+from recsys.pipeline.columns import types_of
 from recsys.pipeline.replay import unsaved
 from recsys.pipeline.shelf import Shelf, text_of
 from recsys.profile import CartLine, Profile, Session, Touch
@@ -97,7 +98,9 @@ def bundle(catalogue: Sequence[Item] = CATALOGUE) -> Bundle:
             als=als,
             item_to_item=ItemToItem.fit(learned, als.item_factors),
             bought_together=BoughtTogether.fit(learned),
-            content=Content.fit([texts.get(item_id, "") for item_id in learned.item_ids]),
+            content=Content.fit(
+                [texts.get(item_id, "") for item_id in learned.item_ids], types=types_of(learned.item_ids)
+            ),
         )
     )
 
