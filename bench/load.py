@@ -84,17 +84,19 @@ def generate(argument: dict[str, Any]) -> dict[str, Any]:
     sys.setswitchinterval(0.0005)  # a thread whose request is due must not wait for another's turn
     rng = np.random.default_rng(argument["seed"])
     requests = _requests(argument)
-    total_s = argument["warm_s"] + argument["seconds"]
-    rate = argument["rate"]
-    count = max(int(rate * total_s), 1)
-    due_s = np.cumsum(rng.exponential(1 / rate, count)) if rate else np.zeros(POOL * 10)
+    warm_s, rate = argument["warm_s"], argument["rate"]
+    total_s = warm_s + argument["seconds"]
+    if rate:
+        due_s = arrivals(rng, rate, 0.0, warm_s) + arrivals(rng, rate, warm_s, total_s)
+    else:
+        due_s = [0.0] * (POOL * 10)
     clients = [_Client(argument["address"], number) for number in range(CHANNELS)]
-    load = _Load(clients, requests, due_s.tolist(), total_s)
+    load = _Load(clients, requests, due_s, total_s)
     load.run()
     for client in clients:
         client.channel.close()
-    counted = [(due, end) for due, end in load.answered if (due if rate else end) >= argument["warm_s"]]
-    window_s = max((end for _, end in counted), default=0.0) - argument["warm_s"]
+    counted = [(due, end) for due, end in load.answered if (due if rate else end) >= warm_s]
+    window_s = max((end for _, end in counted), default=0.0) - warm_s
     return {
         "latencies_ms": [round((end - due) * 1000, 3) for due, end in counted] if rate else [],
         "done_per_s": len(counted) / max(window_s, 1e-9),
@@ -102,6 +104,12 @@ def generate(argument: dict[str, Any]) -> dict[str, Any]:
         "errors": load.errors,
         "fewest_items": load.fewest_items,
     }
+
+
+def arrivals(rng: np.random.Generator, rate: float, from_s: float, to_s: float) -> list[float]:
+    """When requests are due: a Poisson process of which it is known that `rate` came true. Otherwise
+    a short step would be as much a matter of chance as of the server."""
+    return sorted(rng.uniform(from_s, to_s, round(rate * (to_s - from_s))).tolist())
 
 
 def _requests(argument: dict[str, Any]) -> list[bytes]:

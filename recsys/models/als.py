@@ -16,6 +16,7 @@ import numpy.typing as npt
 import scipy.sparse
 from threadpoolctl import threadpool_limits
 
+from recsys.models.als_kernels import fold_person
 from recsys.models.arrays import (
     NOTHING,
     Ranked,
@@ -27,10 +28,9 @@ from recsys.models.arrays import (
     save_arrays,
 )
 from recsys.models.interactions import Interactions
-from recsys.models.kernels import solve_person
 from recsys.models.progress import Progress, silent
 from recsys.models.scratch import Scratch
-from recsys.models.vectors import VectorIndex
+from recsys.models.vectors import IndexSettings, VectorIndex
 
 
 class AlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,6 +49,10 @@ class AlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 DEFAULTS = AlsSettings()
+_INDEX = IndexSettings(wanted_recall=0.8, most_probed=0.05, least_recall=0.0)
+"""Tastes are searched in every request, and the best are in the first lists. On Diginetica 16 of 830
+lists find .78 of the first 100 and .93 of the first 20, 64 find .93 and .98, and the blend's HR@20 is
+.441 with the one and .440 with the other. So the search is never exact where that would take longer."""
 
 
 class Als:
@@ -69,6 +73,7 @@ class Als:
         self.gram = gram
         self.index = index
         self._kind_weights = np.asarray(settings.kind_weights, np.float32)
+        self._gram_inverse = np.ascontiguousarray(np.linalg.pinv(gram, hermitian=True))
 
     @classmethod
     def fit(
@@ -83,12 +88,12 @@ class Als:
         confidence = _confidence_matrix(interactions, settings)
         if confidence.nnz == 0:
             item_factors = np.zeros((interactions.n_items, settings.factors), np.float32)
-            index = VectorIndex.build(item_factors, threads=threads)
+            index = VectorIndex.build(item_factors, settings=_INDEX, threads=threads)
             return cls(settings, item_factors, _gram(item_factors, settings), index)
         # implicit runs its own threads; BLAS threads beside them slow it tenfold, and it warns.
         with threadpool_limits(limits=1, user_api="blas"):
             item_factors, persons = _factorise(confidence, settings, threads, progress)
-            index = VectorIndex.build(item_factors, queries=persons, threads=threads)
+            index = VectorIndex.build(item_factors, queries=persons, settings=_INDEX, threads=threads)
             gram = _gram(item_factors, settings)
         progress("als", 1.0)
         return cls(settings, item_factors, gram, index)
@@ -99,7 +104,11 @@ class Als:
 
     def scratch(self) -> Scratch:
         """Working memory for `fold_in`; one a thread."""
-        return Scratch(self.n_items, n_factors=self.item_factors.shape[1])
+        return Scratch(
+            self.n_items,
+            n_factors=self.item_factors.shape[1],
+            max_history_items=self.settings.max_history_items,
+        )
 
     def weights(self, kinds: npt.NDArray[np.uint8]) -> Scores:
         """The weight float32[h] of each InteractionKind, as `fold_in` wants it."""
@@ -112,17 +121,10 @@ class Als:
         of each. A history without a known item gives the zero vector.
         """
         vector = np.zeros(self.item_factors.shape[1], np.float32)
-        known = (rows >= 0) & (rows < self.n_items)
-        distinct, where = np.unique(rows[known], return_inverse=True)
-        if not len(distinct):
-            return vector
-        total = np.bincount(where, weights[known]).astype(np.float64)
-        if len(distinct) > self.settings.max_history_items:
-            newest = np.argsort(_last_places(where, len(distinct)))[-self.settings.max_history_items :]
-            distinct, total = distinct[newest], total[newest]
-        solve_person(
-            distinct.astype(np.int32), confidence_of(total, self.settings.alpha), self.item_factors,
-            self.gram, scratch.solve_matrix, scratch.solve_target, vector,
+        fold_person(
+            rows, weights, self.settings.alpha, self.item_factors, self.gram, self._gram_inverse,
+            scratch.sums, scratch.history_items, scratch.history_extra,
+            scratch.solve_shares, scratch.solve_matrix, scratch.solve_target, vector,
         )  # fmt: skip
         return vector
 
@@ -190,10 +192,3 @@ def _factorise(
 def _gram(item_factors: Vectors, settings: AlsSettings) -> npt.NDArray[np.float64]:
     wide = item_factors.astype(np.float64)
     return wide.T @ wide + settings.regularization * np.eye(item_factors.shape[1])
-
-
-def _last_places(where: npt.NDArray[np.int64], n_distinct: int) -> npt.NDArray[np.int64]:
-    """int64[n_distinct]: the last place at which each number 0..n_distinct-1 stands in `where`."""
-    last = np.empty(n_distinct, np.int64)
-    last[where] = np.arange(len(where))
-    return last

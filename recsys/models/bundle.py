@@ -28,7 +28,9 @@ from recsys.models.popularity import Popularity
 from recsys.models.scratch import Scratch
 from recsys.models.transitions import Transitions
 
-FORMAT = 1
+FORMAT = 2
+"""2: lists instead of FAISS indexes, neighbours by content. Bundles of format 1 are read: without
+those neighbours, so that content is searched by its vectors."""
 MANIFEST_FILE = "manifest.json"
 CURRENT_FILE = "current"
 _ITEMS_FILE = "item_ids.json"
@@ -142,6 +144,7 @@ class Bundle:
             settings.m_most_recent_sessions,
             settings.max_session_items,
             self.als.item_factors.shape[1],
+            self.als.settings.max_history_items,
         )
 
 

@@ -7,7 +7,7 @@ text alone. Stored are plain arrays and a JSON vocabulary: loading a model never
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,23 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from recsys.models.arrays import NOTHING, Ranked, Vectors, load_array, load_settings, save_arrays
+from recsys.models.arrays import (
+    NOTHING,
+    Ranked,
+    Rows,
+    Scores,
+    Vectors,
+    load_array,
+    load_settings,
+    save_arrays,
+)
 from recsys.models.progress import Progress, silent
+from recsys.models.scratch import Scratch
+from recsys.models.tables import TopTable, likeness_table
 from recsys.models.vectors import VectorIndex, unit_length
 
 _VOCABULARY_FILE = "vocabulary.json"
+_NEIGHBOURS = "neighbours"
 _WORD = re.compile(r"\w\w+")
 
 
@@ -30,6 +42,8 @@ class ContentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many of the most frequent words are known."""
     max_words: int = 2_000
     """How many words of a text are read; an article's beginning says what it is about."""
+    k_neighbours: int = 50
+    """How many neighbours of each type are kept for each item."""
     seed: int = 0
 
 
@@ -48,7 +62,11 @@ def words(text: str, max_words: int) -> list[str]:
 
 class Content:
     """vectors float32[n_items, d], of unit length or zero for a text without a known word; idf
-    float32[t]; components float32[t, d]; vocabulary: the t words with their columns."""
+    float32[t]; components float32[t, d]; vocabulary: the t words with their columns.
+
+    neighbours: for each type of items (a bit) the table of the items of that type most like each
+    item; empty for a model saved before there were tables.
+    """
 
     def __init__(
         self,
@@ -59,6 +77,7 @@ class Content:
         idf: npt.NDArray[np.float32],
         components: Vectors,
         index: VectorIndex,
+        neighbours: Mapping[int, TopTable],
     ) -> None:
         self.settings = settings
         self.vectors = vectors
@@ -66,6 +85,7 @@ class Content:
         self.idf = idf
         self.components = components
         self.index = index
+        self.neighbours = neighbours
 
     @classmethod
     def fit(
@@ -73,21 +93,32 @@ class Content:
         texts: Sequence[str],
         settings: ContentSettings = DEFAULTS,
         *,
+        types: npt.NDArray[np.uint8] | None = None,
         threads: int = 1,
         progress: Progress = silent,
     ) -> Content:
-        """texts: the text of each item, in the order of item rows; "" where there is none."""
+        """texts: the text of each item, in the order of item rows; "" where there is none.
+
+        types uint8[n_items]: one bit for the type of each item, by which neighbours are asked for
+        later (`like`); without them every item is of type 1.
+        """
         matrix, vocabulary, idf = _tf_idf(texts, settings)
         progress("content", 0.4)
         with threadpool_limits(limits=threads, user_api="blas"):
             components = _components(matrix, settings)
             vectors = unit_length(matrix @ components)
-        progress("content", 0.8)
+        progress("content", 0.6)
         index = VectorIndex.build(vectors, threads=threads)
+        types = np.ones(len(texts), np.uint8) if types is None else types
+        neighbours = {
+            int(one): _neighbours(vectors, np.flatnonzero(types == one), index, settings, threads)
+            for one in np.unique(types)
+        }
         progress("content", 1.0)
         return cls(
-            settings, vectors=vectors, vocabulary=vocabulary, idf=idf, components=components, index=index
-        )
+            settings, vectors=vectors, vocabulary=vocabulary, idf=idf, components=components, index=index,
+            neighbours=neighbours,
+        )  # fmt: skip
 
     @property
     def dimensions(self) -> int:
@@ -102,6 +133,17 @@ class Content:
         weights = ((1.0 + np.log(counts)) * self.idf[columns]).astype(np.float32)
         vector: Vectors = unit_length((weights @ self.components[columns])[None, :])[0]
         return vector
+
+    def like(self, seeds: Rows, weights: Scores, types: int, k: int, scratch: Scratch) -> Ranked:
+        """For each of the types (bits) the k items most like the seeds, int32[s] with float32[s]
+        weights, by the weighted sum of their cosines; a seed counts for its nearest neighbours only."""
+        found = [
+            table.blend(seeds, weights, k, scratch) for one, table in self.neighbours.items() if one & types
+        ]
+        if len(found) <= 1:
+            return found[0] if found else NOTHING
+        rows, scores = zip(*found, strict=True)
+        return np.concatenate(rows), np.concatenate(scores)
 
     def similar(self, row: int, k: int, eligible: npt.NDArray[np.uint8] | None = None) -> Ranked:
         """The k items whose texts are most like that of item `row`, itself left out."""
@@ -125,6 +167,8 @@ class Content:
         save_arrays(directory, arrays, self.settings)
         (directory / _VOCABULARY_FILE).write_bytes(msgspec.json.encode(self.vocabulary))
         self.index.save(directory / "index")
+        for one, table in self.neighbours.items():
+            table.save(directory / _NEIGHBOURS / str(one))
 
     @classmethod
     def load(cls, directory: Path) -> Content:
@@ -135,6 +179,9 @@ class Content:
             idf=load_array(directory, "idf"),
             components=load_array(directory, "components"),
             index=VectorIndex.load(directory / "index"),
+            neighbours={
+                int(path.name): TopTable.load(path) for path in sorted((directory / _NEIGHBOURS).glob("*"))
+            },
         )
 
 
@@ -156,6 +203,21 @@ def _tf_idf(
     matrix = vectorizer.fit_transform(texts)
     vocabulary = {word: int(column) for word, column in vectorizer.vocabulary_.items()}
     return matrix, vocabulary, np.asarray(vectorizer.idf_, np.float32)
+
+
+def _neighbours(
+    vectors: Vectors,
+    of_type: npt.NDArray[np.intp],
+    index: VectorIndex,
+    settings: ContentSettings,
+    threads: int,
+) -> TopTable:
+    """The table of the items `of_type` that are most like each item; `index` is that of all items."""
+    if len(of_type) < len(vectors):
+        index = VectorIndex.build(vectors[of_type], threads=threads)
+    return likeness_table(
+        vectors, settings.k_neighbours, index, of_type.astype(np.int32), threads, silent, "content"
+    )
 
 
 def _components(matrix: Any, settings: ContentSettings) -> Vectors:

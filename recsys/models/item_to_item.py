@@ -15,11 +15,8 @@ import scipy.sparse
 from recsys.models.arrays import Ranked, Vectors, load_settings, save_arrays
 from recsys.models.interactions import Interactions
 from recsys.models.progress import Progress, silent
-from recsys.models.tables import TopTable, window_table
+from recsys.models.tables import TopTable, likeness_table, window_table
 from recsys.models.vectors import VectorIndex, unit_length
-
-# FAISS multiplies blocks of 4,096 queries; smaller batches take four times as long.
-_BATCH_ITEMS = 4_096
 
 
 class ItemToItemSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +52,12 @@ class ItemToItem:
     ) -> ItemToItem:
         """item_vectors float32[n_items, f]: ALS item factors, of any length; zero vectors match nothing."""
         k_candidates = 2 * settings.k_neighbours
-        by_vector = _vector_neighbours(item_vectors, k_candidates, threads, progress)
+        vectors = unit_length(item_vectors)
+        index = VectorIndex.build(vectors, threads=threads)
+        everything = np.arange(len(vectors), dtype=np.int32)
+        by_vector = likeness_table(
+            vectors, k_candidates, index, everything, threads, progress, "item_to_item"
+        )
         together = _seen_together(interactions, settings.max_gap, k_candidates)
         share = settings.vector_share
         mixed = share * by_vector.to_sparse() + (1.0 - share) * together.to_sparse()
@@ -72,23 +74,6 @@ class ItemToItem:
     @classmethod
     def load(cls, directory: Path) -> ItemToItem:
         return cls(load_settings(directory, ItemToItemSettings), TopTable.load(directory / "table"))
-
-
-def _vector_neighbours(item_vectors: Vectors, k: int, threads: int, progress: Progress) -> TopTable:
-    """The k items of the greatest positive cosine for each item."""
-    vectors = unit_length(item_vectors)
-    index = VectorIndex.build(vectors, threads=threads)
-    table = TopTable.empty(len(vectors), k)
-    for start in range(0, len(vectors), _BATCH_ITEMS):
-        rows, scores = index.nearest_many(vectors[start : start + _BATCH_ITEMS], k + 1, threads=threads)
-        for row, (others, cosines) in enumerate(zip(rows, scores, strict=True), start):
-            useful = (others >= 0) & (others != row) & (cosines > 0)
-            length = min(k, int(np.count_nonzero(useful)))
-            table.rows[row, :length] = others[useful][:length]
-            table.scores[row, :length] = cosines[useful][:length]
-            table.lengths[row] = length
-        progress("item_to_item", min(1.0, (start + _BATCH_ITEMS) / len(vectors)))
-    return table
 
 
 def _seen_together(interactions: Interactions, max_gap: int, k: int) -> TopTable:

@@ -8,17 +8,23 @@ import numpy as np
 class Scratch:
     """Buffers the kernels write to. Never share one between threads.
 
-    About 8 bytes an item, 16 a recent session and 8 a factor squared: 0.5 MB for 50,000 items.
+    About 8 bytes an item, 16 a recent session and 16 a factor squared: 0.5 MB for 50,000 items.
     `sums` float32[n_items] is all zero between calls; the other buffers hold leftovers.
     """
 
     __slots__ = (
-        "end", "found_position", "found_session", "found_similarity", "head",
-        "order_statistic", "position", "solve_matrix", "solve_target", "sums", "touched",
+        "end", "found_position", "found_session", "found_similarity", "head", "history_extra",
+        "history_items", "order_statistic", "position", "solve_matrix", "solve_shares",
+        "solve_target", "sums", "touched",
     )  # fmt: skip
 
     def __init__(
-        self, n_items: int, m_most_recent_sessions: int = 0, max_session_items: int = 0, n_factors: int = 0
+        self,
+        n_items: int,
+        m_most_recent_sessions: int = 0,
+        max_session_items: int = 0,
+        n_factors: int = 0,
+        max_history_items: int = 0,
     ) -> None:
         self.sums = np.zeros(n_items, np.float32)
         self.touched = np.empty(n_items, np.int32)
@@ -29,5 +35,8 @@ class Scratch:
         self.head = np.empty(max_session_items, np.int64)
         self.end = np.empty(max_session_items, np.int64)
         self.position = np.empty(max_session_items, np.int32)
+        self.history_items = np.empty(max_history_items, np.int32)
+        self.history_extra = np.empty(max_history_items, np.float64)
+        self.solve_shares = np.empty((n_factors, n_factors), np.float64)
         self.solve_matrix = np.empty((n_factors, n_factors), np.float64)
         self.solve_target = np.empty(n_factors, np.float64)

@@ -10,10 +10,23 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from recsys.models.arrays import NOTHING, Ranked, Rows, Scores, load_array, load_settings, save_arrays
+from recsys.models.arrays import (
+    NOTHING,
+    Ranked,
+    Rows,
+    Scores,
+    Vectors,
+    load_array,
+    load_settings,
+    save_arrays,
+)
 from recsys.models.interactions import Interactions
 from recsys.models.kernels import blend_rows, count_following, top_of_sparse
+from recsys.models.progress import Progress
 from recsys.models.scratch import Scratch
+from recsys.models.vectors import VectorIndex
+
+_BATCH_ITEMS = 4_096
 
 
 class _NoSettings(msgspec.Struct, frozen=True):
@@ -110,4 +123,25 @@ def window_table(
         starts, positions, interactions.item, interactions.session, target_scale, max_gap, both_ways,
         scratch.sums, scratch.touched, table.rows, table.scores, table.lengths,
     )  # fmt: skip
+    return table
+
+
+def likeness_table(
+    vectors: Vectors, k: int, index: VectorIndex, of_index: Rows, threads: int, progress: Progress, step: str
+) -> TopTable:
+    """The k items of the greatest positive inner product for each of `vectors` float32[n, d].
+
+    They are looked for in `index`, whose row i is item `of_index[i]`: all items, or those of one type.
+    """
+    table = TopTable.empty(len(vectors), min(k, len(index)))
+    for start in range(0, len(vectors), _BATCH_ITEMS):
+        rows, scores = index.nearest_many(vectors[start : start + _BATCH_ITEMS], k + 1, threads=threads)
+        for row, (found, alike) in enumerate(zip(rows, scores, strict=True), start):
+            others = of_index[found]
+            useful = (found >= 0) & (others != row) & (alike > 0)
+            length = min(table.rows.shape[1], int(np.count_nonzero(useful)))
+            table.rows[row, :length] = others[useful][:length]
+            table.scores[row, :length] = alike[useful][:length]
+            table.lengths[row] = length
+        progress(step, min(1.0, (start + _BATCH_ITEMS) / len(vectors)))
     return table

@@ -1,7 +1,12 @@
-"""Nearest vectors by inner product: a FAISS index, exact while that is fast, else inverted lists."""
+"""Nearest vectors by inner product: all of them while that is fast, else those in the nearest lists.
+
+The lists are inverted lists as FAISS makes them, and FAISS makes them here; one search at a time is
+scanned by our own kernel, for which most of the time of a FAISS call is what lies around its search.
+"""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +15,28 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from recsys.models.arrays import NOTHING, Ranked, Rows, Scores, Vectors, load_settings, save_arrays
+from recsys.models.arrays import (
+    NOTHING,
+    Ranked,
+    Rows,
+    Scores,
+    Vectors,
+    load_array,
+    load_settings,
+    save_arrays,
+)
+from recsys.models.kernels import scan_lists
 
 # The stubs that come with faiss do not know what its Python wrappers accept.
 _faiss: Any = faiss
 
-_INDEX_FILE = "index.faiss"
+_FORMAT_1_FILE = "index.faiss"
 _RECALL_AT = 100
 _RECALL_QUERIES = 200
 _TRAIN_POINTS_PER_LIST = 64
+_EVERY_ROW = np.empty(0, np.uint8)
+
+Bitmap = npt.NDArray[np.uint8]
 
 
 class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,12 +60,37 @@ class _IndexFacts(msgspec.Struct, frozen=True):
     recall: float
 
 
+class Lists(msgspec.Struct, frozen=True):
+    """List l has rows int32 `rows[starts[l]:starts[l + 1]]`, starts int64[l + 1], and the vectors
+    float32 [n, d] beside them; centroids float32[l, d]."""
+
+    centroids: Vectors
+    starts: npt.NDArray[np.int64]
+    rows: Rows
+    vectors: Vectors
+
+    @classmethod
+    def of_one(cls, vectors: Vectors) -> Lists:
+        """Everything in one list."""
+        n, dimensions = vectors.shape
+        centroids = np.zeros((1, dimensions), np.float32)
+        return cls(centroids, np.array([0, n], np.int64), np.arange(n, dtype=np.int32), vectors)
+
+    @classmethod
+    def of_assigned(cls, vectors: Vectors, centroids: Vectors, list_of: npt.NDArray[np.int64]) -> Lists:
+        """`list_of` int64[n] names the list of each vector."""
+        order = np.argsort(list_of, kind="stable")
+        ends = np.cumsum(np.bincount(list_of, minlength=len(centroids)))
+        starts = np.concatenate(([0], ends)).astype(np.int64)
+        return cls(centroids, starts, order.astype(np.int32), np.ascontiguousarray(vectors[order]))
+
+
 class VectorIndex:
     """An index over float32[n, d]. `recall` is the measured share of the exact first 100 that its
     search finds on a sample of queries (1.0 where it is exact); `probes` lists are read for that."""
 
-    def __init__(self, index: Any, facts: _IndexFacts) -> None:
-        self._index = index
+    def __init__(self, lists: Lists, facts: _IndexFacts) -> None:
+        self._lists = lists
         self._facts = facts
 
     @property
@@ -55,11 +98,15 @@ class VectorIndex:
         return self._facts.recall
 
     @property
+    def probes(self) -> int:
+        return self._facts.probes
+
+    @property
     def dimensions(self) -> int:
-        return int(self._index.d)
+        return int(self._lists.vectors.shape[1])
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return len(self._lists.rows)
 
     @classmethod
     def build(
@@ -71,68 +118,95 @@ class VectorIndex:
         threads: int = 1,
     ) -> VectorIndex:
         """Index `vectors` float32[n, d]; measure recall on `queries` float32[q, d], else on vectors."""
-        faiss.omp_set_num_threads(threads)
         vectors = np.ascontiguousarray(vectors, np.float32)
-        exact = faiss.IndexFlatIP(vectors.shape[1])
-        exact.add(vectors)
+        exact = cls(Lists.of_one(vectors), _IndexFacts(settings, probes=1, recall=1.0))
         if len(vectors) <= settings.exact_up_to:
-            return cls(exact, _IndexFacts(settings, probes=0, recall=1.0))
-        # Inverted lists rather than HNSW: lengths of ALS vectors differ widely, and HNSW by inner
-        # product found 29 % of the exact first 100 of 43,000 items where lists found 95 % in the same
-        # time. A selector of eligible items does not cut lists into pieces as it does a graph.
-        n_lists = max(1, round(4 * len(vectors) ** 0.5))
-        index: Any = faiss.index_factory(vectors.shape[1], f"IVF{n_lists},Flat", faiss.METRIC_INNER_PRODUCT)
-        index.cp.seed = settings.seed
-        index.cp.max_points_per_centroid = _TRAIN_POINTS_PER_LIST
-        index.cp.min_points_per_centroid = 1
-        index.train(vectors)
-        index.add(vectors)
+            return exact
+        faiss.omp_set_num_threads(threads)
+        lists = _lists_of(vectors, settings)
         sample = _sample(vectors if queries is None else queries, settings)
-        probes, recall = _enough_probes(index, exact, sample, settings)
-        if recall < settings.least_recall:
-            return cls(exact, _IndexFacts(settings, probes=0, recall=1.0))
-        return cls(index, _IndexFacts(settings, probes, recall))
+        index = _with_enough_probes(lists, exact, sample, settings)
+        return index if index.recall >= settings.least_recall else exact
 
-    def nearest(
-        self, vector: Vectors, k: int, eligible: npt.NDArray[np.uint8] | None = None, threads: int = 1
-    ) -> Ranked:
+    def nearest(self, vector: Vectors, k: int, eligible: Bitmap | None = None) -> Ranked:
         """The k rows with the greatest inner product with `vector` float32[d].
 
         `eligible` is a bitmap of the rows that may be answered, uint8[ceil(n / 8)], bit `row % 8`
         (the lowest first) of byte `row // 8`: np.packbits(mask, bitorder="little"). It is applied
         inside the search, so k rows come as long as k are eligible and in reach of the search.
         """
-        rows, scores = self.nearest_many(vector[None, :], k, eligible, threads)
-        found = int(np.count_nonzero(rows[0] >= 0))
-        return (rows[0, :found], scores[0, :found]) if found else NOTHING
+        k = min(k, len(self))
+        if k <= 0:
+            return NOTHING
+        rows, scores = np.empty(k, np.int32), np.empty(k, np.float32)
+        found = self._scan(vector, eligible, rows, scores)
+        return rows[:found], scores[:found]
 
     def nearest_many(
-        self, vectors: Vectors, k: int, eligible: npt.NDArray[np.uint8] | None = None, threads: int = 1
+        self, vectors: Vectors, k: int, eligible: Bitmap | None = None, threads: int = 1
     ) -> tuple[Rows, Scores]:
         """`nearest` for float32[q, d]: rows int32[q, k], -1 where there are no more, scores float32[q, k]."""
-        k = min(k, len(self))
-        if k <= 0 or not len(vectors):
-            return np.empty((len(vectors), 0), np.int32), np.empty((len(vectors), 0), np.float32)
-        faiss.omp_set_num_threads(threads)  # OpenMP keeps this number per calling thread
+        k = max(min(k, len(self)), 0)
         queries = np.ascontiguousarray(vectors, np.float32)
-        scores, rows = self._index.search(queries, k, params=self._search_parameters(eligible))
-        return rows.astype(np.int32), scores
+        rows, scores = np.full((len(queries), k), -1, np.int32), np.zeros((len(queries), k), np.float32)
 
-    def _search_parameters(self, eligible: npt.NDArray[np.uint8] | None) -> Any:
-        selector = {} if eligible is None else {"sel": _faiss.IDSelectorBitmap(eligible)}
-        if self._facts.probes:
-            return _faiss.SearchParametersIVF(nprobe=self._facts.probes, **selector)
-        return _faiss.SearchParameters(**selector) if selector else None
+        def search(part: int) -> None:
+            for place in range(part, len(queries), threads):
+                found = self._scan(queries[place], eligible, rows[place], scores[place])
+                rows[place, found:] = -1
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(search, range(threads if k else 0)))
+        return rows, scores
+
+    def _scan(self, vector: Vectors, eligible: Bitmap | None, rows: Rows, scores: Scores) -> int:
+        """Fill `rows` and `scores`; how many were found."""
+        lists, probes = self._lists, self._facts.probes
+        return scan_lists(
+            vector, lists.centroids, lists.starts, lists.rows, lists.vectors,
+            _EVERY_ROW if eligible is None else eligible,
+            np.empty(probes, np.int32), np.empty(probes, np.float32), rows, scores,
+        )  # fmt: skip
 
     def save(self, directory: Path) -> None:
-        save_arrays(directory, {}, self._facts)
-        faiss.write_index(self._index, str(directory / _INDEX_FILE))
+        save_arrays(directory, msgspec.structs.asdict(self._lists), self._facts)
 
     @classmethod
     def load(cls, directory: Path) -> VectorIndex:
-        """Map the index, so that processes share its pages."""
-        index = faiss.read_index(str(directory / _INDEX_FILE), faiss.IO_FLAG_MMAP_IFC)
-        return cls(index, load_settings(directory, _IndexFacts))
+        """Map the lists, so that processes share their pages."""
+        facts = load_settings(directory, _IndexFacts)
+        if (directory / _FORMAT_1_FILE).exists():
+            facts = msgspec.structs.replace(facts, probes=max(facts.probes, 1))
+            return cls(_lists_of_format_1(directory), facts)
+        return cls(Lists(*(load_array(directory, name) for name in Lists.__struct_fields__)), facts)
+
+
+def _lists_of(vectors: Vectors, settings: IndexSettings) -> Lists:
+    # Inverted lists rather than HNSW: lengths of ALS vectors differ widely, and HNSW by inner
+    # product found 29 % of the exact first 100 of 43,000 items where lists found 95 % in the same
+    # time. A bitmap of eligible items does not cut lists into pieces as it does a graph.
+    n_lists = max(1, round(4 * len(vectors) ** 0.5))
+    index: Any = faiss.index_factory(vectors.shape[1], f"IVF{n_lists},Flat", faiss.METRIC_INNER_PRODUCT)
+    index.cp.seed = settings.seed
+    index.cp.max_points_per_centroid = _TRAIN_POINTS_PER_LIST
+    index.cp.min_points_per_centroid = 1
+    index.train(vectors)
+    _, nearest = index.quantizer.search(vectors, 1)
+    return Lists.of_assigned(vectors, index.quantizer.reconstruct_n(0, n_lists), nearest[:, 0])
+
+
+def _lists_of_format_1(directory: Path) -> Lists:
+    """Bundles of format 1 hold a FAISS index."""
+    index: Any = faiss.read_index(str(directory / _FORMAT_1_FILE))
+    if not isinstance(index, faiss.IndexIVF):
+        return Lists.of_one(index.reconstruct_n(0, index.ntotal))
+    index.make_direct_map()
+    vectors = index.reconstruct_n(0, index.ntotal)
+    list_of = np.empty(len(vectors), np.int64)
+    for one in range(index.nlist):
+        size = index.invlists.list_size(one)
+        list_of[_faiss.rev_swig_ptr(index.invlists.get_ids(one), size)] = one
+    return Lists.of_assigned(vectors, index.quantizer.reconstruct_n(0, index.nlist), list_of)
 
 
 def _sample(vectors: Vectors, settings: IndexSettings) -> Vectors:
@@ -141,18 +215,20 @@ def _sample(vectors: Vectors, settings: IndexSettings) -> Vectors:
     return np.ascontiguousarray(vectors[some], np.float32)
 
 
-def _enough_probes(index: Any, exact: Any, queries: Vectors, settings: IndexSettings) -> tuple[int, float]:
-    """The fewest lists to read, in steps of two, for the recall wanted; and the recall measured."""
-    most = max(1, round(settings.most_probed * index.nlist))
-    _, expected = exact.search(queries, _RECALL_AT)
+def _with_enough_probes(
+    lists: Lists, exact: VectorIndex, queries: Vectors, settings: IndexSettings
+) -> VectorIndex:
+    """An index that reads the fewest lists, in steps of a half, for the recall wanted."""
+    most = max(1, round(settings.most_probed * len(lists.centroids)))
+    expected, _ = exact.nearest_many(queries, _RECALL_AT)
     probes = min(8, most)
     while True:
-        _, got = index.search(queries, _RECALL_AT, params=_faiss.SearchParametersIVF(nprobe=probes))
+        got, _ = VectorIndex(lists, _IndexFacts(settings, probes, 0.0)).nearest_many(queries, _RECALL_AT)
         found = [np.isin(one, other).mean() for one, other in zip(expected, got, strict=True)]
         recall = float(np.mean(found))
         if recall >= settings.wanted_recall or probes >= most:
-            return probes, recall
-        probes = min(2 * probes, most)
+            return VectorIndex(lists, _IndexFacts(settings, probes, recall))
+        probes = min(probes + probes // 2, most)
 
 
 def unit_length(vectors: Vectors) -> Vectors:

@@ -147,22 +147,35 @@ def _around(query: Query, name: str, table: TopTable) -> Ranked:
 
 
 def _alike(visit: Visit, seeds: Seeds, item_types: int) -> Ranked:
-    if visit.bundle is None:
+    """From the tables of the training where it knew the seeds, else by a search near their vectors;
+    among the items that came later always by their vectors."""
+    bundle, cold, models = visit.bundle, visit.columns.cold, visit.scratch.models
+    if bundle is None or models is None or not len(seeds.rows):
         return NOTHING
-    vectors, n_items = visit.bundle.content.vectors, visit.bundle.n_items
-    learned = seeds.rows < n_items
-    wanted: Vectors = seeds.weights[learned] @ vectors[seeds.rows[learned]]
-    for row, weight in zip(seeds.rows[~learned].tolist(), seeds.weights[~learned].tolist(), strict=True):
-        vector = visit.columns.cold.vector(row)
-        if vector is not None:
-            wanted += weight * vector
-    if not wanted.any():
-        return NOTHING
-    known = visit.bundle.content.nearest(wanted, CONTENT_POOL, visit.columns.eligible_bits[item_types])
-    added = visit.columns.cold.nearest(wanted, COLD_POOL)
+    content = bundle.content
+    tabled = bool(content.neighbours) and bool((seeds.rows < bundle.n_items).all())
+    if tabled and not cold.count:
+        return content.like(seeds.rows, seeds.weights, item_types, CONTENT_POOL, models)
+    wanted = _wanted(visit, seeds)
+    if tabled:
+        known = content.like(seeds.rows, seeds.weights, item_types, CONTENT_POOL, models)
+    else:
+        known = content.nearest(wanted, CONTENT_POOL, visit.columns.eligible_bits[item_types])
+    added = cold.nearest(wanted, COLD_POOL)
     rows, scores = np.concatenate((known[0], added[0])), np.concatenate((known[1], added[1]))
     others = (rows[:, None] != seeds.rows).all(axis=1)
     return rows[others], scores[others]
+
+
+def _wanted(visit: Visit, seeds: Seeds) -> Vectors:
+    """float32[d]: the weighted sum of the seeds' content vectors."""
+    assert visit.bundle is not None
+    wanted = np.zeros(visit.bundle.content.dimensions, np.float32)
+    for row, weight in zip(seeds.rows.tolist(), seeds.weights.tolist(), strict=True):
+        vector = vector_of(visit, row)
+        if vector is not None:
+            wanted += np.float32(weight) * vector
+    return wanted
 
 
 def _in_demand(visit: Visit, item_types: int) -> Ranked:

@@ -159,6 +159,11 @@ def type_set(names: Sequence[str]) -> int:
     return sum(bit for name, bit in _TYPE_BITS.items() if name in names)
 
 
+def types_of(item_ids: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """uint8[n]: PRODUCT or ARTICLE for each id."""
+    return np.fromiter((_TYPE_BITS[type_of(item_id)] for item_id in item_ids), np.uint8, len(item_ids))
+
+
 _TYPE_BITS: Mapping[str, int] = {"product": PRODUCT, "article": ARTICLE}
 
 
@@ -166,7 +171,7 @@ def _popular_by_types(bundle: Bundle | None, item_ids: list[str]) -> dict[int, R
     if bundle is None:
         return {types: np.empty(0, np.int32) for types in TYPE_SETS}
     ranked = bundle.popularity.ranked
-    bits = np.fromiter((_TYPE_BITS[type_of(item_id)] for item_id in item_ids), np.uint8, len(item_ids))
+    bits = types_of(item_ids)
     return {types: np.ascontiguousarray(ranked[bits[ranked] & types > 0]) for types in TYPE_SETS}
 
 

@@ -10,11 +10,12 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.dataset import COMPLETE, Sizes, prepared
 from bench.freshness import WARM_S, Ids, Job, Seen, figures, jobs
-from bench.load import Latencies
+from bench.load import Latencies, arrivals
 from bench.runner import BenchFailed, percentiles, run_alone
 from bench.serving import highest_rate, is_held, sustained
 
@@ -127,6 +128,15 @@ def test_a_rate_that_breaks_in_the_longer_run_gives_way_to_a_lower_one():
 def test_a_rate_is_not_held_when_answers_are_slow_missing_or_behind(changed):
     assert is_held(latencies(100.0))
     assert not is_held(latencies(100.0)._replace(**changed))
+
+
+def test_arrivals_are_as_many_as_the_rate_says_at_random_times():
+    due_s = arrivals(np.random.default_rng(1), 200.0, 5.0, 15.0)
+    assert len(due_s) == 2000
+    assert due_s == sorted(due_s)
+    assert 5.0 <= due_s[0] < due_s[-1] <= 15.0
+    gaps_s = np.diff(due_s)
+    assert gaps_s.std() == pytest.approx(gaps_s.mean(), rel=0.1)  # as of exponential gaps
 
 
 def test_percentiles_are_values_that_were_measured():
