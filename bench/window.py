@@ -8,6 +8,7 @@ dead letters are not done at all, so the work is a fraction of what the flow doe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,10 @@ def at(arrival: Arrival) -> datetime:
     return datetime.fromtimestamp(arrival.event.at_ms / 1000, timezone.utc)
 
 
+def by_visitor(batch: Sequence[object]) -> list[tuple[str, Arrival]]:
+    return [(one.event.visitor, one) for one in batch if isinstance(one, Arrival)]
+
+
 def save(session: tuple[str, tuple[int, list[Arrival]]]) -> steps.Save:
     visitor, (_, arrivals) = session
     events = [arrival.event for arrival in arrivals]
@@ -62,7 +67,7 @@ def windows(settings: Settings) -> Dataflow:
     flow = Dataflow("bytewax_window")
     records = op.input("log", flow, source)  # (Record, watermark_ms)
     decoded = op.flat_map_batch("decode", records, stages.decode)
-    visits = op.flat_map_batch("visits", decoded, steps.visits)  # (visitor, Arrival)
+    visits = op.flat_map_batch("visits", decoded, by_visitor)  # (visitor, Arrival)
     clock = win.EventClock(at, wait_for_system_duration=timedelta(seconds=settings.flow.allowed_lateness_s))
     windower = win.SessionWindower(gap=timedelta(seconds=settings.session.gap_s))
     sessions = win.collect_window("session", visits, clock, windower)  # (visitor, (window id, arrivals))

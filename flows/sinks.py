@@ -120,8 +120,9 @@ class ArchivePartition(StatefulSinkPartition[Any, ArchiveState]):
         self._opened_s = time.monotonic()
         return file
 
-    def write_batch(self, values: list[tuple[Any, ...]]) -> None:
-        self._buffer.extend(values)
+    def write_batch(self, values: list[list[tuple[Any, ...]]]) -> None:
+        for rows in values:
+            self._buffer.extend(rows)
         if len(self._buffer) >= self.BUFFER_ROWS:
             self._write()
 

@@ -11,16 +11,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 from typing import Any, Generic, Protocol, TypeVar
 
 from bytewax.operators import StatefulBatchLogic
 
-from flows.steps import Save
+from flows.steps import Kept, Save, Told, Visited
 from recsys.catalog import CatalogChange, encode_item
 from recsys.counters import encode_counters
 from recsys.decode import Decoder
 from recsys.events import Arrival, DeadLetter
-from recsys.fold import Effect
 from recsys.item import ItemState, Mention
 from recsys.keys import FLOW_KEY, counter_key, item_key, person_key, shelf_key, visitor_key
 from recsys.person import PersonState
@@ -28,7 +28,7 @@ from recsys.ports import Record
 from recsys.profile import encode_record
 from recsys.progress import encode_progress
 from recsys.tally import Count, TallyState
-from recsys.visitor import Fact, Out, StageRules, VisitorState
+from recsys.visitor import Accepted, Duplicate, Fact, StageRules, VisitorState
 
 
 class _State(Protocol):
@@ -43,7 +43,7 @@ Fetch = Callable[[str], "bytes | None"]
 """A record of the state by its key."""
 
 
-class Stage(StatefulBatchLogic[V, W, bytes], Generic[V, W, S]):
+class Stage(StatefulBatchLogic["list[V]", W, bytes], Generic[V, W, S]):
     """One key's state between Bytewax and the pure core. Subclasses name its kind and its fold."""
 
     kind: str
@@ -64,7 +64,7 @@ class Stage(StatefulBatchLogic[V, W, bytes], Generic[V, W, S]):
     def decode(self, data: bytes) -> S:
         raise AssertionError("a stage reads its state")
 
-    def fold(self, state: S, values: list[V]) -> Iterable[W]:
+    def fold(self, state: S, values: Iterable[V]) -> W:
         raise AssertionError("a stage folds")
 
     def settle(self, state: S) -> None:
@@ -81,9 +81,11 @@ class Stage(StatefulBatchLogic[V, W, bytes], Generic[V, W, S]):
             self._snapshot = None
         return self._state
 
-    def on_batch(self, values: list[V]) -> tuple[Iterable[W], bool]:
+    def on_batch(self, values: list[list[V]]) -> tuple[Iterable[W], bool]:
         self._touched_s = time.monotonic()
-        return self.fold(self.state_for(self.key_of(values[0])), values), StatefulBatchLogic.RETAIN
+        state = self.state_for(self.key_of(values[0][0]))
+        one = values[0] if len(values) == 1 else chain.from_iterable(values)
+        return (self.fold(state, one),), StatefulBatchLogic.RETAIN
 
     def on_notify(self) -> tuple[Iterable[Any], bool]:
         idle_s = self._stages.idle.total_seconds()
@@ -93,7 +95,10 @@ class Stage(StatefulBatchLogic[V, W, bytes], Generic[V, W, S]):
             return (), StatefulBatchLogic.RETAIN
         data = self.snapshot()
         key = self._key(data)
-        return (Save(shelf_key(self.kind, key), data),), StatefulBatchLogic.DISCARD
+        return (self.shelved((Save(shelf_key(self.kind, key), data),)),), StatefulBatchLogic.DISCARD
+
+    def shelved(self, saves: tuple[Save, ...]) -> W:
+        raise AssertionError("a stage tells what it is when it leaves")
 
     def _key(self, data: bytes) -> str:
         raise AssertionError("a stage tells its key")
@@ -115,8 +120,9 @@ def _now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-class VisitorStage(Stage[Arrival, Any, VisitorState]):
+class VisitorStage(Stage[Arrival, Visited, VisitorState]):
     kind = "v"
+    shelved = staticmethod(Visited)
 
     def key_of(self, value: Arrival) -> str:
         return value.event.visitor
@@ -130,16 +136,20 @@ class VisitorStage(Stage[Arrival, Any, VisitorState]):
     def _key(self, data: bytes) -> str:
         return self.decode(data).visitor
 
-    def fold(self, state: VisitorState, values: list[Arrival]) -> Iterable[Any]:
-        out: list[Out | Save] = []
+    def fold(self, state: VisitorState, values: Iterable[Arrival]) -> Visited:
+        fates: list[Accepted | Duplicate | DeadLetter] = []
+        facts: list[Fact] = []
         for arrival in values:
-            out.extend(state.take(arrival))
-        out.append(Save(visitor_key(state.visitor), encode_record(state.record())))
-        return out
+            fate, told = state.take(arrival)
+            fates.append(fate)
+            facts += told
+        save = Save(visitor_key(state.visitor), encode_record(state.record()))
+        return Visited((save,), fates, facts)
 
 
-class PersonStage(Stage[Fact, Any, PersonState]):
+class PersonStage(Stage[Fact, Told, PersonState]):
     kind = "p"
+    shelved = staticmethod(Told)
 
     def key_of(self, value: Fact) -> str:
         return value.user_id
@@ -156,17 +166,14 @@ class PersonStage(Stage[Fact, Any, PersonState]):
     def settle(self, state: PersonState) -> None:
         state.settle()
 
-    def fold(self, state: PersonState, values: list[Fact]) -> Iterable[Any]:
-        out: list[Effect | Save] = []
-        for fact in values:
-            out.extend(state.take(fact))
-        out.append(Save(person_key(state.user_id), encode_record(state.record())))
-        return out
+    def fold(self, state: PersonState, values: Iterable[Fact]) -> Told:
+        effects = [effect for fact in values for effect in state.take(fact)]
+        return Told((Save(person_key(state.user_id), encode_record(state.record())),), effects)
 
 
-class ItemStage(Stage["Mention | CatalogChange", Save, ItemState]):
+class ItemStage(Stage["Mention | CatalogChange", Kept, ItemState]):
     kind = "i"
-    item_id = ""
+    shelved = staticmethod(Kept)
 
     def key_of(self, value: Mention | CatalogChange) -> str:
         return value.line.item if isinstance(value, Mention) else value.item_id
@@ -180,19 +187,19 @@ class ItemStage(Stage["Mention | CatalogChange", Save, ItemState]):
     def _key(self, data: bytes) -> str:
         return self.decode(data).item_id
 
-    def fold(self, state: ItemState, values: list[Mention | CatalogChange]) -> Iterable[Save]:
+    def fold(self, state: ItemState, values: Iterable[Mention | CatalogChange]) -> Kept:
         item, counters = state.item, state.counters
         for news in values:
             state.take(news)
-        out = []
+        saves: tuple[Save, ...] = ()
         if state.item is not None and state.item is not item:
-            out.append(Save(item_key(state.item_id), encode_item(state.item)))
+            saves = (Save(item_key(state.item_id), encode_item(state.item)),)
         if state.counters is not counters:
-            out.append(Save(counter_key(state.item_id), encode_counters(state.counters)))
-        return out
+            saves += (Save(counter_key(state.item_id), encode_counters(state.counters)),)
+        return Kept(saves)
 
 
-class TallyStage(StatefulBatchLogic[Count, Save, bytes]):
+class TallyStage(StatefulBatchLogic[Count, Kept, bytes]):
     """One key for the whole flow: what became of every event, and a heartbeat."""
 
     HEARTBEAT = timedelta(seconds=1)
@@ -201,16 +208,16 @@ class TallyStage(StatefulBatchLogic[Count, Save, bytes]):
         self._state = TallyState.decode(snapshot) if snapshot is not None else TallyState()
         self._beat_at = _now() + self.HEARTBEAT
 
-    def on_batch(self, values: list[Count]) -> tuple[Iterable[Save], bool]:
+    def on_batch(self, values: list[Count]) -> tuple[Iterable[Kept], bool]:
         for count in values:
             self._state.take(count)
         return (self._save(),), StatefulBatchLogic.RETAIN
 
-    def on_notify(self) -> tuple[Iterable[Save], bool]:
+    def on_notify(self) -> tuple[Iterable[Kept], bool]:
         self._beat_at = _now() + self.HEARTBEAT
         return (self._save(),), StatefulBatchLogic.RETAIN
 
-    def on_eof(self) -> tuple[Iterable[Save], bool]:
+    def on_eof(self) -> tuple[Iterable[Kept], bool]:
         return (self._save(),), StatefulBatchLogic.RETAIN
 
     def notify_at(self) -> datetime | None:
@@ -219,8 +226,9 @@ class TallyStage(StatefulBatchLogic[Count, Save, bytes]):
     def snapshot(self) -> bytes:
         return self._state.encode()
 
-    def _save(self) -> Save:
-        return Save(FLOW_KEY, encode_progress(self._state.progress(time.time_ns() // 1_000_000)))
+    def _save(self) -> Kept:
+        progress = self._state.progress(time.time_ns() // 1_000_000)
+        return Kept((Save(FLOW_KEY, encode_progress(progress)),))
 
 
 class Stages:

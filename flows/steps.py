@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from recsys import archive
 from recsys.catalog import CatalogChange
 from recsys.events import Action, Arrival, DeadLetter
+from recsys.fold import Effect
 from recsys.item import Mention, mentions_of
 from recsys.keys import decision_key
 from recsys.tally import Count, count_of
-from recsys.visitor import Accepted, Fact
+from recsys.visitor import Accepted, Duplicate, Fact
+
+Decoded: TypeAlias = "Arrival | DeadLetter | CatalogChange"
 
 
 class Save(NamedTuple):
@@ -28,56 +31,101 @@ class Claim(NamedTuple):
     value: bytes
 
 
-def visits(batch: Sequence[object]) -> list[tuple[str, Arrival]]:
-    return [
-        (arrival.event.visitor, arrival)
-        for arrival in batch
-        if isinstance(arrival, Arrival) and arrival.event.action is not Action.SERVED
-    ]
+class Visited(NamedTuple):
+    """What a visitor's events of one batch came to."""
+
+    saves: tuple[Save, ...]
+    fates: Sequence[Accepted | Duplicate | DeadLetter] = ()
+    facts: Sequence[Fact] = ()
 
 
-def facts(batch: Sequence[tuple[str, object]]) -> list[tuple[str, Fact]]:
-    return [(out.user_id, out) for _, out in batch if isinstance(out, Fact)]
+class Told(NamedTuple):
+    """What a person's facts of one batch came to."""
+
+    saves: tuple[Save, ...]
+    effects: Sequence[Effect] = ()
 
 
-def mentions(batch: Sequence[tuple[str, object]]) -> Iterable[tuple[str, Mention]]:
-    for _, out in batch:
-        if isinstance(out, Accepted) and out.event.lines:
-            yield from mentions_of(out.event)
+class Kept(NamedTuple):
+    """What an item's news, or the tally's counts, came to."""
+
+    saves: tuple[Save, ...]
 
 
-def changes(batch: Sequence[object]) -> list[tuple[str, CatalogChange]]:
-    return [(change.item_id, change) for change in batch if isinstance(change, CatalogChange)]
+def visits(batch: Sequence[Decoded]) -> Iterable[tuple[str, list[Arrival]]]:
+    by_visitor: dict[str, list[Arrival]] = {}
+    for one in batch:
+        if isinstance(one, Arrival) and one.event.action is not Action.SERVED:
+            by_visitor.setdefault(one.event.visitor, []).append(one)
+    return by_visitor.items()
 
 
-def values(batch: Sequence[tuple[str, object]]) -> list[object]:
-    return [out for _, out in batch if not isinstance(out, (Save, Fact))]
+def facts(batch: Sequence[tuple[str, Visited]]) -> Iterable[tuple[str, list[Fact]]]:
+    by_person: dict[str, list[Fact]] = {}
+    for _, visited in batch:
+        for fact in visited.facts:
+            by_person.setdefault(fact.user_id, []).append(fact)
+    return by_person.items()
 
 
-def counts(batch: Sequence[object]) -> list[tuple[str, Count]]:
-    count = count_of(batch)
+def mentions(batch: Sequence[tuple[str, Visited]]) -> Iterable[tuple[str, list[Mention]]]:
+    by_item: dict[str, list[Mention]] = {}
+    for accepted in _accepted(batch):
+        if accepted.event.lines:
+            for item_id, mention in mentions_of(accepted.event):
+                by_item.setdefault(item_id, []).append(mention)
+    return by_item.items()
+
+
+def changes(batch: Sequence[Decoded]) -> list[tuple[str, list[CatalogChange]]]:
+    return [(change.item_id, [change]) for change in batch if isinstance(change, CatalogChange)]
+
+
+def count_decoded(batch: Sequence[Decoded]) -> list[tuple[str, Count]]:
+    return _counted(count_of(batch))
+
+
+def count_visited(batch: Sequence[tuple[str, Visited]]) -> list[tuple[str, Count]]:
+    return _counted(count_of(fate for _, visited in batch for fate in visited.fates))
+
+
+def count_told(batch: Sequence[tuple[str, Told]]) -> list[tuple[str, Count]]:
+    return _counted(count_of(effect for _, told in batch for effect in told.effects))
+
+
+def _counted(count: Count) -> list[tuple[str, Count]]:
     return [("tally", count)] if count.partitions or count.effects else []
 
 
-def saves(batch: Sequence[tuple[str, object]]) -> list[Save]:
-    return [out for _, out in batch if isinstance(out, Save)]
+def saves(batch: Sequence[tuple[str, Visited | Told | Kept]]) -> list[Save]:
+    return [save for _, kept in batch for save in kept.saves]
 
 
-def served(batch: Sequence[object]) -> list[Claim]:
-    return [
-        Claim(decision_key(arrival.event.message_id), arrival.raw)
-        for arrival in batch
-        if isinstance(arrival, Arrival) and arrival.event.action is Action.SERVED
-    ]
+def served(batch: Sequence[Decoded]) -> list[Claim]:
+    return [Claim(decision_key(arrival.event.message_id), arrival.raw) for arrival in _served(batch)]
 
 
-def rows(batch: Sequence[object]) -> Iterable[tuple[str, tuple[object, ...]]]:
-    for out in batch:
-        if isinstance(out, Accepted):
-            yield "0", archive.row(out.event, out.raw, out.person, out.session_ms)
-        elif isinstance(out, Arrival) and out.event.action is Action.SERVED:
-            yield "0", archive.row(out.event, out.raw, f"a:{out.event.visitor}", 0)
+def rows(batch: Sequence[tuple[str, Visited]]) -> list[tuple[str, list[Any]]]:
+    made = [archive.row(one.event, one.raw, one.person, one.session_ms) for one in _accepted(batch)]
+    return [("0", made)] if made else []
 
 
-def dead_letters(batch: Sequence[object]) -> list[DeadLetter]:
-    return [out for out in batch if isinstance(out, DeadLetter)]
+def served_rows(batch: Sequence[Decoded]) -> list[tuple[str, list[Any]]]:
+    made = [archive.row(one.event, one.raw, f"a:{one.event.visitor}", 0) for one in _served(batch)]
+    return [("0", made)] if made else []
+
+
+def broken(batch: Sequence[Decoded]) -> list[DeadLetter]:
+    return [one for one in batch if isinstance(one, DeadLetter)]
+
+
+def refused(batch: Sequence[tuple[str, Visited]]) -> list[DeadLetter]:
+    return [fate for _, visited in batch for fate in visited.fates if isinstance(fate, DeadLetter)]
+
+
+def _accepted(batch: Sequence[tuple[str, Visited]]) -> Iterable[Accepted]:
+    return (fate for _, visited in batch for fate in visited.fates if isinstance(fate, Accepted))
+
+
+def _served(batch: Sequence[Decoded]) -> Iterable[Arrival]:
+    return (one for one in batch if isinstance(one, Arrival) and one.event.action is Action.SERVED)

@@ -26,7 +26,7 @@ from recsys.profile import PersonRecord, Standing, VisitorLink, decode_link, dec
 from recsys.progress import FlowProgress, decode_progress
 from recsys.settings import Settings
 from recsys.tally import TallyState, count_of
-from recsys.visitor import Fact, VisitorState
+from recsys.visitor import VisitorState
 
 MAX_DIFFERENCES = 1000
 """Listed at the most; all are counted."""
@@ -133,17 +133,17 @@ def _take(folded: _Folded, decoded: Any, rules: Any) -> None:
     state = folded.visitors.get(visitor)
     if state is None:
         state = folded.visitors[visitor] = VisitorState(visitor, rules)
-    out = state.take(decoded)
+    fate, facts = state.take(decoded)
     effects: list[object] = []
-    for fact in out:
-        if isinstance(fact, Fact):
-            person = folded.people.get(fact.user_id)
-            if person is None:
-                person = folded.people[fact.user_id] = PersonState(fact.user_id, rules)
-            effects.extend(person.take(fact))
-    folded.tally.take(count_of([*out, *effects]))
-    for person_state in {fact.user_id for fact in out if isinstance(fact, Fact)}:
-        folded.people[person_state].settle()
+    for fact in facts:
+        person = folded.people.get(fact.user_id)
+        if person is None:
+            person = folded.people[fact.user_id] = PersonState(fact.user_id, rules)
+        effects.extend(person.take(fact))
+    folded.tally.take(count_of([fate, *effects]))
+    # This loop takes the log in its order, so every fact up to here has arrived.
+    for user_id in {fact.user_id for fact in facts}:
+        folded.people[user_id].settle()
 
 
 def _compare_people(store: ProfileStore, folded: _Folded, report: VerifyReport, progress: Progress) -> None:

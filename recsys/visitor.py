@@ -12,6 +12,7 @@ time up to the record), never by the clock or by who was read first: a replay de
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
@@ -97,7 +98,7 @@ class Duplicate(NamedTuple):
     event: Event
 
 
-Out = Accepted | Duplicate | DeadLetter | Fact
+Fate = Accepted | Duplicate | DeadLetter
 
 
 class _Settled(msgspec.Struct, frozen=True, array_like=True):
@@ -145,15 +146,15 @@ class VisitorState:
     def view(self) -> View:
         return self._steps[-1].after if self._steps else self._base
 
-    def take(self, arrival: Arrival) -> list[Out]:
-        """Fold one event; returns what it means to the rest of the flow."""
+    def take(self, arrival: Arrival) -> tuple[Fate, Sequence[Fact]]:
+        """Fold one event; returns what became of it, and the facts it sends or changes."""
         event, raw = arrival
         partition, offset = event.position
         if offset > self._positions.get(partition, -1):
             self._positions[partition] = offset
         repeated = self._repeated(event, raw)
         if repeated is not None:
-            return [repeated]
+            return repeated, ()
         settled_ms = event.watermark_ms - self._rules.lateness_ms
         if self._steps and self._steps[0].place[0] < settled_ms:
             self._settle(settled_ms)
@@ -161,9 +162,9 @@ class VisitorState:
         late = event.at_ms < settled_ms
         place = (max(event.at_ms, settled_ms), partition, offset, event.index)
         person, session_ms, effects, facts = self._put(event, place)
-        return [Accepted(event, raw, person, session_ms, late, effects), *facts]
+        return Accepted(event, raw, person, session_ms, late, effects), facts
 
-    def _put(self, event: Event, place: Place) -> tuple[str, int, tuple[Effect, ...], list[Fact]]:
+    def _put(self, event: Event, place: Place) -> tuple[str, int, tuple[Effect, ...], Sequence[Fact]]:
         """Fold an event in its place, and those behind it again."""
         steps = self._steps
         at = len(steps)
@@ -173,7 +174,9 @@ class VisitorState:
         step, effects = self._step(before, event, place)
         followers = steps[at:]
         steps[at:] = [step]
-        facts = [*step.facts, *self._again(step.after, followers)] if followers else list(step.facts)
+        facts: Sequence[Fact] = step.facts
+        if followers:
+            facts = [*step.facts, *self._again(step.after, followers)]
         if len(steps) > MAX_TAIL:
             self._base = steps[0].after
             del steps[0]

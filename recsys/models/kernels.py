@@ -29,65 +29,26 @@ def _ranks_below(score: float, row: int, other_score: float, other_row: int) -> 
 @kernel(void(i4[::1], f4[::1], i8, i8))
 def _sift_down(rows: Array, scores: Array, start: int, size: int) -> None:
     at = start
+    row, score = rows[at], scores[at]
     while True:
         child = 2 * at + 1
         if child >= size:
-            return
+            break
         right = child + 1
         if right < size and _ranks_below(scores[right], rows[right], scores[child], rows[child]):
             child = right
-        if not _ranks_below(scores[child], rows[child], scores[at], rows[at]):
-            return
-        scores[at], scores[child] = scores[child], scores[at]
-        rows[at], rows[child] = rows[child], rows[at]
+        if not _ranks_below(scores[child], rows[child], score, row):
+            break
+        rows[at], scores[at] = rows[child], scores[child]
         at = child
-
-
-@kernel(i8(i4[::1], f4[::1], i8, i4, f4))
-def _keep_best(rows: Array, scores: Array, size: int, row: int, score: float) -> int:
-    """Take a row among the best so far, which are a heap with the worst on top once they are
-    `len(rows)`; returns how many they are."""
-    if size < len(rows):
-        rows[size] = row
-        scores[size] = score
-        size += 1
-        if size == len(rows):
-            for start in range(size // 2 - 1, -1, -1):
-                _sift_down(rows, scores, start, size)
-    elif _ranks_below(scores[0], rows[0], score, row):
-        rows[0] = row
-        scores[0] = score
-        _sift_down(rows, scores, 0, size)
-    return size
+    rows[at], scores[at] = row, score
 
 
 @kernel(void(i4[::1], f4[::1], i8))
-def _sort_best(rows: Array, scores: Array, size: int) -> None:
-    """Put what `_keep_best` has kept in order, the best first."""
-    if size < len(rows):
-        for start in range(size // 2 - 1, -1, -1):
-            _sift_down(rows, scores, start, size)
-    for last in range(size - 1, 0, -1):
-        scores[0], scores[last] = scores[last], scores[0]
-        rows[0], rows[last] = rows[last], rows[0]
-        _sift_down(rows, scores, 0, last)
-
-
-@kernel(i8(_I4, i8, f4[::1], i4[::1], f4[::1]))
-def take_top(touched: Array, n_touched: int, sums: Array, top_rows: Array, top_scores: Array) -> int:
-    """Move the best of `sums[touched[:n_touched]]` into `top_*`, best first, and zero those sums.
-
-    Sums of zero or less are no candidates. Returns how many were found (at most `len(top_rows)`).
-    """
-    size = 0
-    for index in range(n_touched):
-        row = touched[index]
-        score = sums[row]
-        sums[row] = np.float32(0)
-        if score > 0 and len(top_rows):
-            size = _keep_best(top_rows, top_scores, size, row, score)
-    _sort_best(top_rows, top_scores, size)
-    return size
+def _make_heap(rows: Array, scores: Array, size: int) -> None:
+    """The worst comes to stand first."""
+    for start in range(size // 2 - 1, -1, -1):
+        _sift_down(rows, scores, start, size)
 
 
 @kernel(f4(f4[::1], i8, i8))
@@ -114,6 +75,77 @@ def _kth_largest(values: Array, n: int, k: int) -> float:
         else:
             break
     return values[target]  # type: ignore[no-any-return]
+
+
+@kernel(i8(i4[::1], f4[::1], i8, f4[::1], i4[::1], f4[::1]))
+def _best(rows: Array, scores: Array, n: int, spare: Array, top_rows: Array, top_scores: Array) -> int:
+    """The best of the first n into `top_*`, best first; returns how many they are. `spare` is as long
+    as `scores` and overwritten.
+
+    The score of the last of them is found first, among those that beat the last of the best of a
+    few. A heap of the best so far costs several times as much: nearly every step of it is a branch
+    that nobody can predict.
+    """
+    limit = min(len(top_rows), n)
+    if limit == 0:
+        return 0
+    threshold: Any = -np.inf
+    if n > limit:
+        few = min(n, 4 * limit)
+        spare[:few] = scores[:few]
+        threshold = _kth_largest(spare, few, limit)
+        n_beating = 0
+        for index in range(n):
+            spare[n_beating] = scores[index]
+            n_beating += scores[index] >= threshold
+        threshold = _kth_largest(spare, n_beating, limit)
+    size = 0
+    for index in range(n):
+        if scores[index] > threshold or n == limit:
+            top_rows[size] = rows[index]
+            top_scores[size] = scores[index]
+            size += 1
+    above = size
+    for index in range(n):
+        if scores[index] != threshold or n == limit:
+            continue
+        if size < limit:
+            top_rows[size] = rows[index]
+            top_scores[size] = threshold
+            size += 1
+            if size == limit:
+                _make_heap(top_rows[above:limit], top_scores[above:limit], limit - above)
+        elif rows[index] < top_rows[above]:
+            # Of equals those with the lowest rows stay.
+            top_rows[above] = rows[index]
+            _sift_down(top_rows[above:limit], top_scores[above:limit], 0, limit - above)
+    _make_heap(top_rows, top_scores, size)
+    for last in range(size - 1, 0, -1):
+        top_scores[0], top_scores[last] = top_scores[last], top_scores[0]
+        top_rows[0], top_rows[last] = top_rows[last], top_rows[0]
+        _sift_down(top_rows, top_scores, 0, last)
+    return size
+
+
+@kernel(i8(i4[::1], i8, f4[::1], f4[:, ::1], i4[::1], f4[::1]))
+def take_top(
+    touched: Array, n_touched: int, sums: Array, spare: Array, top_rows: Array, top_scores: Array
+) -> int:
+    """Move the best of `sums[touched[:n_touched]]` into `top_*`, best first, and zero those sums.
+
+    Sums of zero or less are no candidates. Returns how many were found (at most `len(top_rows)`).
+    `touched` and `spare` float32[2, n] are overwritten.
+    """
+    n = 0
+    for index in range(n_touched):
+        row = touched[index]
+        score = sums[row]
+        sums[row] = np.float32(0)
+        if score > 0:
+            touched[n] = row
+            spare[0, n] = score
+            n += 1
+    return _best(touched, spare[0], n, spare[1], top_rows, top_scores)  # type: ignore[no-any-return]
 
 
 @kernel(i8(_I4, _I8, _I4, i8, i4[::1], f4[::1], i4[::1], i8[::1], i8[::1], i4[::1]))
@@ -179,7 +211,7 @@ def _recent_sessions(
 @kernel(
     i8(
         *(_I4, _I8, _I4, _I8, _I4, _F4, i8, i8, boolean),
-        *(f4[::1], i4[::1], i4[::1], f4[::1], i4[::1], f4[::1], i8[::1], i8[::1], i4[::1]),
+        *(f4[::1], i4[::1], f4[:, ::1], i4[::1], f4[::1], i4[::1], f4[::1], i8[::1], i8[::1], i4[::1]),
         *(i4[::1], f4[::1]),
     )
 )
@@ -195,6 +227,7 @@ def score_neighbours(
     keep_last: bool,
     sums: Array,
     touched: Array,
+    spare: Array,
     found_session: Array,
     found_similarity: Array,
     found_position: Array,
@@ -247,13 +280,13 @@ def score_neighbours(
         sums[touched[index]] *= idf[touched[index]]
     if not keep_last and 0 <= session[-1] < len(sums):
         sums[session[-1]] = np.float32(0)
-    return take_top(touched, n_touched, sums, top_rows, top_scores)
+    return take_top(touched, n_touched, sums, spare, top_rows, top_scores)
 
 
 @kernel(
     void(
         *(_I8, _I8, _I4, _I4, _F4, i8, boolean),
-        *(f4[::1], i4[::1], i4[:, ::1], f4[:, ::1], i4[::1]),
+        *(f4[::1], i4[::1], f4[:, ::1], i4[:, ::1], f4[:, ::1], i4[::1]),
     )
 )
 def count_following(
@@ -266,6 +299,7 @@ def count_following(
     both_ways: bool,
     sums: Array,
     touched: Array,
+    spare: Array,
     table_rows: Array,
     table_scores: Array,
     table_lengths: Array,
@@ -293,12 +327,12 @@ def count_following(
                     sums[other] += np.float32(1.0 / gap)
         for index in range(n_touched):
             sums[touched[index]] *= target_scale[touched[index]]
-        table_lengths[row] = take_top(touched, n_touched, sums, table_rows[row], table_scores[row])
+        table_lengths[row] = take_top(touched, n_touched, sums, spare, table_rows[row], table_scores[row])
 
 
 @kernel(
     void(
-        *(_I8, _I4, _F4, f4[::1], i4[::1]),
+        *(_I8, _I4, _F4, f4[::1], i4[::1], f4[:, ::1]),
         *(i4[:, ::1], f4[:, ::1], i4[::1]),
     )
 )
@@ -308,6 +342,7 @@ def top_of_sparse(
     values: Array,
     sums: Array,
     touched: Array,
+    spare: Array,
     table_rows: Array,
     table_scores: Array,
     table_lengths: Array,
@@ -319,10 +354,10 @@ def top_of_sparse(
             touched[n_touched] = columns[index]
             sums[columns[index]] = values[index]
             n_touched += 1
-        table_lengths[row] = take_top(touched, n_touched, sums, table_rows[row], table_scores[row])
+        table_lengths[row] = take_top(touched, n_touched, sums, spare, table_rows[row], table_scores[row])
 
 
-@kernel(i8(_I4, _F4, _I4_2D, _F4_2D, _I4, f4[::1], i4[::1], i4[::1], f4[::1]))
+@kernel(i8(_I4, _F4, _I4_2D, _F4_2D, _I4, f4[::1], i4[::1], f4[:, ::1], i4[::1], f4[::1]))
 def blend_rows(
     seeds: Array,
     weights: Array,
@@ -331,6 +366,7 @@ def blend_rows(
     table_lengths: Array,
     sums: Array,
     touched: Array,
+    spare: Array,
     top_rows: Array,
     top_scores: Array,
 ) -> int:
@@ -353,18 +389,10 @@ def blend_rows(
     for index in range(len(seeds)):
         if 0 <= seeds[index] < len(sums):
             sums[seeds[index]] = np.float32(0)
-    return take_top(touched, n_touched, sums, top_rows, top_scores)
+    return take_top(touched, n_touched, sums, spare, top_rows, top_scores)
 
 
-@kernel(f4(_F4_2D, i8, _F4), fastmath=True)
-def _inner_product(vectors: Array, at: int, query: Array) -> float:
-    total = np.float32(0)
-    for dimension in range(len(query)):
-        total += vectors[at, dimension] * query[dimension]
-    return total
-
-
-@kernel(i8(_F4, _F4_2D, _I8, _I4, _F4_2D, _U1, i4[::1], f4[::1], i4[::1], f4[::1]))
+@kernel(i8(_F4, _F4_2D, _I8, _I4, _F4_2D, _U1, i4[::1], i4[::1], f4[:, ::1], i4[::1], f4[::1]), fastmath=True)
 def scan_lists(
     query: Array,
     centroids: Array,
@@ -373,28 +401,37 @@ def scan_lists(
     vectors: Array,
     eligible: Array,
     probed: Array,
-    probed_scores: Array,
+    found: Array,
+    spare: Array,
     top_rows: Array,
     top_scores: Array,
 ) -> int:
     """The rows of the greatest inner product with `query` in the `len(probed)` lists nearest to it.
 
     List l has `rows[starts[l]:starts[l + 1]]` and the vectors beside them. `eligible` is a bitmap of
-    rows, the lowest bit first, or empty where every row may be answered. Returns how many were found.
+    rows, the lowest bit first, or empty where every row may be answered. `found` int32[m] and `spare`
+    float32[3, m] have room for the lists and for what is in those probed. Returns how many were found.
     """
-    n_probed = 0
     for one in range(len(centroids)):
-        score = _inner_product(centroids, one, query)
-        n_probed = _keep_best(probed, probed_scores, n_probed, one, score)
-    size = 0
+        score = np.float32(0)
+        for dimension in range(centroids.shape[1]):
+            score += centroids[one, dimension] * query[dimension]
+        found[one] = one
+        spare[0, one] = score
+    n_probed = _best(found, spare[0], len(centroids), spare[1], probed, spare[2])
+    n = 0
     for index in range(n_probed):
         for at in range(starts[probed[index]], starts[probed[index] + 1]):
             row = rows[at]
             if len(eligible) and not (eligible[row >> 3] >> (row & 7)) & 1:
                 continue
-            size = _keep_best(top_rows, top_scores, size, row, _inner_product(vectors, at, query))
-    _sort_best(top_rows, top_scores, size)
-    return size
+            score = np.float32(0)
+            for dimension in range(vectors.shape[1]):
+                score += vectors[at, dimension] * query[dimension]
+            found[n] = row
+            spare[0, n] = score
+            n += 1
+    return _best(found, spare[0], n, spare[1], top_rows, top_scores)  # type: ignore[no-any-return]
 
 
 @kernel(void(_I4, _I8, _I8, i8, i8, i8[::1]))

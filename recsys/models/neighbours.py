@@ -108,7 +108,7 @@ class SessionNeighbours:
             np.ascontiguousarray(session[-self.settings.max_session_items :], np.int32),
             self.item_starts, self.item_sessions, self.session_starts, self.session_items, self.idf,
             self.settings.m_most_recent_sessions, self.settings.k_neighbours, keep_last,
-            scratch.sums, scratch.touched, scratch.found_session, scratch.found_similarity,
+            scratch.sums, scratch.touched, scratch.spare, scratch.found_session, scratch.found_similarity,
             scratch.found_position, scratch.order_statistic, scratch.head, scratch.end, scratch.position,
             top_rows, top_scores,
         )  # fmt: skip

@@ -8,14 +8,14 @@ import numpy as np
 class Scratch:
     """Buffers the kernels write to. Never share one between threads.
 
-    About 8 bytes an item, 16 a recent session and 16 a factor squared: 0.5 MB for 50,000 items.
+    About 16 bytes an item, 16 a recent session and 16 a factor squared: 1 MB for 50,000 items.
     `sums` float32[n_items] is all zero between calls; the other buffers hold leftovers.
     """
 
     __slots__ = (
         "end", "found_position", "found_session", "found_similarity", "head", "history_extra",
         "history_items", "order_statistic", "position", "solve_matrix", "solve_shares",
-        "solve_target", "sums", "touched",
+        "solve_target", "spare", "sums", "touched",
     )  # fmt: skip
 
     def __init__(
@@ -28,6 +28,7 @@ class Scratch:
     ) -> None:
         self.sums = np.zeros(n_items, np.float32)
         self.touched = np.empty(n_items, np.int32)
+        self.spare = np.empty((2, n_items), np.float32)
         self.found_session = np.empty(m_most_recent_sessions, np.int32)
         self.found_similarity = np.empty(m_most_recent_sessions, np.float32)
         self.found_position = np.empty(m_most_recent_sessions, np.int32)

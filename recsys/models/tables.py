@@ -62,7 +62,7 @@ class TopTable:
         scratch = Scratch(csr.shape[1])
         top_of_sparse(
             csr.indptr.astype(np.int64), csr.indices.astype(np.int32), csr.data.astype(np.float32),
-            scratch.sums, scratch.touched, table.rows, table.scores, table.lengths,
+            scratch.sums, scratch.touched, scratch.spare, table.rows, table.scores, table.lengths,
         )  # fmt: skip
         return table
 
@@ -82,7 +82,7 @@ class TopTable:
         top_rows, top_scores = np.empty(k, np.int32), np.empty(k, np.float32)
         found = blend_rows(
             seeds, weights, self.rows, self.scores, self.lengths,
-            scratch.sums, scratch.touched, top_rows, top_scores,
+            scratch.sums, scratch.touched, scratch.spare, top_rows, top_scores,
         )  # fmt: skip
         return top_rows[:found], top_scores[:found]
 
@@ -121,7 +121,7 @@ def window_table(
     scratch = Scratch(n_items)
     count_following(
         starts, positions, interactions.item, interactions.session, target_scale, max_gap, both_ways,
-        scratch.sums, scratch.touched, table.rows, table.scores, table.lengths,
+        scratch.sums, scratch.touched, scratch.spare, table.rows, table.scores, table.lengths,
     )  # fmt: skip
     return table
 

@@ -92,6 +92,8 @@ class VectorIndex:
     def __init__(self, lists: Lists, facts: _IndexFacts) -> None:
         self._lists = lists
         self._facts = facts
+        longest = np.sort(np.diff(lists.starts))[-facts.probes :]
+        self._room = max(int(longest.sum()), len(lists.centroids))
 
     @property
     def recall(self) -> float:
@@ -161,11 +163,12 @@ class VectorIndex:
 
     def _scan(self, vector: Vectors, eligible: Bitmap | None, rows: Rows, scores: Scores) -> int:
         """Fill `rows` and `scores`; how many were found."""
-        lists, probes = self._lists, self._facts.probes
+        lists, room = self._lists, self._room
         return scan_lists(
             vector, lists.centroids, lists.starts, lists.rows, lists.vectors,
             _EVERY_ROW if eligible is None else eligible,
-            np.empty(probes, np.int32), np.empty(probes, np.float32), rows, scores,
+            np.empty(self._facts.probes, np.int32), np.empty(room, np.int32), np.empty((3, room), np.float32),
+            rows, scores,
         )  # fmt: skip
 
     def save(self, directory: Path) -> None:

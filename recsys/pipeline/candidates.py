@@ -91,7 +91,8 @@ def trending(query: Query) -> Ranked:
 
 def recent(query: Query) -> Ranked:
     """What the person looked at before, the newest and most often seen first."""
-    return _ranked(query.visit.person.recent)
+    visit = query.visit
+    return visit.once("recent", lambda: _ranked(visit.person.recent))
 
 
 def cart(query: Query) -> Ranked:
@@ -129,12 +130,11 @@ def vector_of(visit: Visit, row: int) -> Vectors | None:
 
 
 def _nearest_to_taste(visit: Visit, item_types: int) -> Ranked:
-    bundle, models, history = visit.bundle, visit.scratch.models, visit.person.history
-    if bundle is None or models is None or not history:
+    bundle, models, person = visit.bundle, visit.scratch.models, visit.person
+    if bundle is None or models is None or not person.history:
         return NOTHING
-    rows = np.array([deed.row for deed in history], np.int32)
-    weights = bundle.als.weights(visit.person.history_kinds) * visit.person.history_fading
-    taste = bundle.als.fold_in(rows, weights, models)
+    weights = bundle.als.weights(person.history_kinds) * person.history_fading
+    taste = bundle.als.fold_in(person.history_rows, weights, models)
     return bundle.als.nearest(taste, ALS_POOL, visit.columns.eligible_bits[item_types])
 
 

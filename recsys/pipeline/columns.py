@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import numpy as np
@@ -154,7 +155,8 @@ def offer_of(item: Item) -> int:
     return ARTICLE if item.type == "article" else PRODUCT
 
 
-def type_set(names: Sequence[str]) -> int:
+@lru_cache(maxsize=16)
+def type_set(names: tuple[str, ...]) -> int:
     """("product", "article") -> PRODUCT | ARTICLE."""
     return sum(bit for name, bit in _TYPE_BITS.items() if name in names)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from types import TracebackType
 from typing import Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -59,8 +59,7 @@ class Bars:
             self.marks[rows] = 0
 
 
-@dataclass(frozen=True, eq=False)
-class Pool:
+class Pool(msgspec.Struct, frozen=True, eq=False):
     """The candidates left: rows int32[c], each once; scores float32[s, m], m >= c, a row for each
     answer and a column for each of `rows`, 0 where that source did not name the item."""
 

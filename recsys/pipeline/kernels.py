@@ -54,7 +54,7 @@ def merge_allowed(
     return size
 
 
-@kernel(void(_F4_2D, _F4, _I4, _F4, f4, f4[::1], f4[::1], i4[::1]))
+@kernel(void(_F4_2D, _F4, _I4, _F4, f4, f4[::1], f4[::1], i4[::1]), fastmath=True)
 def weigh(
     pool_scores: Array,
     weights: Array,
@@ -129,7 +129,7 @@ def best_first(scores: Array, rows: Array, salt: int, order: Array) -> int:
     return size
 
 
-@kernel(i8(_I4, _U1, _u1, _u1, _u1, _u1[::1], i4[::1], i8))
+@kernel(i8(_I4, _U1, _u1, _u1, _u1, _u1[::1], i4[::1], i4[::1], i8))
 def fill(
     rows: Array,
     offer: Array,
@@ -138,9 +138,11 @@ def fill(
     chosen: int,
     barred: Array,
     block: Array,
+    places: Array,
     size: int,
 ) -> int:
-    """Append allowed `rows` in their order to `block[size:]`, each marked `chosen` in `barred`."""
+    """Append allowed `rows` in their order to `block[size:]`, each marked `chosen` in `barred`; their
+    places in `rows` go to `places[size:]`."""
     for index in range(len(rows)):
         if size == len(block):
             break
@@ -149,6 +151,7 @@ def fill(
             continue
         barred[row] |= chosen
         block[size] = row
+        places[size] = index
         size += 1
     return size
 

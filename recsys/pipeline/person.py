@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
+from math import log2
 from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +23,7 @@ SEED_ITEMS: Final = 5
 _HISTORY_HALF_LIFE_S: Final = 30 * 86_400
 _RECENT_HALF_LIFE_S: Final = 3 * 86_400
 _RECENT_STEP: Final = 0.9
+_RECENT_STEP_LOG2: Final = log2(_RECENT_STEP)
 
 _KIND: Mapping[int, InteractionKind] = {
     Action.VIEW: InteractionKind.VIEW,
@@ -31,8 +33,10 @@ _KIND: Mapping[int, InteractionKind] = {
     Action.ORDER: InteractionKind.ORDER,
     Action.READ: InteractionKind.READ,
 }
-_WEIGHTS: Final = (1.0, 3.0, 5.0, 1.0)
+_WEIGHTS: Final = np.array((1.0, 3.0, 5.0, 1.0), np.float32)
 """By InteractionKind, as the models weigh them."""
+_BY_PLACE: Final = (1.0 / np.arange(1, 2 * SEED_ITEMS + 1)).astype(np.float32)
+"""The weight of each seed, the newest first."""
 _RECENT_WEIGHT: Mapping[int, float] = {Action.CART_ADD: 1.5, Action.WISH: 1.5}
 
 Kinds = npt.NDArray[np.uint8]
@@ -65,8 +69,7 @@ class Line(NamedTuple):
     at_s: int
 
 
-@dataclass(frozen=True, eq=False)
-class Person:
+class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
     """`profile` is None when nothing is known or nothing may be used; `cart` is there all the same,
     for showing people their own cart is no personalisation."""
 
@@ -147,22 +150,28 @@ class Person:
         return ordered + self.deeds
 
     @cached_property
+    def history_rows(self) -> Rows:
+        """int32[h]: the row of each of `history`, -1 for an unknown item."""
+        return np.array([deed.row for deed in self.history], np.int32)
+
+    @cached_property
     def history_kinds(self) -> Kinds:
         """uint8[h]: an InteractionKind for each of `history`."""
-        return np.array([_KIND.get(deed.action, InteractionKind.VIEW) for deed in self.history], np.uint8)
+        return np.array([_KIND.get(deed.action, 0) for deed in self.history], np.uint8)
 
     @cached_property
     def history_fading(self) -> Scores:
         """float32[h]: what is left of each of `history` by its age."""
-        age_s = self.now_ms / 1000 - np.array([deed.at_s for deed in self.history], np.float64)
-        return np.exp2(-np.maximum(age_s, 0.0) / _HISTORY_HALF_LIFE_S).astype(np.float32)
+        at_s = np.array([deed.at_s for deed in self.history], np.float64)
+        half_lives = np.minimum(at_s - self.now_ms / 1000, 0.0) / _HISTORY_HALF_LIFE_S
+        return np.exp2(half_lives.astype(np.float32))
 
     @cached_property
     def heaviest_deed(self) -> Deed | None:
         """What counts most in the history: orders before carts before views, faded by age."""
-        weights = np.array(_WEIGHTS, np.float32)[self.history_kinds] * self.history_fading
-        known = [index for index, deed in enumerate(self.history) if deed.row >= 0]
-        return self.history[max(known, key=lambda index: float(weights[index]))] if known else None
+        weights = _WEIGHTS[self.history_kinds] * self.history_fading * (self.history_rows >= 0)
+        heaviest = int(weights.argmax()) if len(weights) else -1
+        return self.history[heaviest] if heaviest >= 0 and weights[heaviest] > 0 else None
 
     @cached_property
     def session_seeds(self) -> Seeds:
@@ -191,26 +200,34 @@ class Person:
         weights: dict[int, float] = {}
         ordered: set[int] = set()
         last = self.deeds[-1].row if self.deeds else -1
+        now_s = self.now_ms / 1000
         for steps_back, deed in enumerate(reversed(self.deeds)):
             if deed.action == Action.ORDER:
                 ordered.add(deed.row)
             if deed.row < 0 or deed.row == last or deed.row in ordered:
                 continue
-            age_s = max(self.now_ms / 1000 - deed.at_s, 0.0)
-            weight = _RECENT_WEIGHT.get(deed.action, 1.0)
-            faded = weight * _RECENT_STEP**steps_back * 0.5 ** (age_s / _RECENT_HALF_LIFE_S)
-            weights[deed.row] = weights.get(deed.row, 0.0) + faded
+            half_lives = max(now_s - deed.at_s, 0.0) / _RECENT_HALF_LIFE_S
+            faded = 2.0 ** (steps_back * _RECENT_STEP_LOG2 - half_lives)
+            weights[deed.row] = weights.get(deed.row, 0.0) + _RECENT_WEIGHT.get(deed.action, 1.0) * faded
         return weights
 
     def newest_deed(self, row: int) -> Deed | None:
         """The last thing done with an item."""
-        return next((deed for deed in reversed(self.deeds) if deed.row == row), None)
+        return self._newest_deeds.get(row)
+
+    @cached_property
+    def newest_in_session(self) -> Deed | None:
+        """The last thing done in the session with an item that the catalogue knows."""
+        return next((deed for deed in reversed(self.session_deeds) if deed.row >= 0), None)
+
+    @cached_property
+    def _newest_deeds(self) -> dict[int, Deed]:
+        return {deed.row: deed for deed in self.deeds}
 
 
 def _seeds(deeds: tuple[Deed, ...]) -> Seeds:
     rows = np.array([deed.row for deed in deeds], np.int32)
-    weights = (1.0 / np.arange(1, len(deeds) + 1)).astype(np.float32)
-    return Seeds(rows, weights, deeds, personal=True)
+    return Seeds(rows, _BY_PLACE[: len(deeds)], deeds, personal=True)
 
 
 def page_seeds(row: int, item: str, deed: Deed | None) -> Seeds:

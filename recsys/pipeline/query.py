@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
 from functools import cached_property
 
-from recsys.block import Placement
+import msgspec
+
+from recsys.block import Placement, Reason
 from recsys.models.arrays import Ranked
 from recsys.models.bundle import Bundle
 from recsys.pipeline.columns import Columns, type_set
@@ -14,8 +15,7 @@ from recsys.pipeline.person import Person, Seeds, page_seeds
 from recsys.pipeline.shelf import PipelineScratch
 
 
-@dataclass(frozen=True, eq=False)
-class Visit:
+class Visit(msgspec.Struct, frozen=True, eq=False):
     """What the slots of a request share. One thread works on a visit, with that thread's scratch."""
 
     person: Person
@@ -24,18 +24,20 @@ class Visit:
     scratch: PipelineScratch
     salt: int
     """uint64: orders what is equally good."""
-    _answers: dict[Hashable, Ranked] = field(default_factory=dict)
+    answers: dict[Hashable, Ranked] = msgspec.field(default_factory=dict)
+    """What models have said; see `once`."""
+    told: dict[Hashable, Reason] = msgspec.field(default_factory=dict)
+    """Reasons already put into words."""
 
     def once(self, key: Hashable, answer: Callable[[], Ranked]) -> Ranked:
         """A model's answer, asked for once however many slots want it."""
-        known = self._answers.get(key)
+        known = self.answers.get(key)
         if known is None:
-            known = self._answers[key] = answer()
+            known = self.answers[key] = answer()
         return known
 
 
-@dataclass(frozen=True, eq=False)
-class Query:
+class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     """One slot to fill. `page_item` is the item of the page it stands on."""
 
     visit: Visit

@@ -5,7 +5,7 @@ Made for the items that are shown only. Items with the same evidence share one `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Final
 
@@ -14,6 +14,7 @@ import numpy as np
 from recsys.block import Reason
 from recsys.counters import ItemCounters, decay
 from recsys.events import Action
+from recsys.models.bundle import Bundle
 from recsys.models.tables import TopTable
 from recsys.pipeline.candidates import vector_of
 from recsys.pipeline.kernels import strongest_seeds
@@ -53,49 +54,53 @@ _PLAIN: Final[Mapping[str, Reason]] = {
     "popular": Reason("popular", "popular in this shop"),
     CATALOGUE: Reason(CATALOGUE, "also in this shop"),
 }
+_SAME_FOR_ALL: Final = frozenset(("neighbours", "als", "popular", CATALOGUE))
+_MINUTE_MS: Final = 60_000
+_DAY_MINUTES: Final = 24 * 60
+_DAY_MS: Final = _DAY_MINUTES * _MINUTE_MS
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def reasons(choice: Choice, query: Query) -> list[Reason]:
     """One for each row of the choice."""
     seeds = _seeds_of(choice, query)
-    told: dict[tuple[str, Deed], Reason] = {}
+    same = {source: _same_for_all(source, query) for source in set(choice.sources) & _SAME_FOR_ALL}
     return [
-        _reason(row, source, seeds.get(row), query, told)
+        same.get(source) or _reason(row, source, seeds.get(row), query)
         for row, source in zip(choice.rows, choice.sources, strict=True)
     ]
 
 
-def _reason(
-    row: int, source: str, seed: Deed | None, query: Query, told: dict[tuple[str, Deed], Reason]
-) -> Reason:
-    visit = query.visit
-    if source == "trending":
-        return _demand(visit.columns.counters[row], visit.person.now_ms)
-    if source == "cart":
-        return _in_cart(row, visit.person)
-    deed = _own_deed(row, source, query) if seed is None else seed
-    if deed is None:
-        return _PLAIN.get(source) or Reason(source, _PLAIN[CATALOGUE].text)
-    known = told.get((source, deed))
-    if known is None:
-        known = told[source, deed] = _because(source, deed, visit)
-    return known
-
-
-def _own_deed(row: int, source: str, query: Query) -> Deed | None:
-    person = query.visit.person
-    if source == "recent":
-        return person.newest_deed(row)
+def _same_for_all(source: str, query: Query) -> Reason:
+    """The reason of a source that says the same of every item."""
+    person, deed = query.visit.person, None
     if source == "neighbours":
         # The newest item of the session is the one that counts most in the search.
-        if query.page_row >= 0:
-            return query.seeds.deeds[0]
-        return next((deed for deed in reversed(person.session_deeds) if deed.row >= 0), None)
-    return person.heaviest_deed if source == "als" else None
+        deed = query.seeds.deeds[0] if query.page_row >= 0 else person.newest_in_session
+    elif source == "als":
+        deed = person.heaviest_deed
+    return _PLAIN[source] if deed is None else _because(source, deed, query.visit)
+
+
+def _reason(row: int, source: str, seed: Deed | None, query: Query) -> Reason:
+    visit = query.visit
+    if source == "trending":
+        return _demand(visit.columns.counters[row], visit)
+    if source == "cart":
+        return _in_cart(row, visit.person)
+    deed = visit.person.newest_deed(row) if source == "recent" else seed
+    return Reason(source, _PLAIN[CATALOGUE].text) if deed is None else _because(source, deed, visit)
 
 
 def _because(source: str, deed: Deed, visit: Visit) -> Reason:
+    """In words once a visit, however many items of however many slots it is told of."""
+    known = visit.told.get((source, deed))
+    if known is None:
+        known = visit.told[source, deed] = _in_words(source, deed, visit)
+    return known
+
+
+def _in_words(source: str, deed: Deed, visit: Visit) -> Reason:
     event = _EVENTS.get(deed.action, "")
     at_ms = deed.at_s * 1000
     if source == "recent":
@@ -114,10 +119,14 @@ def _in_cart(row: int, person: Person) -> Reason:
     return Reason("cart", text, line.item, _EVENTS[Action.CART_ADD], at_ms)
 
 
-def _demand(counters: ItemCounters | None, now_ms: int) -> Reason:
-    views = 0 if counters is None else round(counters.views * decay(max(now_ms // 1000 - counters.at_s, 0)))
-    text = "in demand now" if views < 2 else f"{views} views lately"
-    return Reason("trending", text)
+def _demand(counters: ItemCounters | None, visit: Visit) -> Reason:
+    now_s = visit.person.now_ms // 1000
+    views = 0 if counters is None else round(counters.views * decay(max(now_s - counters.at_s, 0)))
+    known = visit.told.get(views)
+    if known is None:
+        text = "in demand now" if views < 2 else f"{views} views lately"
+        known = visit.told[views] = Reason("trending", text)
+    return known
 
 
 def _seeds_of(choice: Choice, query: Query) -> dict[int, Deed]:
@@ -125,19 +134,17 @@ def _seeds_of(choice: Choice, query: Query) -> dict[int, Deed]:
     seeds, bundle = query.seeds, query.visit.bundle
     if bundle is None or not seeds.deeds:
         return {}
-    tables = {"item_to_item": bundle.item_to_item.table, "bought_together": bundle.bought_together.table}
+    if len(seeds.deeds) == 1:
+        return dict.fromkeys(choice.rows, seeds.deeds[0])
+    rows_of: dict[str, list[int]] = {}
+    for row, source in zip(choice.rows, choice.sources, strict=True):
+        rows_of.setdefault(source, []).append(row)
     found: dict[int, Deed] = {}
-    for source in ("item_to_item", "bought_together", "content"):
-        rows = [row for row, lead in zip(choice.rows, choice.sources, strict=True) if lead == source]
-        if not rows:
-            continue
-        if len(seeds.deeds) == 1:
-            places: Sequence[int] = [0] * len(rows)
-        elif source == "content":
-            places = _nearest_seed(rows, query)
-        else:
-            places = _strongest_seed(rows, query, tables[source])
-        found.update((row, seeds.deeds[place]) for row, place in zip(rows, places, strict=True))
+    for source, strongest in _SEED_OF.items():
+        rows = rows_of.get(source)
+        if rows:
+            deeds = [seeds.deeds[place] for place in strongest(rows, query, bundle)]
+            found.update(zip(rows, deeds, strict=True))
     return found
 
 
@@ -151,6 +158,7 @@ def _strongest_seed(rows: list[int], query: Query, table: TopTable) -> list[int]
 
 
 def _nearest_seed(rows: list[int], query: Query) -> list[int]:
+    """By content, as items may have come after the tables."""
     visit = query.visit
     assert visit.bundle is not None
     nothing = np.zeros(visit.bundle.content.dimensions, np.float32)
@@ -162,12 +170,21 @@ def _nearest_seed(rows: list[int], query: Query) -> list[int]:
     return nearest
 
 
+_SEED_OF: Final[Mapping[str, Callable[[list[int], Query, Bundle], list[int]]]] = {
+    "item_to_item": lambda rows, query, bundle: _strongest_seed(rows, query, bundle.item_to_item.table),
+    "bought_together": lambda rows, query, bundle: _strongest_seed(rows, query, bundle.bought_together.table),
+    "content": lambda rows, query, _: _nearest_seed(rows, query),
+}
+"""For each source that goes by seeds which of them speaks most for each row, as places among the seeds."""
+
+
 def _when(at_ms: int, now_ms: int) -> str:
     """ "at 10:05 UTC" today, "on 3 May" before."""
+    if at_ms // _DAY_MS == now_ms // _DAY_MS:
+        hour, minute = divmod(at_ms // _MINUTE_MS % _DAY_MINUTES, 60)
+        return f"at {hour:02d}:{minute:02d} UTC"
     at = datetime.fromtimestamp(at_ms / 1000, timezone.utc)
     now = datetime.fromtimestamp(now_ms / 1000, timezone.utc)
-    if at.date() == now.date():
-        return f"at {at.hour:02d}:{at.minute:02d} UTC"
     year = "" if at.year == now.year else f" {at.year}"
     return f"on {at.day} {_MONTHS[at.month - 1]}{year}"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from recsys.models.arrays import Rows, Scores
@@ -16,8 +16,7 @@ TIE_WEIGHT: Final = 1e-3
 """What popularity counts where the sources say the same: less than any of them."""
 
 
-@dataclass(frozen=True, eq=False)
-class Scored:
+class Scored(msgspec.Struct, frozen=True, eq=False):
     """totals float32[c], the greater the better; lead int32[c], the answer that gave most of it."""
 
     pool: Pool

@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 
 from bench.shop import Shop
-
 from recsys.keys import FLOW_KEY
 from recsys.open import open_log, open_store
 from recsys.ports import NewRecord

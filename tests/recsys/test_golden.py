@@ -55,7 +55,7 @@ def test_a_state_goes_on_where_it_stopped() -> None:
     data = next(each for each in FORMATS if each.name == "visitor_state").path(1).read_bytes()
     state = VisitorState.decode(data, RULES)
     assert isinstance(state.take(Arrival(an_event(2, Action.CART_ADD, later_ms=70_000), b"{}"))[0], Duplicate)
-    (accepted,) = state.take(Arrival(an_event(9, Action.VIEW, later_ms=142_000), b"{}"))
+    accepted, _ = state.take(Arrival(an_event(9, Action.VIEW, later_ms=142_000), b"{}"))
     assert accepted.person == "a:v1"  # the logout is remembered
     assert accepted.session_ms == AT_MS + 142_000
 

@@ -37,9 +37,9 @@ class Stages:
     def visit(self, arrival: Arrival) -> list[Fact]:
         name = arrival.event.visitor
         state = self.visitors.setdefault(name, VisitorState(name, RULES))
-        out = state.take(arrival)
-        self.out.extend(out)
-        return [one for one in out if isinstance(one, Fact)]
+        fate, facts = state.take(arrival)
+        self.out += [fate, *facts]
+        return list(facts)
 
     def tell(self, fact: Fact) -> None:
         self.people.setdefault(fact.user_id, PersonState(fact.user_id, RULES)).take(fact)
