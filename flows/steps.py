@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
+
+import msgspec
 
 from recsys import archive
 from recsys.catalog import CatalogChange
@@ -17,21 +19,21 @@ from recsys.visitor import Accepted, Duplicate, Fact
 Decoded: TypeAlias = "Arrival | DeadLetter | CatalogChange"
 
 
-class Save(NamedTuple):
+class Save(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record for the state, whole: writing it twice is writing it once."""
 
     key: str
     value: bytes
 
 
-class Claim(NamedTuple):
+class Claim(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A record that stands once it is written: a block served."""
 
     key: str
     value: bytes
 
 
-class Visited(NamedTuple):
+class Visited(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a visitor's events of one batch came to."""
 
     saves: tuple[Save, ...]
@@ -39,14 +41,14 @@ class Visited(NamedTuple):
     facts: Sequence[Fact] = ()
 
 
-class Told(NamedTuple):
+class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a person's facts of one batch came to."""
 
     saves: tuple[Save, ...]
     effects: Sequence[Effect] = ()
 
 
-class Kept(NamedTuple):
+class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What an item's news, or the tally's counts, came to."""
 
     saves: tuple[Save, ...]

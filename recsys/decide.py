@@ -106,11 +106,10 @@ def _unsubscribed(profile: Profile | None, placement: Placement) -> bool:
 
 
 def _items(choice: Choice, query: Query) -> tuple[BlockItem, ...]:
-    items = query.visit.columns.items
     shown = zip(choice.rows, choice.scores, reasons(choice, query), strict=True)
-    return tuple(
-        BlockItem(item.id, score, reason) for row, score, reason in shown if (item := items[row]) is not None
-    )
+    items = query.visit.columns.items
+    made = [BlockItem(item.id, score, told) for row, score, told in shown if (item := items[row]) is not None]
+    return tuple(made)
 
 
 def _fallback(view: View, query: Query, choice: Choice) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NoReturn
 from zlib import crc32
@@ -250,6 +251,12 @@ def _refusal_of(error: Exception, root: str) -> _Refused:
     return _Refused("wrong_type", path, found["expected"], found["got"] or "something else")
 
 
+@lru_cache(maxsize=10_000)
+def _action_of(name: str) -> Action:
+    """Names come as "Product Viewed" and "product_viewed" alike."""
+    return ACTIONS.get(name.lower().replace("_", " ").strip(), Action.OTHER)
+
+
 def _meaning(wire: Call, key: str) -> tuple[Action, str]:
     call = wire.type
     if call == "track" or (call is None and wire.event is not None):
@@ -258,7 +265,7 @@ def _meaning(wire: Call, key: str) -> tuple[Action, str]:
         name = wire.event[:MAX_TEXT_CHARS]
         if key.startswith(SERVED_KEY):
             return Action.SERVED, name
-        return ACTIONS.get(name.lower().replace("_", " ").strip(), Action.OTHER), name
+        return _action_of(name), name
     if call is None:
         _refuse("missing_field", "$.type", "one of track, page, screen, identify, alias, group", "nothing")
     action = CALLS.get(call)
@@ -302,13 +309,14 @@ def _identity(wire: Call, action: Action) -> tuple[str, str | None, int]:
 
 
 def _id(value: str | float | None, path: str) -> str | None:
-    if value is None:
+    if isinstance(value, str):
+        text = value.strip()
+        if len(text) <= MAX_ID_BYTES // 4:  # no need to count bytes
+            return text
+    elif value is None:
         return None
-    if isinstance(value, float) and value.is_integer():  # 1042.0 is 1042 from a spreadsheet
-        value = int(value)
-    text = value.strip() if isinstance(value, str) else repr(value)
-    if 4 * len(text) <= MAX_ID_BYTES:  # no need to count bytes
-        return text
+    else:  # 1042.0 is 1042 from a spreadsheet
+        text = repr(int(value) if isinstance(value, float) and value.is_integer() else value)
     size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_ID_BYTES:
         _refuse("too_long", path, f"an id of at most {MAX_ID_BYTES} bytes", f"{size} bytes")

@@ -7,7 +7,6 @@ collectors send; the raw bytes travel along, so nothing a shop sent is lost.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
 
 import msgspec
 
@@ -162,7 +161,7 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """What a group call puts the person in."""
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event with the bytes it came in: these go to the archive and no further."""
 
     event: Event

@@ -30,6 +30,12 @@ from recsys.profile import (
     Touch,
 )
 
+# By name of their own: an enum's members are slow to look up, and this is the hottest code of the flow.
+VIEW, READ, LIST_VIEW, SEARCH = Action.VIEW, Action.READ, Action.LIST_VIEW, Action.SEARCH
+CART_ADD, CART_REMOVE, CART_VIEW = Action.CART_ADD, Action.CART_REMOVE, Action.CART_VIEW
+CHECKOUT, ORDER, LEAVE, LOGOUT = Action.CHECKOUT, Action.ORDER, Action.LEAVE, Action.LOGOUT
+EMAIL_CLICK = Action.EMAIL_CLICK
+
 HALF_LIFE_S = 14 * 86_400
 """After two weeks a preference counts half."""
 
@@ -42,8 +48,7 @@ class SessionRules:
     cap_ms: int = 24 * 3_600_000
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Something that followed from an event, for triggers, counts and journeys."""
 
     kind: Literal["session_started", "session_ended", "cart_changed", "order_placed", "order_undone"]
@@ -67,6 +72,7 @@ _PASSIVE = frozenset(
         Action.GROUP,
     )
 )
+_CART = frozenset((CART_ADD, CART_REMOVE, CART_VIEW, ORDER))
 _CATEGORY_WEIGHT = {
     Action.VIEW: 1.0,
     Action.CLICK: 0.5,
@@ -81,10 +87,10 @@ _CATEGORY_WEIGHT = {
 def apply(profile: Profile, event: Event, rules: SessionRules) -> tuple[Profile, tuple[Effect, ...]]:
     """Fold an event that is not older than anything the profile has seen."""
     action = event.action
-    if action in _PASSIVE or (action is Action.LEAVE and not _sits(profile, event, rules)):
+    if action in _PASSIVE or (action is LEAVE and not _sits(profile, event, rules)):
         return _apply_passive(profile, event)
     session, effects = _session_at(profile, event, rules)
-    placed = _ordered(profile, event) if action is Action.ORDER else {}
+    placed = _ordered(profile, event) if action is ORDER else {}
     learnable = _learnable(profile, event)
     changed: dict[str, object] = {
         "first_ms": profile.first_ms or event.at_ms,
@@ -98,11 +104,11 @@ def apply(profile: Profile, event: Event, rules: SessionRules) -> tuple[Profile,
         changed["sessions"] = profile.sessions + 1
     if event.blocked_ids:
         changed["blocked_ids"] = profile.blocked_ids + event.blocked_ids
-    if effects or action is Action.EMAIL_CLICK:  # one count a visit, and one for each answer to a mail
+    if effects or action is EMAIL_CLICK:  # one count a visit, and one for each answer to a mail
         changed["channels"] = leaning(profile.channels, ((event.touchpoint, 1.0),), event.at_ms // 1000)
-    if learnable and (placed or action is not Action.ORDER):
+    if learnable and (placed or action is not ORDER):
         _learn(changed, profile, event)
-    cart = _cart_after(profile.cart, event)
+    cart = _cart_after(profile.cart, event) if action in _CART else profile.cart
     if cart is not profile.cart:
         changed["cart"], changed["cart_ms"] = cart, event.at_ms
         effects += (Effect("cart_changed", event.at_ms),)
@@ -121,13 +127,13 @@ def apply_late(profile: Profile, event: Event) -> Profile:
         "events": profile.events + 1,
         "late_events": profile.late_events + 1,
     }
-    placed = _ordered(profile, event) if event.action is Action.ORDER else {}
+    placed = _ordered(profile, event) if event.action is ORDER else {}
     if event.consent is not None:
         changed.update(_consented(profile, event))
     refused = changed.get("personalization", profile.personalization) is False
-    if not refused and _learnable(profile, event) and (placed or event.action is not Action.ORDER):
+    if not refused and _learnable(profile, event) and (placed or event.action is not ORDER):
         _learn(changed, profile, event)
-    if event.action is Action.ORDER:
+    if event.action is ORDER:
         changed.update(placed)
         changed["cart"] = _without_ordered(profile.cart, event)
     elif event.action in (Action.REFUND, Action.ORDER_CANCEL):
@@ -191,26 +197,29 @@ def is_open(session: Session, at_ms: int, rules: SessionRules) -> bool:
 
 
 def _count(session: Session, event: Event, learnable: bool, placed: bool) -> Session:
-    action = event.action
-    line = event.lines[0] if event.lines else None
-    category = (line.category if line is not None else None) or event.category or session.category
+    action, at_ms = event.action, event.at_ms
+    category = session.category
+    if event.lines and event.lines[0].category:
+        category = event.lines[0].category[:100]
+    elif event.category:
+        category = event.category[:100]
     return Session(
         session.start_ms,
-        max(session.last_ms, event.at_ms),
+        max(session.last_ms, at_ms),
         session.events + 1,
-        session.views + (action is Action.VIEW),
-        session.reads + (action is Action.READ),
-        session.lists + (action is Action.LIST_VIEW),
-        session.searches + (action is Action.SEARCH),
-        session.cart_adds + (action is Action.CART_ADD),
-        session.checkouts + (action is Action.CHECKOUT),
+        session.views + (action is VIEW),
+        session.reads + (action is READ),
+        session.lists + (action is LIST_VIEW),
+        session.searches + (action is SEARCH),
+        session.cart_adds + (action is CART_ADD),
+        session.checkouts + (action is CHECKOUT),
         session.orders + placed,
-        session.dwell_s + (event.dwell_s or 0.0),
+        session.dwell_s + event.dwell_s if event.dwell_s else session.dwell_s,
         _with_query(session.queries, event.query) if learnable else (),
         session.source or event.source,
         session.device or (event.device or "")[:32],
-        action is Action.LOGOUT,
-        category[:100] if learnable else "",
+        action is LOGOUT,
+        category if learnable else "",
     )
 
 
@@ -243,7 +252,7 @@ def _learn(changed: dict[str, object], profile: Profile, event: Event) -> None:
     at_s = event.at_ms // 1000
     if event.action in ITEM_ACTIONS and event.lines:
         changed["touches"] = _touched(profile.touches, event, at_s)
-    elif event.action is Action.LEAVE and event.dwell_s:
+    elif event.action is LEAVE and event.dwell_s:
         changed["touches"] = _dwelt(profile.touches, event)
     weight = _CATEGORY_WEIGHT.get(event.action)
     if weight is not None:
@@ -288,21 +297,24 @@ def _dwelt(touches: tuple[Touch, ...], event: Event) -> tuple[Touch, ...]:
 def leaning(
     known: tuple[Affinity, ...], gained: tuple[tuple[str, float], ...], at_s: int
 ) -> tuple[Affinity, ...]:
-    weights = {affinity.name: affinity for affinity in known}
+    """The affinities after gaining weights at `at_s`; the strongest are kept."""
     for name, gain in gained:
-        before = weights.get(name)
-        if before is not None:
+        known = _leant(known, name, gain, at_s)
+    if len(known) <= MAX_AFFINITIES:
+        return known
+    now_s = max(affinity.at_s for affinity in known)
+    ranked = sorted(known, key=lambda a: (-a.weight * _decay(now_s - a.at_s), a.name))
+    return tuple(ranked[:MAX_AFFINITIES])
+
+
+def _leant(known: tuple[Affinity, ...], name: str, gain: float, at_s: int) -> tuple[Affinity, ...]:
+    for index, before in enumerate(known):
+        if before.name == name:
             # Either may be the newer (late events): both weights are brought to the later time.
             now_s = max(at_s, before.at_s)
             weight = gain * _decay(now_s - at_s) + before.weight * _decay(now_s - before.at_s)
-            weights[name] = Affinity(name, round(weight, 3), now_s)
-        else:
-            weights[name] = Affinity(name, gain, at_s)
-    if len(weights) <= MAX_AFFINITIES:
-        return tuple(weights.values())
-    now_s = max(affinity.at_s for affinity in weights.values())
-    ranked = sorted(weights.values(), key=lambda a: (-a.weight * _decay(now_s - a.at_s), a.name))
-    return tuple(ranked[:MAX_AFFINITIES])
+            return (*known[:index], Affinity(name, round(weight, 3), now_s), *known[index + 1 :])
+    return (*known, Affinity(name, gain, at_s))
 
 
 def _decay(age_s: int) -> float:
@@ -311,20 +323,20 @@ def _decay(age_s: int) -> float:
 
 def _cart_after(cart: tuple[CartLine, ...], event: Event) -> tuple[CartLine, ...]:
     action, at_s = event.action, event.at_ms // 1000
-    if action is Action.CART_ADD and event.lines:
+    if action is CART_ADD and event.lines:
         for line in event.lines:
             cart = _with_line(cart, line, at_s)
         return cart[-MAX_CART_LINES:]
-    if action is Action.CART_REMOVE and event.lines:
+    if action is CART_REMOVE and event.lines:
         for line in event.lines:
             cart = _less_line(cart, line, at_s)
         return cart
-    if action is Action.CART_VIEW and (event.lines or event.value == 0):  # the shop's own word on it
+    if action is CART_VIEW and (event.lines or event.value == 0):  # the shop's own word on it
         seen: tuple[CartLine, ...] = ()
         for line in event.lines:
             seen = _with_line(seen, line, at_s)
         return seen[-MAX_CART_LINES:] if seen or cart else cart
-    if action is Action.ORDER and cart:
+    if action is ORDER and cart:
         return _without_ordered(cart, event)
     return cart
 

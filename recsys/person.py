@@ -9,7 +9,6 @@ the log up to there has arrived, from every worker.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 
 import msgspec
 
@@ -23,8 +22,7 @@ MAX_TAIL = 2000
 """Facts kept for reordering; beyond, the oldest count as settled."""
 
 
-@dataclass(slots=True)
-class _Step:
+class _Step(msgspec.Struct, frozen=True, gc=False):
     fact: Fact
     place: tuple[int, int, int, int, int]
     after: Profile

@@ -15,7 +15,6 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import NamedTuple
 
 import msgspec
 
@@ -83,7 +82,7 @@ class View(msgspec.Struct, frozen=True, array_like=True):
     """Whether that session ended with a logout: what comes next is a new one."""
 
 
-class Accepted(NamedTuple):
+class Accepted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event that counts: for archive, counters and tally. `person` is whose it is."""
 
     event: Event
@@ -94,7 +93,7 @@ class Accepted(NamedTuple):
     effects: tuple[Effect, ...]
 
 
-class Duplicate(NamedTuple):
+class Duplicate(msgspec.Struct, frozen=True, array_like=True, gc=False):
     event: Event
 
 
@@ -112,8 +111,7 @@ class _Settled(msgspec.Struct, frozen=True, array_like=True):
     event_ms: int
 
 
-@dataclass(slots=True)
-class _Step:
+class _Step(msgspec.Struct, frozen=True, gc=False):
     """One event of the tail, the view after it and the facts it sent."""
 
     event: Event
@@ -148,21 +146,22 @@ class VisitorState:
 
     def take(self, arrival: Arrival) -> tuple[Fate, Sequence[Fact]]:
         """Fold one event; returns what became of it, and the facts it sends or changes."""
-        event, raw = arrival
+        event = arrival.event
         partition, offset = event.position
         if offset > self._positions.get(partition, -1):
             self._positions[partition] = offset
-        repeated = self._repeated(event, raw)
+        repeated = self._repeated(event, arrival.raw)
         if repeated is not None:
             return repeated, ()
         settled_ms = event.watermark_ms - self._rules.lateness_ms
         if self._steps and self._steps[0].place[0] < settled_ms:
             self._settle(settled_ms)
-        self._event_ms = max(self._event_ms, event.at_ms)
-        late = event.at_ms < settled_ms
-        place = (max(event.at_ms, settled_ms), partition, offset, event.index)
+        at_ms = event.at_ms
+        self._event_ms = max(self._event_ms, at_ms)
+        late = at_ms < settled_ms
+        place = (settled_ms if late else at_ms, partition, offset, event.index)
         person, session_ms, effects, facts = self._put(event, place)
-        return Accepted(event, raw, person, session_ms, late, effects), facts
+        return Accepted(event, arrival.raw, person, session_ms, late, effects), facts
 
     def _put(self, event: Event, place: Place) -> tuple[str, int, tuple[Effect, ...], Sequence[Fact]]:
         """Fold an event in its place, and those behind it again."""
@@ -211,7 +210,8 @@ class VisitorState:
         closed = event.action is Action.LOGOUT
         known = None if closed else user_id
         session_ms = self._session_ms(before, event)
-        after = View(known, profile, max(before.last_ms, event.at_ms), session_ms, closed)
+        last_ms = max(before.last_ms, event.at_ms)
+        after = View(known, profile, last_ms, session_ms, closed)
         return _Step(event, place, after, facts), effects
 
     def _late_step(self, before: View, event: Event, place: Place) -> _Step:

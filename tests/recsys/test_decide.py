@@ -11,8 +11,13 @@ from recsys.counters import ItemCounters
 from recsys.decide import View, why
 from recsys.events import Action
 from recsys.fold import SessionRules
+from recsys.models.als import Als
+from recsys.models.neighbours import SessionNeighbours
+from recsys.models.vectors import VectorIndex
+from recsys.pipeline.shelf import Shelf
 from recsys.profile import Order, Profile, Touch
 from tests.recsys.pipeline.shops import (
+    ARTICLES,
     CATALOGUE,
     FRESH,
     NOW_MS,
@@ -20,6 +25,8 @@ from tests.recsys.pipeline.shops import (
     article,
     ask,
     bare_shelf,
+    bundle,
+    known_bundle,
     product,
     shelf,
     shown,
@@ -140,6 +147,51 @@ def test_an_article_that_came_after_the_training_is_read_next_by_those_who_read_
     on.upsert(article("enamel", "coffee mug enamel"))
     (block,) = ask(on, visitor("article:brew"), slot("article.next", 1))
     assert shown(block) == ["article:enamel"]
+
+
+def test_products_in_plenty_do_not_crowd_out_the_articles_about_one() -> None:
+    """More tents than a table has columns, all nearer to a tent than any article."""
+    tents = [product("t", number) for number in range(70)]
+    catalogue = [*tents, *ARTICLES]
+    on = Shelf.build(catalogue, bundle(catalogue), {}, NOW_S)
+    only_content = Placement(sources={"content": 1.0}, item_types=("article",))
+    (block,) = ask(on, None, slot("about", 2, "t3"), placements={"about": only_content})
+    assert shown(block)[0] == "article:pitch"
+    assert block.items[0].reason.source == "content"
+
+
+def test_a_bundle_without_tables_of_content_is_searched() -> None:
+    models, before = known_bundle(), known_bundle().content.neighbours
+    similar = slot("product.similar", 5, "t1")
+    with_tables = shown(ask(shelf(), None, similar)[0])
+    models.content.neighbours = {}
+    try:
+        assert shown(ask(shelf(), None, similar)[0]) == with_tables
+        (block,) = ask(shelf(), visitor("article:brew"), slot("article.next", 1))
+        assert block.items[0].reason.source == "content"
+    finally:
+        models.content.neighbours = before
+
+
+def test_slots_of_a_request_share_what_depends_on_the_person_only(monkeypatch) -> None:
+    asked: list[str] = []
+
+    def counted(owner: type, name: str) -> None:
+        real = getattr(owner, name)
+
+        def call(*arguments, **options):
+            asked.append(name)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, call)
+
+    counted(Als, "fold_in")
+    counted(SessionNeighbours, "recommend")
+    counted(VectorIndex, "nearest")
+    slots = [slot("home.hero"), slot("home.feed"), slot("cart.cross_sell"), slot("email.digest")]
+    ask(shelf(), visitor("t1", "t2"), *slots)
+    # The digest may show articles: one more search near the same taste.
+    assert sorted(asked) == ["fold_in", "nearest", "nearest", "recommend"]
 
 
 def test_articles_already_read_in_the_session_are_left_out() -> None:

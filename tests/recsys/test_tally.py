@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,9 +86,9 @@ def test_names_beyond_the_limit_are_counted_together() -> None:
     state = TallyState()
     for number in range(MAX_NAMES + 50):
         arrival = accepted(number)
-        named = arrival._replace(event=event_named(f"name {number}"))
+        named = msgspec.structs.replace(arrival, event=event_named(f"name {number}"))
         state.take(count_of([named]))
-    state.take(count_of([accepted(0)._replace(event=event_named("name 7"))]))
+    state.take(count_of([msgspec.structs.replace(accepted(0), event=event_named("name 7"))]))
     progress = state.progress(T0)
     names = dict(progress.names)
     assert len(names) <= MAX_NAMES + 1

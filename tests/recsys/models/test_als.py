@@ -72,6 +72,22 @@ def test_repeats_add_up_and_unknown_items_are_passed_over():
     np.testing.assert_array_equal(one, other)
 
 
+def test_many_items_are_folded_in_as_few_are():
+    """Two ways to the same vector: equations of the items, and of the factors."""
+    model = Als.fit(random_interactions(3000, 80, 150, seed=3), AlsSettings(factors=8, iterations=2))
+    generator = np.random.default_rng(4)
+    for n_rows in (3, 4, 5, 6, 30):
+        rows = generator.choice(model.n_items, n_rows, replace=False).astype(np.int32)
+        weights = generator.random(n_rows).astype(np.float32) * 1e-3
+        liked, extra = (
+            model.item_factors[rows].astype(np.float64),
+            10.0 * np.log1p(weights.astype(np.float64)),
+        )
+        matrix = model.gram + liked.T @ (extra[:, None] * liked)
+        expected = np.linalg.solve(matrix, liked.T @ (1.0 + extra))
+        np.testing.assert_allclose(model.fold_in(rows, weights, model.scratch()), expected, atol=1e-5)
+
+
 def test_only_the_last_items_of_a_long_history_count():
     model = Als.fit(checkerboard(20), AlsSettings(factors=2, max_history_items=3))
     scratch = model.scratch()

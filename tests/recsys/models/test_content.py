@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
 from recsys.models.content import Content, ContentSettings, item_text
+from recsys.models.scratch import Scratch
 
 SHOP = [
     item_text("Ultralight tent", "A tent for two people, with pegs.", "Camping", "Alp"),
@@ -52,6 +55,41 @@ def test_letters_of_every_script_are_words():
     assert model.similar(0, 1)[0].tolist() == [1]
 
 
+PRODUCT, ARTICLE = 1, 2
+TYPES = np.array([PRODUCT] * 4 + [ARTICLE] * 2 + [PRODUCT], np.uint8)
+
+
+def like(model, seeds, weights, types, k=9):
+    scratch = Scratch(len(model.vectors))
+    return model.like(np.array(seeds, np.int32), np.array(weights, np.float32), types, k, scratch)
+
+
+def test_neighbours_are_kept_for_each_type():
+    model = Content.fit(SHOP, ContentSettings(max_dimensions=4, k_neighbours=1), types=TYPES)
+    assert like(model, [0], [1], PRODUCT)[0].tolist() == [1]
+    assert like(model, [0], [1], ARTICLE)[0].tolist() == [4]
+    assert sorted(like(model, [0], [1], PRODUCT | ARTICLE)[0].tolist()) == [1, 4]
+    assert like(model, [5], [1], PRODUCT)[0].tolist()[0] in {2, 3}
+
+
+def test_a_table_answers_like_a_search_and_sums_over_the_seeds():
+    model = Content.fit(SHOP, types=TYPES)
+    rows, scores = model.similar(0, 9)
+    found, likeness = like(model, [0], [1], PRODUCT)
+    products = TYPES[rows] == PRODUCT
+    np.testing.assert_array_equal(found, rows[products])
+    np.testing.assert_allclose(likeness, scores[products], atol=1e-5)
+    found, likeness = like(model, [4, 5], [1.0, 0.5], PRODUCT)
+    expected = np.maximum(model.vectors @ model.vectors[[4, 5]].T, 0) @ [1.0, 0.5]
+    np.testing.assert_allclose(likeness, expected[found], atol=1e-5)
+
+
+def test_without_types_all_items_are_of_one():
+    model = Content.fit(SHOP)
+    assert 4 in like(model, [0], [1], 1)[0]
+    assert len(like(model, [0], [1], ARTICLE)[0]) == 0
+
+
 @pytest.mark.parametrize("texts", [[], [""], ["", ""], ["tent"], ["tent", "tent"], ["tent", ""], ["a b c"]])
 def test_tiny_catalogues(texts, tmp_path):
     model = Content.fit(texts)
@@ -76,10 +114,21 @@ def test_the_same_texts_give_the_same_bytes():
 
 
 def test_saved_is_loaded(tmp_path):
-    model = Content.fit(SHOP)
+    model = Content.fit(SHOP, types=TYPES)
     model.save(tmp_path)
     loaded = Content.load(tmp_path)
     assert loaded.vocabulary == model.vocabulary
     np.testing.assert_array_equal(loaded.embed("coffee and tent"), model.embed("coffee and tent"))
     np.testing.assert_array_equal(loaded.similar(0, 5)[0], model.similar(0, 5)[0])
+    for types in (PRODUCT, ARTICLE):
+        np.testing.assert_array_equal(like(loaded, [0, 5], [1, 1], types), like(model, [0, 5], [1, 1], types))
+        assert len(like(loaded, [0, 5], [1, 1], types)[0])
     assert not [path for path in tmp_path.rglob("*") if path.suffix in {".pkl", ".pickle", ".joblib"}]
+
+
+def test_a_model_saved_before_there_were_tables_has_none(tmp_path):
+    Content.fit(SHOP).save(tmp_path)
+    shutil.rmtree(tmp_path / "neighbours")
+    loaded = Content.load(tmp_path)
+    assert not loaded.neighbours
+    assert len(loaded.similar(0, 2)[0]) == 2

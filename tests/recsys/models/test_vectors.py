@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import faiss
+import msgspec
 import numpy as np
 import pytest
 
@@ -74,3 +76,54 @@ def test_asking_for_more_than_there_is():
 def test_zero_rows_stay_zero():
     lengths = np.linalg.norm(unit_length(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32)), axis=1)
     np.testing.assert_allclose(lengths, [1.0, 0.0])
+
+
+@pytest.mark.parametrize("exact_up_to", [0, 1000])
+def test_an_index_of_format_1_is_read(tmp_path, exact_up_to):
+    """What FAISS wrote then: a flat index, or inverted lists with the number of probes beside them."""
+    vectors = clusters(600, 8, seed=9)
+    settings = IndexSettings(exact_up_to=exact_up_to)
+    lists = exact_up_to == 0
+    written = faiss.index_factory(8, "IVF98,Flat" if lists else "Flat", faiss.METRIC_INNER_PRODUCT)
+    written.train(vectors)
+    written.add(vectors)
+    faiss.write_index(written, str(tmp_path / "index.faiss"))
+    facts = {"settings": msgspec.to_builtins(settings), "probes": 12 if lists else 0, "recall": 0.9}
+    (tmp_path / "settings.json").write_bytes(msgspec.json.encode(facts))
+    if lists:
+        written.nprobe = 12
+    index = VectorIndex.load(tmp_path)
+    scores, rows = written.search(vectors[:30], 20)
+    for number in range(30):
+        found, found_scores = index.nearest(vectors[number], 20)
+        np.testing.assert_array_equal(found, rows[number])
+        np.testing.assert_allclose(found_scores, scores[number], rtol=1e-4)
+
+
+def test_saved_lists_are_loaded(tmp_path):
+    vectors = clusters(800, 8, seed=10)
+    index = VectorIndex.build(vectors, settings=IndexSettings(exact_up_to=0))
+    index.save(tmp_path)
+    loaded = VectorIndex.load(tmp_path)
+    assert (loaded.recall, loaded.probes) == (index.recall, index.probes)
+    np.testing.assert_array_equal(loaded.nearest_many(vectors, 9)[0], index.nearest_many(vectors, 9)[0])
+
+
+def test_threads_change_nothing():
+    vectors = clusters(300, 8, seed=11)
+    index = VectorIndex.build(vectors)
+    one, many = index.nearest_many(vectors, 7), index.nearest_many(vectors, 7, threads=3)
+    np.testing.assert_array_equal(one[0], many[0])
+
+
+@pytest.mark.parametrize("n", [1, 5, 40, 161, 900])
+@pytest.mark.parametrize("k", [1, 20, 40, 200])
+@pytest.mark.parametrize("values", [2, 10, 10**6])
+def test_the_best_are_the_best_and_equals_go_by_row(n, k, values):
+    generator = np.random.default_rng(n * k + values)
+    of_row = generator.integers(0, values, n).astype(np.float32)
+    vectors = of_row[:, None]
+    rows, scores = VectorIndex.build(vectors).nearest(np.ones(1, np.float32), k)
+    expected = np.lexsort((np.arange(n), -of_row))[:k]
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(scores, of_row[expected])
