@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,10 +32,37 @@ class StateSink(DynamicSink[Any]):
         return StatePartition(self._open_store(), self._decision_ttl_s)
 
 
+class Aside:
+    """One slow call at a time beside the flow: a wait for the disk must not keep a click waiting."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1)
+        self._running: Future[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        return self._running is not None and not self._running.done()
+
+    def start(self, call: Callable[[], None]) -> None:
+        """Waits for the call before, and raises what it raised."""
+        self.wait()
+        self._running = self._executor.submit(call)
+
+    def wait(self) -> None:
+        if self._running is not None:
+            self._running.result()
+            self._running = None
+
+
 class StatePartition(StatelessSinkPartition[Any]):
+    SYNC_S = 10.0
+    """What a power failure may take from the state; the flow's recovery writes it again."""
+
     def __init__(self, store: ProfileStore, decision_ttl_s: int) -> None:
         self._store = store
         self._decision_ttl_s = decision_ttl_s
+        self._aside = Aside()
+        self._synced_s = time.monotonic()
 
     def write_batch(self, items: list[Save | Claim]) -> None:
         records: dict[str, bytes] = {}
@@ -47,8 +76,12 @@ class StatePartition(StatelessSinkPartition[Any]):
             changed = [key for key in records if key.startswith((ITEM_PREFIX, COUNTER_PREFIX))]
             if changed:
                 self._store.journal(ITEMS_JOURNAL, changed)
+        if time.monotonic() - self._synced_s >= self.SYNC_S and not self._aside.is_busy:
+            self._synced_s = time.monotonic()
+            self._aside.start(self._store.sync)
 
     def close(self) -> None:
+        self._aside.wait()
         self._store.sync()
 
 
@@ -94,6 +127,8 @@ class ArchiveSink(FixedPartitionedSink[Any, ArchiveState]):
 class ArchivePartition(StatefulSinkPartition[Any, ArchiveState]):
     BUFFER_ROWS = 20_000
     """Rows held in memory before they are written to the open file."""
+    KEPT_SNAPSHOTS = 3
+    """A closed file's open form stays for so many: a crash may go back to a snapshot before it."""
 
     def __init__(
         self, directory: Path, part: int, resume: ArchiveState | None, roll_rows: int, roll_s: float
@@ -102,16 +137,25 @@ class ArchivePartition(StatefulSinkPartition[Any, ArchiveState]):
         self._roll_rows, self._roll_s = roll_rows, roll_s
         self._seq, self._length, self._rows = resume if resume is not None else (0, 0, 0)
         self._buffer: list[tuple[Any, ...]] = []
-        self._closed: list[int] = []
+        self._snapshots = 0
+        # Sequence number and snapshot at which it was closed; a crash may have left some behind.
+        self._closed = [(seq, 0) for seq in archive.open_seqs(directory, part) if seq < self._seq]
         directory.mkdir(parents=True, exist_ok=True)
         mine = archive.open_path(directory, part, self._seq)
         for path in archive.files_from(directory, part, self._seq):
             if path != mine:
                 path.unlink()
+        self._aside = Aside()
         self._file = self._open()
 
     def _open(self) -> BinaryIO:
         path = archive.open_path(self._directory, self._part, self._seq)
+        size = path.stat().st_size if path.exists() else 0
+        if size < self._length:  # only a power failure does that; the log still has the events
+            raise ValueError(
+                f"Expected an archive file of at least {self._length} bytes, got {size} - at `{path}`;"
+                " remove the folders of archive, recovery and state, and the flow rebuilds them from the log"
+            )
         file = path.open("r+b" if path.exists() else "w+b")
         file.truncate(self._length)
         file.seek(self._length)
@@ -135,11 +179,12 @@ class ArchivePartition(StatefulSinkPartition[Any, ArchiveState]):
     def snapshot(self) -> ArchiveState:
         self._write()
         self._file.flush()
-        os.fsync(self._file.fileno())
-        # The file closed at the snapshot before is known by its Parquet files for good now.
-        for seq in self._closed:
+        self._aside.start(partial(os.fsync, self._file.fileno()))
+        # Once newer snapshots are committed nothing goes back to before a file was closed.
+        self._snapshots += 1
+        while self._closed and self._closed[0][1] <= self._snapshots - self.KEPT_SNAPSHOTS:
+            seq, _ = self._closed.pop(0)
             archive.open_path(self._directory, self._part, seq).unlink(missing_ok=True)
-        self._closed.clear()
         if self._rows and (
             self._rows >= self._roll_rows or time.monotonic() - self._opened_s >= self._roll_s
         ):
@@ -148,12 +193,14 @@ class ArchivePartition(StatefulSinkPartition[Any, ArchiveState]):
         return self._seq, self._length, self._rows
 
     def _roll(self) -> None:
+        self._aside.wait()
         self._file.close()
         archive.close_file(self._directory, self._part, self._seq)
-        self._closed.append(self._seq)
+        self._closed.append((self._seq, self._snapshots))
         self._seq, self._length, self._rows = self._seq + 1, 0, 0
         self._file = self._open()
         self._file.flush()
 
     def close(self) -> None:
+        self._aside.wait()
         self._file.close()

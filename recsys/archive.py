@@ -97,6 +97,12 @@ def files_from(archive: Path, part: int, seq: int) -> list[Path]:
     return found
 
 
+def open_seqs(archive: Path, part: int) -> list[int]:
+    """Sequence numbers of a part's files in open form, oldest first."""
+    names = (_OPEN.match(path.name) for path in archive.glob(f"open-{part}-*.arrows"))
+    return sorted(int(name["seq"]) for name in names if name is not None)
+
+
 def close_file(archive: Path, part: int, seq: int) -> list[Path]:
     """Rewrite an open file as Parquet, one file a day; the open one stays until it is deleted.
     Returns the Parquet files. Each appears whole or not at all."""

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from flows.run import run
 from recsys.settings import load_settings
-environ = {"HEADRACE_FLOW__SNAPSHOT_S": "0.3", "HEADRACE_FLOW__IDLE_S": sys.argv[4]}
+environ = dict(word.split("=") for word in sys.argv[4:])
 run(load_settings(Path(sys.argv[1]), environ=environ), to_end=sys.argv[2] == "end", workers=int(sys.argv[3]))
 """
 
@@ -43,11 +43,10 @@ def append(settings: Settings, events: int, seed: int, broken: float = 0.0, skip
     log.close()
 
 
-def start_flow(
-    home: Path, until: str = "end", workers: int = 1, idle_s: float = 900
-) -> subprocess.Popen[bytes]:
-    """A flow in a process of its own, with short snapshots."""
-    return subprocess.Popen([sys.executable, "-c", FLOW, str(home), until, str(workers), str(idle_s)])
+def start_flow(home: Path, until: str = "end", workers: int = 1, **flow: float) -> subprocess.Popen[bytes]:
+    """A flow in a process of its own, with short snapshots; `flow` are settings of that section."""
+    given = [f"HEADRACE_FLOW__{name.upper()}={value}" for name, value in {"snapshot_s": 0.3, **flow}.items()]
+    return subprocess.Popen([sys.executable, "-c", FLOW, str(home), until, str(workers), *given])
 
 
 def taken(settings: Settings) -> FlowProgress:

@@ -115,11 +115,12 @@ def test_verify_names_the_person_and_the_field_that_differ(tmp_path: Path) -> No
 def test_a_killed_flow_loses_and_doubles_nothing(tmp_path: Path) -> None:
     settings = filled(tmp_path, 12_000)
     for share in (0.2, 0.5, 0.8):
-        flow = start_flow(tmp_path, "forever")
+        flow = start_flow(tmp_path, "forever", archive_rows=700)
         wait_for_records(settings, int(12_000 * share))
         flow.kill()
         assert flow.wait() == -signal.SIGKILL
-    assert start_flow(tmp_path).wait() == 0
+    assert start_flow(tmp_path, archive_rows=700).wait() == 0
+    assert list(Path(settings.archive).glob("day=*/*.parquet"))
     report = verify(settings)
     assert report.differences == []
     assert report.behind == 0
