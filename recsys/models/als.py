@@ -130,7 +130,7 @@ class Als:
 
     def nearest(self, vector: Vectors, k: int, eligible: npt.NDArray[np.uint8] | None = None) -> Ranked:
         """The k items that a person of this vector float32[f] likes best; see VectorIndex.nearest."""
-        return self.index.nearest(vector, k, eligible) if vector.any() else NOTHING
+        return self.index.nearest(vector, k, eligible) if np.count_nonzero(vector) else NOTHING
 
     def save(self, directory: Path) -> None:
         save_arrays(directory, {"item_factors": self.item_factors, "gram": self.gram}, self.settings)

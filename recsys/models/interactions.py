@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from recsys.models.kernels import number_sessions
+from recsys.models.session_kernels import number_sessions
 
 
 class InteractionKind(IntEnum):

@@ -1,4 +1,4 @@
-"""The compiled loops: every numba kernel of the models, and nothing else.
+"""The compiled loops that pick the best of many rows.
 
 They live in one file because numba's on-disk cache looks at the file of the called kernel only: a
 helper that changed in another file would go on running in its old version.
@@ -145,10 +145,10 @@ def take_top(
             touched[n] = row
             spare[0, n] = score
             n += 1
-    return _best(touched, spare[0], n, spare[1], top_rows, top_scores)  # type: ignore[no-any-return]
+    return _best(touched, spare[0], n, spare[1], top_rows, top_scores)
 
 
-@kernel(i8(_I4, _I8, _I4, i8, i4[::1], f4[::1], i4[::1], i8[::1], i8[::1], i4[::1]))
+@kernel(i8(_I4, _I8, _I4, i8, i4[::1], f4[::1], i4[::1], i8[::1], i8[::1], i4[::1], i4[::1]))
 def _recent_sessions(
     session: Array,
     item_starts: Array,
@@ -159,6 +159,7 @@ def _recent_sessions(
     found_position: Array,
     head: Array,
     end: Array,
+    newest_of: Array,
     position: Array,
 ) -> int:
     """The m most recent sessions that share an item with `session`, newest first.
@@ -182,21 +183,22 @@ def _recent_sessions(
             continue
         head[n_lists] = item_starts[row + 1] - 1
         end[n_lists] = item_starts[row]
+        newest_of[n_lists] = item_sessions[head[n_lists]]
         position[n_lists] = steps_back
         n_lists += 1
     found = 0
     while found < m_most_recent_sessions:
         newest = -1
         for index in range(n_lists):
-            if head[index] >= end[index] and item_sessions[head[index]] > newest:
-                newest = item_sessions[head[index]]
+            newest = max(newest, newest_of[index])
         if newest < 0:
             break
         similarity = np.float32(0)
         first = length
         for index in range(n_lists):
-            if head[index] >= end[index] and item_sessions[head[index]] == newest:
+            if newest_of[index] == newest:
                 head[index] -= 1
+                newest_of[index] = item_sessions[head[index]] if head[index] >= end[index] else -1
                 # Whole numbers, so that equal similarities are equal. Serenade divides by the number of
                 # distinct items, which is the same for all sessions and changes no ranking.
                 similarity += np.float32(length - position[index])
@@ -212,7 +214,7 @@ def _recent_sessions(
     i8(
         *(_I4, _I8, _I4, _I8, _I4, _F4, i8, i8, boolean),
         *(f4[::1], i4[::1], f4[:, ::1], i4[::1], f4[::1], i4[::1], f4[::1], i8[::1], i8[::1], i4[::1]),
-        *(i4[::1], f4[::1]),
+        *(i4[::1], i4[::1], f4[::1]),
     )
 )
 def score_neighbours(
@@ -234,6 +236,7 @@ def score_neighbours(
     order_statistic: Array,
     head: Array,
     end: Array,
+    newest_of: Array,
     position: Array,
     top_rows: Array,
     top_scores: Array,
@@ -246,7 +249,7 @@ def score_neighbours(
     """
     n_found = _recent_sessions(
         session, item_starts, item_sessions, m_most_recent_sessions,
-        found_session, found_similarity, found_position, head, end, position,
+        found_session, found_similarity, found_position, head, end, newest_of, position,
     )  # fmt: skip
     threshold: Any = np.float32(0)
     ties_left = n_found
@@ -431,25 +434,4 @@ def scan_lists(
             found[n] = row
             spare[0, n] = score
             n += 1
-    return _best(found, spare[0], n, spare[1], top_rows, top_scores)  # type: ignore[no-any-return]
-
-
-@kernel(void(_I4, _I8, _I8, i8, i8, i8[::1]))
-def number_sessions(
-    visitor: Array, mark: Array, at_ms: Array, session_gap_ms: int, session_cap_ms: int, session: Array
-) -> None:
-    """Number the sessions of rows sorted by (visitor, mark, time): a new one starts where the
-    visitor or the mark changes, after a gap, and when the session would last longer than the cap."""
-    current = -1
-    started_ms = 0
-    for index in range(len(visitor)):
-        if (
-            index == 0
-            or visitor[index] != visitor[index - 1]
-            or mark[index] != mark[index - 1]
-            or at_ms[index] - at_ms[index - 1] > session_gap_ms
-            or at_ms[index] - started_ms > session_cap_ms
-        ):
-            current += 1
-            started_ms = at_ms[index]
-        session[index] = current
+    return _best(found, spare[0], n, spare[1], top_rows, top_scores)

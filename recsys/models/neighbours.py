@@ -109,7 +109,8 @@ class SessionNeighbours:
             self.item_starts, self.item_sessions, self.session_starts, self.session_items, self.idf,
             self.settings.m_most_recent_sessions, self.settings.k_neighbours, keep_last,
             scratch.sums, scratch.touched, scratch.spare, scratch.found_session, scratch.found_similarity,
-            scratch.found_position, scratch.order_statistic, scratch.head, scratch.end, scratch.position,
+            scratch.found_position, scratch.order_statistic, scratch.head, scratch.end, scratch.newest_of,
+            scratch.position,
             top_rows, top_scores,
         )  # fmt: skip
         return top_rows[:found], top_scores[:found]

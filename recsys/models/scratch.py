@@ -14,7 +14,7 @@ class Scratch:
 
     __slots__ = (
         "end", "found_position", "found_session", "found_similarity", "head", "history_extra",
-        "history_items", "order_statistic", "position", "solve_matrix", "solve_shares",
+        "history_items", "newest_of", "order_statistic", "position", "solve_matrix", "solve_shares",
         "solve_target", "spare", "sums", "touched",
     )  # fmt: skip
 
@@ -35,6 +35,7 @@ class Scratch:
         self.order_statistic = np.empty(m_most_recent_sessions, np.float32)
         self.head = np.empty(max_session_items, np.int64)
         self.end = np.empty(max_session_items, np.int64)
+        self.newest_of = np.empty(max_session_items, np.int32)
         self.position = np.empty(max_session_items, np.int32)
         self.history_items = np.empty(max_history_items, np.int32)
         self.history_extra = np.empty(max_history_items, np.float64)

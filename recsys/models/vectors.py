@@ -205,10 +205,10 @@ def _lists_of_format_1(directory: Path) -> Lists:
         return Lists.of_one(index.reconstruct_n(0, index.ntotal))
     index.make_direct_map()
     vectors = index.reconstruct_n(0, index.ntotal)
+    lists: Any = index.invlists
     list_of = np.empty(len(vectors), np.int64)
     for one in range(index.nlist):
-        size = index.invlists.list_size(one)
-        list_of[_faiss.rev_swig_ptr(index.invlists.get_ids(one), size)] = one
+        list_of[_faiss.rev_swig_ptr(lists.get_ids(one), lists.list_size(one))] = one
     return Lists.of_assigned(vectors, index.quantizer.reconstruct_n(0, index.nlist), list_of)
 
 

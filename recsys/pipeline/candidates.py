@@ -130,12 +130,9 @@ def vector_of(visit: Visit, row: int) -> Vectors | None:
 
 
 def _nearest_to_taste(visit: Visit, item_types: int) -> Ranked:
-    bundle, models, person = visit.bundle, visit.scratch.models, visit.person
-    if bundle is None or models is None or not person.history:
+    if visit.bundle is None or visit.taste is None:
         return NOTHING
-    weights = bundle.als.weights(person.history_kinds) * person.history_fading
-    taste = bundle.als.fold_in(person.history_rows, weights, models)
-    return bundle.als.nearest(taste, ALS_POOL, visit.columns.eligible_bits[item_types])
+    return visit.bundle.als.nearest(visit.taste, ALS_POOL, visit.columns.eligible_bits[item_types])
 
 
 def _around(query: Query, name: str, table: TopTable) -> Ranked:
@@ -153,7 +150,7 @@ def _alike(visit: Visit, seeds: Seeds, item_types: int) -> Ranked:
     if bundle is None or models is None or not len(seeds.rows):
         return NOTHING
     content = bundle.content
-    tabled = bool(content.neighbours) and bool((seeds.rows < bundle.n_items).all())
+    tabled = bool(content.neighbours) and max(seeds.rows.tolist()) < bundle.n_items
     if tabled and not cold.count:
         return content.like(seeds.rows, seeds.weights, item_types, CONTENT_POOL, models)
     wanted = _wanted(visit, seeds)

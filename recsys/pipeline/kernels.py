@@ -79,11 +79,12 @@ def weigh(
             continue
         factor = weights[source] / best
         for index in range(n_rows):
+            # Without branches, so that eight rows go at a time.
             share = factor * pool_scores[source, index]
             totals[index] += share
-            if share > lead_share[index]:
-                lead_share[index] = share
-                lead[index] = source
+            leads = share > lead_share[index]
+            lead[index] = np.int32(source) if leads else lead[index]
+            lead_share[index] = share if leads else lead_share[index]
 
 
 @kernel(_u8(i4, _u8))

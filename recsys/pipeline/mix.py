@@ -154,5 +154,5 @@ def _spoke(pool: Pool, places: list[int]) -> set[str]:
     """The sources that said anything for these candidates."""
     if not places:
         return set()
-    most = pool.scores[:, places].max(axis=1).tolist()
+    most = np.maximum.reduce(pool.scores[:, places], axis=1).tolist()
     return {answer.source for answer, score in zip(pool.answers, most, strict=True) if score > 0}

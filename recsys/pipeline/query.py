@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from functools import cached_property
 
 import msgspec
 
 from recsys.block import Placement, Reason
-from recsys.models.arrays import Ranked
+from recsys.models.arrays import Ranked, Vectors
 from recsys.models.bundle import Bundle
 from recsys.pipeline.columns import Columns, type_set
+from recsys.pipeline.lazy import lazy
 from recsys.pipeline.person import Person, Seeds, page_seeds
 from recsys.pipeline.shelf import PipelineScratch
 
 
-class Visit(msgspec.Struct, frozen=True, eq=False):
+class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
     """What the slots of a request share. One thread works on a visit, with that thread's scratch."""
 
     person: Person
@@ -28,6 +28,15 @@ class Visit(msgspec.Struct, frozen=True, eq=False):
     """What models have said; see `once`."""
     told: dict[Hashable, Reason] = msgspec.field(default_factory=dict)
     """Reasons already put into words."""
+
+    @lazy
+    def taste(self) -> Vectors | None:
+        """The person's ALS vector float32[f]: the whole history folded in. None without history or model."""
+        bundle, models, person = self.bundle, self.scratch.models, self.person
+        if bundle is None or models is None or not person.history:
+            return None
+        weights = bundle.als.weights(person.history_kinds) * person.history_fading
+        return bundle.als.fold_in(person.history_rows, weights, models)
 
     def once(self, key: Hashable, answer: Callable[[], Ranked]) -> Ranked:
         """A model's answer, asked for once however many slots want it."""
@@ -46,16 +55,16 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     page_item: str | None = None
     exclude: tuple[str, ...] = ()
 
-    @cached_property
+    @lazy
     def page_row(self) -> int:
         """-1 without a page item, or for one the shelf does not know."""
         return -1 if self.page_item is None else self.visit.columns.row(self.page_item)
 
-    @cached_property
+    @lazy
     def item_types(self) -> int:
         return type_set(self.placement.item_types)
 
-    @cached_property
+    @lazy
     def seeds(self) -> Seeds:
         """What items are looked for by: the page's item, else the cart for blocks about the cart,
         else the last items of the session."""

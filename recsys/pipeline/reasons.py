@@ -6,7 +6,7 @@ Made for the items that are shown only. Items with the same evidence share one `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from time import gmtime
 from typing import Final
 
 import numpy as np
@@ -183,10 +183,9 @@ def _when(at_ms: int, now_ms: int) -> str:
     if at_ms // _DAY_MS == now_ms // _DAY_MS:
         hour, minute = divmod(at_ms // _MINUTE_MS % _DAY_MINUTES, 60)
         return f"at {hour:02d}:{minute:02d} UTC"
-    at = datetime.fromtimestamp(at_ms / 1000, timezone.utc)
-    now = datetime.fromtimestamp(now_ms / 1000, timezone.utc)
-    year = "" if at.year == now.year else f" {at.year}"
-    return f"on {at.day} {_MONTHS[at.month - 1]}{year}"
+    at, now = gmtime(at_ms // 1000), gmtime(now_ms // 1000)
+    year = "" if at.tm_year == now.tm_year else f" {at.tm_year}"
+    return f"on {at.tm_mday} {_MONTHS[at.tm_mon - 1]}{year}"
 
 
 def _cut(title: str) -> str:
