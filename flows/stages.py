@@ -1,9 +1,9 @@
 """The stateful stages: thin shells that give the pure states of `recsys` to Bytewax.
 
 A state lives in memory while its key is active and in Bytewax's snapshots from then on. A key
-without events for `idle_s` is written to the shelf (a record of its own in the state) and leaves
+without events for `idle_s` is written to a record of its own in the state store and leaves
 memory and snapshots; its next event fetches it from there. A replay after a crash may read the
-shelf again, never an older snapshot beside a newer shelf, because `idle_s` is many snapshots long.
+record again, never a newer record than its snapshot, because `idle_s` is many snapshots long.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from recsys.counters import encode_counters
 from recsys.decode import Decoder
 from recsys.events import Arrival, DeadLetter
 from recsys.item import ItemState, Mention
-from recsys.keys import FLOW_KEY, counter_key, item_key, person_key, shelf_key, visitor_key
+from recsys.keys import FLOW_KEY, counter_key, item_key, person_key, idle_key, visitor_key
 from recsys.person import PersonState
 from recsys.ports import Record
 from recsys.profile import encode_record
@@ -75,7 +75,7 @@ class Stage(StatefulBatchLogic["list[V]", W, bytes], Generic[V, W, S]):
             data = (
                 self._snapshot
                 if self._snapshot is not None
-                else self._stages.fetch(shelf_key(self.kind, key))
+                else self._stages.fetch(idle_key(self.kind, key))
             )
             self._state = self.decode(data) if data is not None else self.new(key)
             self._snapshot = None
@@ -95,9 +95,9 @@ class Stage(StatefulBatchLogic["list[V]", W, bytes], Generic[V, W, S]):
             return (), StatefulBatchLogic.RETAIN
         data = self.snapshot()
         key = self._key(data)
-        return (self.shelved((Save(shelf_key(self.kind, key), data),)),), StatefulBatchLogic.DISCARD
+        return (self.parting((Save(idle_key(self.kind, key), data),)),), StatefulBatchLogic.DISCARD
 
-    def shelved(self, saves: tuple[Save, ...]) -> W:
+    def parting(self, saves: tuple[Save, ...]) -> W:
         raise AssertionError("a stage tells what it is when it leaves")
 
     def _key(self, data: bytes) -> str:
@@ -122,7 +122,7 @@ def _now() -> datetime:
 
 class VisitorStage(Stage[Arrival, Visited, VisitorState]):
     kind = "v"
-    shelved = staticmethod(Visited)
+    parting = staticmethod(Visited)
 
     def key_of(self, value: Arrival) -> str:
         return value.event.visitor
@@ -149,7 +149,7 @@ class VisitorStage(Stage[Arrival, Visited, VisitorState]):
 
 class PersonStage(Stage[Fact, Told, PersonState]):
     kind = "p"
-    shelved = staticmethod(Told)
+    parting = staticmethod(Told)
 
     def key_of(self, value: Fact) -> str:
         return value.user_id
@@ -173,7 +173,7 @@ class PersonStage(Stage[Fact, Told, PersonState]):
 
 class ItemStage(Stage["Mention | CatalogChange", Kept, ItemState]):
     kind = "i"
-    shelved = staticmethod(Kept)
+    parting = staticmethod(Kept)
 
     def key_of(self, value: Mention | CatalogChange) -> str:
         return value.line.item if isinstance(value, Mention) else value.item_id

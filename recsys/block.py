@@ -50,7 +50,7 @@ PRODUCT_FEED: dict[SourceName, float] = {
 }
 
 DEFAULT_PLACEMENTS: dict[str, Placement] = {
-    "home.hero": Placement(title="For you", sources=PRODUCT_FEED, limit=3),
+    "home.hero": Placement(title="For you", sources=PRODUCT_FEED, limit=3, exclude_cart=True),
     "home.feed": Placement(title="You may like", sources=PRODUCT_FEED, limit=20),
     "product.similar": Placement(
         title="Similar",
@@ -140,7 +140,7 @@ class Block(msgspec.Struct, frozen=True):
     items: tuple[BlockItem, ...]
     fallback: str
     """Why the block is not personal, "" if it is: no_profile, no_consent, no_model, unsubscribed,
-    store_down, deadline."""
+    store_down, deadline; or no_cart: it should lead with what is in the cart, and there is nothing."""
     model_version: str
     freshness: Freshness
     at_ms: int

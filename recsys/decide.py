@@ -115,6 +115,8 @@ def _items(choice: Choice, query: Query) -> tuple[BlockItem, ...]:
 def _fallback(view: View, query: Query, choice: Choice) -> str:
     """Why nothing personal had a say; "" if something had, or if the page's item decided for
     somebody whose profile was at hand."""
+    if query.placement.lead_with_cart and "cart" not in choice.sources and not view.hint:
+        return "no_cart"
     if choice.personal:
         return ""
     if view.hint:

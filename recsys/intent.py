@@ -42,7 +42,7 @@ def intent(profile: Profile, now_ms: int, rules: SessionRules) -> Intent:
         reasons.append(("ordered already in this session", -0.5))
     if session.checkouts:
         reasons.append(("checkout started", 0.5))
-    if profile.cart:
+    if _has_fresh_cart(profile, now_ms):
         reasons.append((f"{len(profile.cart)} product{_s(len(profile.cart))} in the cart", 0.4))
     start_s = session.start_ms // 1000
     seen = Counter(t.item for t in profile.touches if t.at_s >= start_s and t.action == Action.VIEW)
@@ -62,6 +62,11 @@ def intent(profile: Profile, now_ms: int, rules: SessionRules) -> Intent:
     return Intent(tier, round(score, 3), tuple(sorted(reasons, key=lambda reason: -abs(reason[1]))))
 
 
+def _has_fresh_cart(profile: Profile, now_ms: int) -> bool:
+    """A cart left long ago says nothing of what is wanted today."""
+    return bool(profile.cart) and now_ms - profile.cart_ms < CART_FRESH_S * 1000
+
+
 def _s(count: int) -> str:
     return "s" if count != 1 else ""
 
@@ -73,7 +78,7 @@ def stage(profile: Profile, now_ms: int, rules: SessionRules) -> Stage:
     in_checkout = (
         session is not None and is_open(session, now_ms, rules) and session.checkouts > session.orders
     )
-    if in_checkout or (profile.cart and now_s - profile.cart_ms // 1000 < CART_FRESH_S):
+    if in_checkout or _has_fresh_cart(profile, now_ms):
         return "purchase"
     standing = [order for order in profile.orders if not order.refunded]
     if standing and now_s - standing[-1].at_s < POST_PURCHASE_S:

@@ -41,6 +41,6 @@ COUNTER_PREFIX = "c:"
 DECISION_PREFIX = "d:"
 
 
-def shelf_key(stage: str, key: str) -> str:
+def idle_key(stage: str, key: str) -> str:
     """-> the flow's own state of a key that has been idle; `stage` is v, p or i."""
     return f"s:{stage}:{key}"

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from recsys.block import Reason
+from recsys.catalog import Item
 from recsys.counters import ItemCounters, decay
 from recsys.events import Action
 from recsys.models.bundle import Bundle
@@ -65,10 +66,30 @@ def reasons(choice: Choice, query: Query) -> list[Reason]:
     """One for each row of the choice."""
     seeds = _seeds_of(choice, query)
     same = {source: _same_for_all(source, query) for source in set(choice.sources) & _SAME_FOR_ALL}
-    return [
+    found = [
         same.get(source) or _reason(row, source, seeds.get(row), query)
         for row, source in zip(choice.rows, choice.sources, strict=True)
     ]
+    items = query.visit.columns.items
+    return [
+        _of_itself(row, reason, query.visit) if _is_circular(items[row], reason) else reason
+        for row, reason in zip(choice.rows, found, strict=True)
+    ]
+
+
+def _is_circular(item: Item | None, reason: Reason) -> bool:
+    """Whether the evidence is the very item that is shown, and the words are about another."""
+    told = reason.source in _SENTENCES
+    return told and item is not None and item.id == reason.evidence_item
+
+
+def _of_itself(row: int, reason: Reason, visit: Visit) -> Reason:
+    """What speaks for an item is that the person dealt with it before."""
+    deed = visit.person.newest_deed(row)
+    if deed is None or deed.action not in _DID:
+        return reason
+    again = _because("recent", deed, visit)
+    return Reason(reason.source, again.text, again.evidence_item, again.evidence_event, again.evidence_at_ms)
 
 
 def _same_for_all(source: str, query: Query) -> Reason:
@@ -124,7 +145,8 @@ def _demand(counters: ItemCounters | None, visit: Visit) -> Reason:
     views = 0 if counters is None else round(counters.views * decay(max(now_s - counters.at_s, 0)))
     known = visit.told.get(views)
     if known is None:
-        text = "in demand now" if views < 2 else f"{views} views lately"
+        # Interest that has faded ranks items still, and is nothing to call recent.
+        text = "among the most looked at here" if views < 2 else f"{views} views lately"
         known = visit.told[views] = Reason("trending", text)
     return known
 

@@ -334,3 +334,22 @@ def test_why_tells_what_each_source_gave() -> None:
     assert shares["neighbours"] > 0
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
     assert why(view, slot("home.feed"), DEFAULT_PLACEMENTS["home.feed"], "no-such-item") == {}
+
+
+def test_a_mail_about_a_cart_says_when_there_is_none() -> None:
+    (empty,) = ask(shelf(), visitor("t1", "t2"), slot("email.cart_recovery", 4))
+    (full,) = ask(shelf(), visitor("t1", cart=("t2",)), slot("email.cart_recovery", 4))
+    assert (empty.fallback, full.fallback) == ("no_cart", "")
+
+
+def test_an_item_is_never_its_own_evidence_for_another_sentence() -> None:
+    profile = visitor("t1", "t2", "t1", "t3")
+    blocks = ask(shelf(), profile, slot("home.feed", 30), slot("home.hero", 30))
+    again = [item for block in blocks for item in block.items if item.reason.evidence_item == item.item]
+    assert again
+    assert all(item.reason.text.startswith("you viewed it ") for item in again)
+
+
+def test_the_hero_does_not_repeat_the_cart() -> None:
+    (block,) = ask(shelf(), visitor("t1", "t2", cart=("t2",)), slot("home.hero", 30))
+    assert "t2" not in shown(block)

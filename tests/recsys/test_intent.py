@@ -109,3 +109,10 @@ def test_only_what_this_session_viewed_counts() -> None:
 )
 def test_the_stage_of_a_journey(events: list[Event], at_s: float, expected: str) -> None:
     assert stage(after(*events), now(at_s), RULES) == expected
+
+
+def test_a_cart_left_long_ago_says_nothing_of_today() -> None:
+    later_s = CART_FRESH_S + 60
+    today = after(CART, event(later_s, item="mug"))
+    assert today.cart
+    assert intent(today, now(later_s + 1), RULES).score == 0.0
