@@ -6,6 +6,7 @@ through a loop. Both must be the same for every person.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,13 +22,15 @@ from recsys.events import Action, Arrival
 from recsys.keys import FLOW_KEY, PERSON_PREFIX, VISITOR_PREFIX
 from recsys.open import open_log, open_store
 from recsys.person import PersonState
-from recsys.ports import ProfileStore, Record
+from recsys.ports import LogUnavailable, ProfileStore, Record
 from recsys.profile import PersonRecord, Standing, VisitorLink, decode_link, decode_person
 from recsys.progress import FlowProgress, decode_progress
 from recsys.settings import Settings
 from recsys.tally import TallyState, count_of
 from recsys.visitor import VisitorState
 
+PATIENCE_S = 30.0
+"""How long a log may be silent before its end."""
 MAX_DIFFERENCES = 1000
 """Listed at the most; all are counted."""
 
@@ -107,21 +110,26 @@ def _fold(
     decoder, rules, folded = decoder_of(settings), rules_of(settings), _Folded()
     watermark_ms = 0
     missing = dict(until)
+    heard_s = time.monotonic()
     while missing:
         records: list[Record] = read(1000)
         for record in records:
             partition, offset = record.position
+            if offset >= until.get(partition, -1):
+                missing.pop(partition, None)
             if offset > until.get(partition, -1):
                 continue
-            if offset == until[partition]:
-                missing.pop(partition, None)
             watermark_ms = max(watermark_ms, record.received_ms)
             report.records += 1
             for decoded in decoder.decode(record, watermark_ms):
                 _take(folded, decoded, rules)
         progress(report.records)
-        if not records:
-            break
+        if records:
+            heard_s = time.monotonic()
+        elif time.monotonic() - heard_s > PATIENCE_S:
+            raise LogUnavailable(f"Expected records up to {missing}, got none for {PATIENCE_S:.0f} s")
+        else:  # a broker takes a moment for its first answer
+            time.sleep(0.01)
     return folded
 
 
