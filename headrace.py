@@ -58,6 +58,14 @@ FAILURES = {
 UsageError = typer.BadParameter.__mro__[1]  # typer shows its parent class under no name of its own
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"headrace {version('headrace')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _home(
     ctx: typer.Context,
@@ -69,6 +77,9 @@ def _home(
         typer.Option(envvar="HEADRACE_CONFIG", help="Settings, instead of headrace.toml in the home."),
     ] = None,
     supervised: Annotated[bool, typer.Option(hidden=True)] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say which and exit.")
+    ] = False,
 ) -> None:
     from recsys.home import Home
 
@@ -83,11 +94,12 @@ def _home(
 def up(ctx: typer.Context) -> int:
     """Flow, server and periodic training together, supervised; Ctrl-C stops all of them."""
     from flows.run import FlowRunning, is_running
-    from server.client import address_of
+    from server.main import check
     from server.up import Job, Supervisor, only_one, stopping_on_signals
 
     home: Home = ctx.obj
     settings, console = home.settings(), _console()
+    check(settings.server)
     with only_one(home.folder / "up.lock", "headrace up"), stopping_on_signals() as stopping:
         if is_running(Path(settings.recovery)):
             raise FlowRunning(f"Expected no flow on `{home.folder}`, got one that runs already")
@@ -100,7 +112,10 @@ def up(ctx: typer.Context) -> int:
             Job("train", (home.command("train"),), every_s=every_s, first_s=max(every_s - age_s, 0.0)),
         )
         console.print(
-            f"headrace: home {home.folder}, server on {address_of(settings.server)}; Ctrl-C stops all"
+            f"headrace: home {home.folder}, server on {settings.server.host}:{settings.server.port};"
+            " Ctrl-C stops all",
+            highlight=False,
+            soft_wrap=True,
         )
         code = Supervisor(jobs, _say(max(len(job.name) for job in jobs))).run(stopping)
     console.print("headrace: all stopped")
@@ -157,11 +172,30 @@ def config_show(
         _console().print(table_of(setting_rows(home.folder, home.config, os.environ)))
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command()
+def placements(ctx: typer.Context) -> None:
+    """What `ask` can ask for: the built-in placements and those of headrace.toml."""
+    from recsys.settings_table import placement_table
+
+    home: Home = ctx.obj
+    _console().print(placement_table(home.settings().all_placements()))
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],  # `bench flow --help` is the benchmark's to answer
+    }
+)
 def bench(ctx: typer.Context, name: str) -> int:
-    """Run a benchmark: freshness, serving or flow; `--json` prints one object, last."""
+    """Run a benchmark: freshness, serving or flow; `--json` prints one object, last. `bench NAME
+    --help` shows what can be set."""
     from importlib import import_module
 
+    if name == "--help":
+        print(ctx.get_help())
+        return 0
     if name not in BENCHES:
         raise typer.BadParameter(f"Expected {', '.join(BENCHES)}, got `{name}`")
     code: int | None = import_module(f"bench.{name}").main(list(ctx.args))
@@ -188,9 +222,12 @@ def _console() -> Console:
 
 
 def _say(width: int) -> Callable[[str, str], None]:
-    """Shows a line of a child behind its name."""
+    """Shows a line of a child behind its name; on a terminal without the JSON."""
+    from server.logs import plain
+
     console = _console()
-    return lambda name, line: console.out(f"{name:>{width}} | {line}", highlight=False)
+    shown = plain if console.is_terminal else str
+    return lambda name, line: console.out(f"{name:>{width}} | {shown(line)}", highlight=False)
 
 
 def _fail(text: str, code: int = 1) -> int:

@@ -40,6 +40,8 @@ class Caught(NamedTuple):
 
     records: int
     seconds: float
+    dead: int = 0
+    """Events among them that became dead letters."""
 
     @property
     def per_s(self) -> float:
@@ -76,13 +78,38 @@ def import_bar(
 
 
 @contextmanager
-def stage_bar(console: Console, title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """The progress callback of what goes in stages: `tell(stage, done, total)`."""
+def stage_bar(
+    console: Console,
+    title: str,
+    *,
+    lines_every_s: float | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Callable[[str, int, int], None]]:
+    """The progress callback of what goes in stages: `tell(stage, done, total)`.
+
+    `lines_every_s`: where no terminal can show a bar, a line so often instead; None: nothing."""
+    if lines_every_s is not None and not console.is_terminal:
+        yield _line_teller(console, title, lines_every_s, clock)
+        return
     with bars(console) as shown:
         task = shown.add_task(title, total=None, rate="")
         yield lambda stage, done, total: shown.update(
             task, description=f"{title}: {stage}", completed=done, total=total
         )
+
+
+def _line_teller(
+    console: Console, title: str, every_s: float, clock: Callable[[], float]
+) -> Callable[[str, int, int], None]:
+    told_s = clock()
+
+    def tell(stage: str, done: int, total: int) -> None:
+        nonlocal told_s
+        if clock() - told_s >= every_s:
+            told_s = clock()
+            console.print(f"{title}: {stage} {done:,} of {total:,}", highlight=False, soft_wrap=True)
+
+    return tell
 
 
 def catch_up(
@@ -102,13 +129,14 @@ def catch_up(
         end = log.end()
         total = sum(offset + 1 for offset in end.values())
 
-        def taken() -> int:
+        def progress() -> FlowProgress:
             data = store.get_many([FLOW_KEY])[0]
-            progress = decode_progress(data) if data is not None else FlowProgress()
-            return total - progress.behind(end)
+            return decode_progress(data) if data is not None else FlowProgress()
 
+        dead_before = progress().dead
         with output.open("ab") if output is not None else TemporaryFile() as file:
-            return _watch(command, environ, file, console, taken, total)
+            caught = _watch(command, environ, file, console, lambda: total - progress().behind(end), total)
+        return caught._replace(dead=progress().dead - dead_before)
     finally:
         store.close()
         log.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 
 from recsys.events import DeadLetter
@@ -11,6 +13,9 @@ from recsys.ports import Position
 
 MAX_LETTERS = 1_000_000
 """The oldest are dropped beyond; the tally goes on counting."""
+
+MAX_RAW_CHARS = 2000
+"""A listing shows so much of an event's bytes."""
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS dead_letter (
@@ -72,3 +77,31 @@ class DeadLetters:
 
     def close(self) -> None:
         self._db.close()
+
+
+def newest_letters(path: Path, limit: int) -> tuple[list[DeadLetter], int]:
+    """The newest letters, newest first, and how many are kept. Creates nothing."""
+    if not path.exists():
+        return [], 0
+    with closing(DeadLetters(path)) as letters:
+        return list(letters.newest(limit)), letters.count()
+
+
+def told(letter: DeadLetter) -> tuple[str, str]:
+    """Where and why, and the event itself, each as one line for a terminal."""
+    at = datetime.fromtimestamp(letter.received_ms / 1000, timezone.utc)
+    place = f"{letter.position.partition}:{letter.position.offset}"
+    place += f" event {letter.index}" if letter.index else ""
+    raw = printable(letter.raw[: MAX_RAW_CHARS * 4].decode("utf-8", "backslashreplace"))
+    if len(raw) > MAX_RAW_CHARS or len(letter.raw) > MAX_RAW_CHARS * 4:
+        raw = f"{raw[:MAX_RAW_CHARS]}... ({len(letter.raw):,} bytes)"
+    return printable(f"{place} received {at:%Y-%m-%d %H:%M:%S} UTC, {letter}"), raw
+
+
+def printable(text: str) -> str:
+    """Text from outside on one line: what would steer a terminal is written as its escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
+    )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 import socket
+import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from flows.dead_letters import DeadLetters
+from flows.dead_letters import newest_letters, printable, told
 from flows.run import is_running
+from recsys.catalog import Item, decode_item
 from recsys.keys import FLOW_KEY, ITEM_PREFIX
 from recsys.models.bundle import current_version
 from recsys.open import open_log, open_store
@@ -20,7 +24,10 @@ from recsys.segment import CALLS, KNOWN_EVENT_NAMES
 from recsys.settings import Settings
 
 LETTERS_SHOWN = 5
+NAMES_SHOWN = 10
+NAME_CHARS = 40
 MIN_FREE_GB = 1.0
+_BEGIN = "`headrace up` or an import begins it"
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,8 @@ class Finding:
 
 
 def examine(settings: Settings, home: Path) -> list[Finding]:
-    """Look at log, state, flow, tally, dead letters, catalogue, bundle, server and disk. Writes
-    nothing."""
+    """Look at log, state, flow, tally, dead letters, catalogue, bundle, server and disk. Creates
+    nothing: what is kept in this home and not there yet is told so."""
     findings: list[Finding] = []
 
     def attempt(title: str, look: Callable[[], Iterator[Finding]]) -> None:
@@ -43,27 +50,36 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
         except Exception as error:  # noqa: BLE001 (whatever is wrong is the finding)
             findings.append(Finding(False, title, f"{type(error).__name__}: {error}"))
 
-    opened: dict[str, object] = {}
+    log: EventLog | None = None
+    store: ProfileStore | None = None
 
     def look_at_log() -> Iterator[Finding]:
-        log = opened["log"] = open_log(settings.log)
+        nonlocal log
+        if not _exists(settings.log):
+            yield Finding(None, "log", f"none yet: {_BEGIN}")
+            return
+        log = open_log(settings.log)
         end = log.end()
         records = sum(offset + 1 for offset in end.values())
         yield Finding(True, "log", f"{records:,} records in {len(end)} of {log.partitions} partitions")
 
     def look_at_state() -> Iterator[Finding]:
-        store = opened["state"] = open_store(settings.state)
-        items = sum(1 for _ in store.scan(ITEM_PREFIX))
+        nonlocal store
+        if not _exists(settings.state):
+            yield Finding(None, "state", f"none yet: {_BEGIN}")
+            return
+        store = open_store(settings.state)
         yield Finding(True, "state", settings.state.split("@")[-1])
-        yield Finding(
-            items > 0, "catalogue", f"{items:,} items" if items else "empty: `headrace catalog import FILE`"
-        )
+        yield _catalogue(decode_item(record) for _, record in store.scan(ITEM_PREFIX))
 
     attempt("log", look_at_log)
     attempt("state", look_at_state)
-    log, store = opened.get("log"), opened.get("state")
-    if log is not None and store is not None:
-        attempt("flow", lambda: _flow(settings, log, store))  # type: ignore[arg-type]
+    if log is not None:
+        read = log
+        attempt("flow", lambda: _flow(settings, read, store))
+        read.close()
+    if store is not None:
+        store.close()
     attempt("dead letters", lambda: _letters(Path(settings.dead_letters)))
     attempt("bundle", lambda: _bundle(Path(settings.bundles)))
     attempt("server", lambda: _server(settings))
@@ -71,19 +87,52 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
     return findings
 
 
-def _flow(settings: Settings, log: EventLog, store: ProfileStore) -> Iterator[Finding]:
-    data = store.get_many([FLOW_KEY])[0]
-    progress = decode_progress(data) if data is not None else FlowProgress()
-    behind = progress.behind(log.end())
-    if is_running(Path(settings.recovery)):
-        age_s = time.time() - progress.written_ms / 1000
+def lines_of(finding: Finding, width: int | None) -> Iterator[str]:
+    """A finding as it is printed: in full, over several lines where `width` (columns of a terminal)
+    asks for it."""
+    mark = "-" if finding.ok is None else "ok" if finding.ok else "BAD"
+    line = printable(f"{mark:4}{finding.title}: {finding.detail}")
+    if width is None:
+        yield line
+        return
+    yield from textwrap.wrap(
+        line, width, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _exists(url: str) -> bool:
+    """Whether what an embedded adapter keeps is there; to open it would create it. Of a server the
+    answer is yes: it is asked."""
+    if not url.startswith(("sqlite://", "lmdb://")):
+        return True
+    path = Path(unquote(urlsplit(url).path))
+    return path.is_file() or (path / "data.mdb").is_file()
+
+
+def _catalogue(items: Iterable[Item]) -> Finding:
+    count = Counter("removed" if item.removed else "fed" if item.fed else "seen" for item in items)
+    if not count:
+        return Finding(False, "catalogue", "empty: `headrace catalog import FILE`")
+    return Finding(
+        count["fed"] + count["seen"] > 0,
+        "catalogue",
+        f"{count['fed']:,} on offer, {count['removed']:,} removed, {count['seen']:,} known only from events",
+    )
+
+
+def _flow(settings: Settings, log: EventLog, store: ProfileStore | None) -> Iterator[Finding]:
+    data = store.get_many([FLOW_KEY])[0] if store is not None else None
+    p = decode_progress(data) if data is not None else FlowProgress()
+    behind = p.behind(log.end())
+    # To ask for the lock would create its folder; where none is, no flow has run.
+    if Path(settings.recovery).is_dir() and is_running(Path(settings.recovery)):
+        age_s = time.time() - p.written_ms / 1000
         yield Finding(age_s < 30, "flow", f"running, {behind:,} records behind, heartbeat {age_s:.0f} s ago")
     else:
         state = (
             "everything taken" if not behind else f"{behind:,} records wait: `headrace flow` or `headrace up`"
         )
         yield Finding(None if behind else True, "flow", f"not running, {state}")
-    p = progress
     yield Finding(
         p.received == p.accepted + p.duplicates + p.dead,
         "tally",
@@ -93,26 +142,22 @@ def _flow(settings: Settings, log: EventLog, store: ProfileStore) -> Iterator[Fi
     known = {*KNOWN_EVENT_NAMES, *CALLS}
     unknown = [(name, times) for name, times in p.names if name.lower().replace("_", " ") not in known]
     if unknown:
-        named = ", ".join(f"{name} ({times:,})" for name, times in unknown[:10])
-        yield Finding(None, "unknown event names", f"{len(unknown)} kept and counted: {named}")
+        named = ", ".join(f"{name[:NAME_CHARS]} ({times:,})" for name, times in unknown[:NAMES_SHOWN])
+        more = f" and {len(unknown) - NAMES_SHOWN} more" if len(unknown) > NAMES_SHOWN else ""
+        yield Finding(None, "unknown event names", f"{len(unknown)} kept and counted: {named}{more}")
     if p.dead_kinds:
         yield Finding(None, "dead by kind", ", ".join(f"{kind} {times:,}" for kind, times in p.dead_kinds))
 
 
 def _letters(path: Path) -> Iterator[Finding]:
-    if not path.exists():
+    letters, count = newest_letters(path, LETTERS_SHOWN)
+    if not count:
         yield Finding(True, "dead letters", "none")
         return
-    letters = DeadLetters(path)
-    try:
-        count = letters.count()
-        yield Finding(True if not count else None, "dead letters", f"{count:,} kept in {path}")
-        for letter in letters.newest(LETTERS_SHOWN):
-            yield Finding(
-                None, f"  {letter.position} event {letter.index}", f"{letter}: {letter.raw[:120]!r}"
-            )
-    finally:
-        letters.close()
+    yield Finding(None, "dead letters", f"{count:,} kept, `headrace doctor --dead 20` shows the newest whole")
+    for letter in letters:
+        why, _ = told(letter)
+        yield Finding(None, "  newest" if letter is letters[0] else "  before", why)
 
 
 def _bundle(directory: Path) -> Iterator[Finding]:

@@ -61,6 +61,10 @@ def summary(report: TrainReport, seconds: float) -> Iterator[str]:
             f"  {name:10} HR@20 {metrics.hit_rate_at_20:.3f}  MRR@20 {metrics.mrr_at_20:.3f}"
             f"  ({metrics.queries:,} held-out clicks)"
         )
+    blend, markov = report.evaluation["blend"], report.evaluation["markov"]
+    if markov.hit_rate_low > blend.hit_rate_high:  # 95 % intervals apart: not by chance
+        yield "  note: markov, which only counts what follows what, is clearly better than the blend here:"
+        yield "  give `neighbours` and `item_to_item` more weight in the placements' sources"
     yield from (f"  forced in spite of: {objection}" for objection in report.objections)
 
 

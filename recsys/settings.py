@@ -7,14 +7,14 @@ sets `server.port`. Errors carry the path of the setting and where it came from.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import quote
 
 import msgspec
 
-from recsys.block import DEFAULT_PLACEMENTS, Placement
+from recsys.block import DEFAULT_PLACEMENTS, Placement, SourceName
 from recsys.fold import SessionRules
 from recsys.touchpoints import Rule, Touchpoint, Touchpoints
 
@@ -30,6 +30,7 @@ Amount = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
 ENV_PREFIX = "HEADRACE_"
+KEYS_PATH = "server.keys"
 _RESERVED = frozenset(("HEADRACE_HOME", "HEADRACE_CONFIG", "HEADRACE_DATA", "HEADRACE_CACHE", "HEADRACE_KEY"))
 
 
@@ -139,9 +140,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: ServerSettings = ServerSettings()
     train: TrainSettings = TrainSettings()
     placements: dict[str, Placement] = {}
-    """Added to, or in place of, the built-in ones of the same name."""
+    """Places of your own, and changes to built-in ones: what is not named stays as built in."""
     touchpoints: dict[str, Touchpoint] = {}
+    """Kinds of contact of your own, or in place of the built-in ones of the same name."""
     touchpoint_rules: tuple[Rule, ...] = ()
+    """Which events are which touchpoint, before the built-in rules; the first that matches decides."""
 
     def all_placements(self) -> dict[str, Placement]:
         return {**DEFAULT_PLACEMENTS, **self.placements}
@@ -176,7 +179,14 @@ def load_settings(
             keys = name[len(ENV_PREFIX) :].lower().split("__")
             _set(given, keys, _plain(text), name)
             _convert(given, name)
-    return _filled(_convert(given, str(path)), home)
+    where = str(path) if path.exists() else "the environment"
+    _complete(given.get("placements", {}), where)
+    settings = _filled(_convert(given, where), home)
+    try:
+        settings.touchpoint_registry()
+    except ValueError as error:
+        raise SettingsError(f"{error} - in `{where}`") from None
+    return settings
 
 
 def _convert(given: dict[str, Any], where: str) -> Settings:
@@ -184,21 +194,70 @@ def _convert(given: dict[str, Any], where: str) -> Settings:
         # strict=False: numbers from the environment arrive as text.
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
-        text = _named(str(error), given).replace("`$.", "`").replace("at `$`", "at the top")
-        raise SettingsError(f"{text} - in `{where}`") from None
+        raise SettingsError(f"{_wrong(given, Settings, '') or error} - in `{where}`") from None
 
 
-def _named(text: str, given: dict[str, Any]) -> str:
-    """msgspec says `[...]` for whichever key of a table: say which one."""
-    for section in ("placements", "touchpoints"):
-        if f"`$.{section}[...]" not in text:
-            continue
-        for name, value in given[section].items():
-            try:
-                msgspec.convert({section: {name: value}}, Settings, strict=False)
-            except msgspec.ValidationError as error:  # noqa: PERF203
-                return str(error).replace("[...]", f'."{name}"', 1)
-    return text
+def _complete(placements: dict[str, dict[str, Any]], where: str) -> None:
+    """Fill in what a change to a built-in placement leaves as it is. Raises SettingsError."""
+    for name, fields in placements.items():
+        if name in DEFAULT_PLACEMENTS:
+            fields |= {**msgspec.to_builtins(DEFAULT_PLACEMENTS[name]), **fields}
+        if not fields.get("sources"):
+            raise SettingsError(
+                f"Expected at least one of {', '.join(get_args(SourceName))}, got none"
+                f' - at `placements."{name}".sources` - in `{where}`'
+            )
+
+
+def _wrong(value: object, kind: Any, path: str) -> str | None:
+    """The first thing that keeps `value` from being a `kind`, in words; None: nothing does.
+
+    msgspec's own words say neither what would have been right nor, in a table, which key it is.
+    """
+    at = f" - at `{path}`" if path else ""
+    if (unnamed := _unnamed(value, kind)) is not None:
+        names, got = unnamed
+        return f"Expected one of {', '.join(names)}, got `{got}`{at}"
+    for part in _parts(value, kind, path):
+        if found := _wrong(*part):
+            return found
+    try:
+        msgspec.convert(value, kind, strict=False)
+    except msgspec.ValidationError as error:
+        text = str(error).partition(" - at `")[0]
+        return f"{text}{at}" if "got" in text or "missing" in text else f"{text}, got {value}{at}"
+    return None
+
+
+def _unnamed(value: object, kind: Any) -> tuple[Sequence[str], str] | None:
+    """Where a name must be one of a few and is not: those few, and the name."""
+    names: Sequence[str] = ()
+    if isinstance(value, str):
+        names, given = _names(kind), [value]
+    elif isinstance(value, dict):
+        names, given = _names(get_args(kind)[0] if get_origin(kind) is dict else kind), list(value)
+    odd = [name for name in given if name not in names] if names else []
+    return (names, odd[0]) if odd else None
+
+
+def _names(kind: Any) -> Sequence[str]:
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    return kind.__struct_fields__ if is_struct else ()
+
+
+def _parts(value: object, kind: Any, path: str) -> Iterator[tuple[object, Any, str]]:
+    """What a section, table or list is made of: each value, its type and its path."""
+    if isinstance(value, list) and get_origin(kind) is tuple:
+        yield from ((each, get_args(kind)[0], f"{path}[{index}]") for index, each in enumerate(value))
+    elif isinstance(value, dict) and get_origin(kind) is dict:
+        for key, each in value.items():
+            # A key of the server is a secret, and errors end up in logs.
+            yield each, get_args(kind)[1], path + ("[...]" if path == KEYS_PATH else f'."{key}"')
+    elif isinstance(value, dict) and _names(kind):
+        kinds = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        yield from ((each, kinds[key], f"{path}.{key}".lstrip(".")) for key, each in value.items())
 
 
 def _set(tree: dict[str, Any], keys: list[str], value: object, name: str) -> None:

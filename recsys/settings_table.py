@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +16,8 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from recsys.settings import ENV_PREFIX, Settings, load_settings
+from recsys.block import DEFAULT_PLACEMENTS, Placement
+from recsys.settings import ENV_PREFIX, KEYS_PATH, Settings, load_settings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,7 +25,25 @@ else:
     import tomli as tomllib
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-KEYS_PATH = "server.keys"
+_WIDTH = 110
+UNSET = "-"
+_KEYS_EXAMPLE = """\
+
+# [server.keys]
+# "a-key-of-16-letters-or-more" = "read"  # read, write or admin"""
+_TOUCHPOINTS_EXAMPLE = """\
+
+# [touchpoints.kiosk]
+# channel = "store"
+# direct = true       # the shop speaks itself; false: others do (affiliates, social, marketplaces)
+# online = false
+# phase = "during"    # before, during or after a purchase
+#
+# [[touchpoint_rules]]    # every field that is set must match
+# touchpoint = "kiosk"
+# name = "Product Viewed" # the event
+# medium = "email"        # of the visit: cpc, organic, email, affiliate, ...
+# channel = "kiosk"       # context.channel, or the call: server, mobile, web, screen"""
 
 
 class SettingRow(NamedTuple):
@@ -29,7 +52,7 @@ class SettingRow(NamedTuple):
     value: object
     default: object
     origin: str
-    """`default`, the file's path, or the environment variable's name."""
+    """The file, the environment variable's name, or `-` where nothing sets it."""
 
 
 def setting_rows(home: Path, config: Path | None, environ: Mapping[str, str]) -> list[SettingRow]:
@@ -44,32 +67,96 @@ def setting_rows(home: Path, config: Path | None, environ: Mapping[str, str]) ->
         if path in named:
             origin = named[path]
         elif path in filed:
-            origin = str(file)
+            origin = file.name if config is None else str(config)
         else:
-            origin = "default"
+            origin = UNSET
         rows.append(SettingRow(path, value, defaults.get(path), origin))
     return rows
 
 
 def as_toml(settings: Settings, home: Path) -> str:
-    """A headrace.toml with all of `settings`; read again it gives the same ones."""
+    """A headrace.toml with all of `settings` and what they mean; read again it gives the same ones.
+    Placements that are as built in, and examples of what is not set, are comments."""
     tree = _plain(settings, home)
-    lines = [f"{_key(name)} = {_value(value)}" for name, value in tree.items() if not isinstance(value, dict)]
+    if not settings.touchpoint_rules:
+        del tree["touchpoint_rules"]  # TOML allows the example below only where there is no empty list
+    lines = _fields(tree, type(settings))
     for name, value in tree.items():
-        if isinstance(value, dict) and value:
+        if not isinstance(value, dict):
+            continue
+        section = getattr(settings, name)
+        if isinstance(section, msgspec.Struct):
+            lines += ["", f"[{name}]", *_fields(value, type(section))]
+            lines += [line for key, each in value.items() if isinstance(each, dict) and each
+                      for line in _section(f"{name}.{key}", each)]  # fmt: skip
+        elif value:
             lines += _section(name, value)
+    if not settings.server.keys:
+        lines.append(_KEYS_EXAMPLE)
+    lines += _built_in(settings.placements)
+    lines.append(_TOUCHPOINTS_EXAMPLE)
     return "\n".join(lines) + "\n"
 
 
 def table_of(rows: Iterable[SettingRow]) -> Table:
-    """For a terminal. The default stands where something else is set."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("setting", "value", "default", "from"):
-        table.add_column(heading, overflow="fold")
+    """Settings for a terminal."""
+    table = _table("setting", "value", "default", "from")
     for row in rows:
-        default = "" if row.origin == "default" else _value(row.default)
-        table.add_row(row.path, Text(_shown(row)), Text(default), row.origin)
+        table.add_row(row.path, Text(_shown(row)), Text(_value(row.default)), row.origin)
     return table
+
+
+def placement_table(placements: Mapping[str, Placement]) -> Table:
+    """Placements for a terminal, with the weights of their sources."""
+    table = _table("placement", "title", "limit", "item", "sources")
+    for name, placement in placements.items():
+        sources = ", ".join(f"{source} {weight:g}" for source, weight in placement.sources.items())
+        needs = "needed" if placement.needs_item else UNSET
+        table.add_row(name, Text(placement.title), str(placement.limit), needs, sources)
+    return table
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _fields(values: Mapping[str, Any], of: type) -> list[str]:
+    """The plain settings of a section, each under what it means."""
+    meanings = _meanings(of)
+    lines: list[str] = []
+    for name, value in values.items():
+        if not isinstance(value, dict):
+            lines += [f"# {line}" for line in textwrap.wrap(meanings.get(name, ""), _WIDTH)]
+            lines.append(f"{_key(name)} = {_value(value)}")
+    return lines
+
+
+def _meanings(of: type) -> dict[str, str]:
+    """The docstrings that stand under the fields of a class."""
+    (body,) = ast.parse(inspect.getsource(of)).body
+    assert isinstance(body, ast.ClassDef)
+    return {
+        field.target.id: " ".join(told.value.value.split())
+        for field, told in itertools.pairwise(body.body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(told, ast.Expr)
+        and isinstance(told.value, ast.Constant)
+        and isinstance(told.value.value, str)
+    }
+
+
+def _built_in(given: Mapping[str, Placement]) -> list[str]:
+    """The placements that nothing changes, as comments to copy from."""
+    lines = []
+    for name, placement in DEFAULT_PLACEMENTS.items():
+        if name not in given:
+            told = _section(f"placements.{_key(name)}", msgspec.to_builtins(placement))
+            lines += [f"# {line}" if line else line for line in told]
+    return lines
 
 
 def _shown(row: SettingRow) -> str:

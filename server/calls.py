@@ -100,7 +100,8 @@ def _logout(_words: list[str], _details: Details) -> tuple[str, Fields]:
 
 def _one(words: list[str], what: str) -> str:
     if len(words) != 1:
-        raise ValueError(f"Expected {what}, got `{' '.join(words)[:60]}`")
+        got = f"`{' '.join(words)[:60]}`" if words else "nothing"
+        raise ValueError(f"Expected {what}, got {got}")
     return words[0]
 
 
@@ -131,9 +132,16 @@ def events_of(words: Sequence[str], sender: Sender, details: Details, stdin: Bin
             return _some(calls_in(first.encode()), "the argument")
         if first not in VERBS and Path(first).is_file():
             return _some(calls_in(Path(first).read_bytes()), first)
+    wrong = []
+    try:
+        call = call_of(first, words[1:], sender, details)
+    except ValueError as error:
+        wrong.append(str(error))
     if first in VERBS and not (sender.anonymous_id or sender.user_id):
-        raise ValueError("Expected --as DEVICE or --user CUSTOMER, got neither")
-    return [call_of(first, words[1:], sender, details)]
+        wrong.append("Expected --as DEVICE or --user CUSTOMER, got neither")
+    if wrong:
+        raise ValueError("; ".join(wrong))
+    return [call]
 
 
 def _some(calls: list[bytes], where: str) -> list[bytes]:

@@ -19,6 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from recsys.settings import ServerSettings, SettingsError
 from server.pb import headrace_pb2 as pb
 from server.pb.headrace_pb2_grpc import HeadraceStub
+from server.whose import log_told_by
 
 MAX_MESSAGE_BYTES = 64 << 20
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where to find such a server
@@ -146,6 +147,10 @@ class Client:
         except grpc.RpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    def log(self) -> str:
+        """The URL of the embedded log that the server appends to; "" where it does not tell."""
+        return log_told_by(self._channel)
 
     def wait_until_serving(self, timeout_s: float, is_alive: Callable[[], bool] = lambda: True) -> bool:
         """Whether it serves, at the latest `timeout_s` from now; no longer than `is_alive` says that

@@ -85,12 +85,15 @@ def ask(
 
     home: Home = ctx.obj
     slots = slots_of(placements or ["home.hero"], home.settings().all_placements(), item, limit)
-    began_s = time.perf_counter()
     with _client(home, key, server, deadline_ms) as client:
+        began_s = time.perf_counter()
         answer = client.blocks(slots, anonymous_id=anonymous_id, user_id=user, after=after)
+        call_ms = (time.perf_counter() - began_s) * 1000
+        if item and not server and client.log() == home.settings().log:
+            _note_unknown(home.settings().state, item)
     if as_json:
         return _print_json(answer)
-    print_blocks(Console(), answer, (time.perf_counter() - began_s) * 1000, why=why)
+    print_blocks(Console(), answer, call_ms, why=why)
     return 0
 
 
@@ -117,9 +120,30 @@ def explain(
 
 
 def _client(home: Home, key: str, server: str, deadline_ms: int = 5000) -> Client:
+    """Says so on standard error when the settings' own address is the server of another home."""
     from server.client import Client
 
-    return Client.of(home.settings().server, key, server, deadline_ms / 1000)
+    settings = home.settings()
+    client = Client.of(settings.server, key, server, deadline_ms / 1000)
+    told = "" if server else client.log()
+    if told and told != settings.log:
+        print(
+            f"headrace: {client.address} is the server of `{told}`, not of `{settings.log}`", file=sys.stderr
+        )
+    return client
+
+
+def _note_unknown(state: str, item: str) -> None:
+    """The blocks then go by the person alone, which looks as if the item had been heeded."""
+    from contextlib import closing, suppress
+
+    from recsys.keys import item_key
+    from recsys.open import open_store
+    from recsys.ports import StoreUnavailable
+
+    with suppress(StoreUnavailable), closing(open_store(state)) as store:
+        if store.get_many([item_key(item)])[0] is None:
+            print(f"headrace: the catalogue has no item `{item}`", file=sys.stderr)
 
 
 def _print_json(message: Message) -> int:

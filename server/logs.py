@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 
@@ -28,3 +29,17 @@ def configure_logs() -> None:
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def plain(line: str) -> str:
+    """A line of `configure_logs` for people: `serving host=127.0.0.1 port=7007`. Others stay as they are."""
+    try:
+        told = json.loads(line) if line.startswith("{") else None
+    except ValueError:
+        return line
+    if not isinstance(told, dict) or "event" not in told:
+        return line
+    event, level = told.pop("event"), told.pop("level", "info")
+    told.pop("timestamp", None)
+    words = [] if level == "info" else [f"{level}:"]
+    return " ".join([*words, str(event), *(f"{name}={value}" for name, value in told.items())])

@@ -70,8 +70,7 @@ def serve(
     """
     if not structlog.is_configured():
         configure_logs()
-    check_exposure(settings.server)
-    _check_numbers(settings.server)
+    check(settings.server)
     stopping = stopping if stopping is not None else Event()
     with (
         _signals(stopping),
@@ -113,8 +112,10 @@ def serve(
     return 0
 
 
-def _check_numbers(settings: ServerSettings) -> None:
-    """Zero would mean a server that does nothing, and says nothing of it."""
+def check(settings: ServerSettings) -> None:
+    """Refuse what nobody could or should serve with. Raises SettingsError."""
+    check_exposure(settings)
+    # Zero would mean a server that does nothing, and says nothing of it.
     for name in _AT_LEAST_ONE:
         if (number := getattr(settings, name)) < 1:
             raise SettingsError(f"Expected at least 1, got {number} - at `server.{name}`")

@@ -27,6 +27,7 @@ from server.renders import Renders
 from server.requests import MAX_MESSAGE_BYTES, RequestChecks
 from server.served import RecentDecisions, ServedQueue
 from server.service import SERVICE, HeadraceService
+from server.whose import NamedHealth
 
 log = structlog.get_logger("server.running")
 
@@ -95,7 +96,7 @@ class RunningServer:
             server.deadline_ms / 1000,
             max_bulk_streams=server.threads // 4,
         )
-        self._health = health.HealthServicer()
+        self._health = NamedHealth(settings)
         self._draining = False
         self._server: grpc.Server | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 
 from rich import box
 from rich.console import Console
@@ -31,12 +31,10 @@ def block_table(block: pb.Block, *, marks: Sequence[str] = (), caption: str = ""
     table.add_column(ratio=1)
     table.add_column(justify="right", no_wrap=True)
     for place, entry in enumerate(block.items):
-        source = entry.source.replace("_", " ")
-        shown = Text.assemble(
-            (entry.item.title or "(no title)"),
-            f"  {entry.item.id}\n",
-            (f"{source}: {entry.reason.text}", "dim"),
-        )
+        title, source, why = entry.item.title, entry.source.replace("_", " "), entry.reason.text
+        named = title if title == entry.item.id else f"{title or '(no title)'}  {entry.item.id}"
+        said = why if why.startswith(source) else f"{source}: {why}"
+        shown = Text.assemble(f"{named}\n", (said, "dim"))
         table.add_row(marks[place] if marks else str(place + 1), shown, price_of(entry.item))
     if not block.items:
         table.add_row("", "nothing", "")
@@ -100,14 +98,14 @@ def person_lines(person: pb.Person) -> list[str]:
 
 
 def evidence_lines(block: pb.Block) -> list[str]:
-    """Each item's score and the event that speaks for it."""
+    """Each item's score, and below it the event that speaks for it."""
     lines = [f"decision {block.decision_id}"]
     for entry in block.items:
         reason = entry.reason
-        line = f"  {entry.item.id} {entry.score:.3f} {entry.source}"
-        if reason.evidence_item_id:
-            line += f": {reason.event} {reason.evidence_item_id} {local_time(reason.at_ms)}".rstrip()
-        lines.append(line)
+        lines.append(f"  {entry.item.id}  {entry.score:.3f}  {entry.source}")
+        told = (reason.event, reason.evidence_item_id, utc_time(reason.at_ms, block.at_ms))
+        if any(told):
+            lines.append(f"    {'  '.join(part for part in told if part)}")
     return lines
 
 
@@ -129,6 +127,14 @@ def slots_of(
     """The slots to ask for; `item` goes to those that need one, or to all if none does."""
     needing = [name for name in names if name in placements and placements[name].needs_item] or list(names)
     return [pb.Slot(placement=name, item_id=item if name in needing else "", limit=limit) for name in names]
+
+
+def utc_time(at_ms: int, now_ms: int) -> str:
+    """`23:56:41 UTC`, with the date in front where it is not that of `now_ms`; "" for none."""
+    if not at_ms:
+        return ""
+    at, now = (datetime.fromtimestamp(ms / 1000, timezone.utc) for ms in (at_ms, now_ms))
+    return f"{at:%H:%M:%S} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def local_time(at_ms: int) -> str:

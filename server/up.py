@@ -115,7 +115,10 @@ class Supervisor:
         if job.once:
             return _exit_code(code)
         if job.every_s is not None:
-            running.due_s = now_s + (job.every_s if code == 0 else min(job.retry_s, job.every_s))
+            pause_s = job.every_s if code == 0 else min(job.retry_s, job.every_s)
+            running.due_s = now_s + pause_s
+            if code:
+                self._say(job.name, f"ended with {_words(code)}; tried again in {_span(pause_s)}")
             return None
         if code == UNUSABLE:
             self._say(job.name, "cannot run with these settings; everything stops")
@@ -176,6 +179,10 @@ def _show(name: str, output: BinaryIO, say: Say) -> None:
 
 def _exit_code(code: int) -> int:
     return code if code >= 0 else 128 - code
+
+
+def _span(span_s: float) -> str:
+    return f"{span_s / 60:.0f} min" if span_s >= 120 else f"{span_s:g} s"
 
 
 def _words(code: int) -> str:

@@ -1,7 +1,9 @@
 """The command line: what it says about mistakes, and the commands that need no server."""
 
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,14 +12,21 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry
+from rich.console import Console
 
 import headrace
+from bench.demo.screen import scene
+from recsys.block import DEFAULT_PLACEMENTS
+from recsys.ports import NewRecord
 from recsys.settings import load_settings
+from server.auth import check_exposure
 from server.calls import Details, Sender, call_of, calls_in
+from server.metrics import Metrics
 from server.up import free_ports
 
 PROGRAM = Path(headrace.__file__)
-COMMANDS = "up flow serve train track ask explain catalog import config doctor verify bench demo"
+COMMANDS = "up flow serve train track ask explain catalog import config doctor verify bench demo placements"
 NOBODY_LISTENS = 1  # a port below all that anybody uses here
 
 
@@ -56,6 +65,11 @@ def test_help_imports_neither_engine_nor_server_nor_model():
     [
         (["ask", "--nonsense"], 2, "No such option: --nonsense (see `headrace ask --help`)"),
         (["track", "view", "P-1"], 2, "Expected --as DEVICE or --user CUSTOMER, got neither"),
+        (
+            ["track", "view"],
+            2,
+            "Expected a product's id, got nothing; Expected --as DEVICE or --user CUSTOMER, got neither",
+        ),
         (["track", "gaze", "P-1", "--as", "a"], 2, "Expected JSON, a file, or one of view, click, add,"),
         (["import", "segment", "nowhere.jsonl"], 2, "file 'nowhere.jsonl' does not exist"),
         (
@@ -113,8 +127,8 @@ def test_config_show_says_where_each_setting_comes_from(tmp_path, capsys, monkey
         line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if line.strip()
     }
     assert rows["server.port"] == ["9000", "7007", "HEADRACE_SERVER__PORT"]
-    assert rows["train.factors"] == ["32", "64", str(tmp_path / "headrace.toml")]
-    assert rows["session.gap_s"] == ["1800", "default"]
+    assert rows["train.factors"] == ["32", "64", "headrace.toml"]
+    assert rows["session.gap_s"] == ["1800", "1800", "-"]
     assert "verysecretkey123" not in str(rows)
     assert any(path.startswith("flow.") for path in rows)
 
@@ -179,6 +193,77 @@ def test_a_feed_becomes_the_catalogue_and_a_full_one_takes_out_the_rest(tmp_path
     assert json.loads(capsys.readouterr().out)["removed"] is True
 
 
+def test_a_full_feed_of_articles_leaves_the_products_and_the_other_way_round(tmp_path, capsys):
+    products, articles, home = tmp_path / "feed.tsv", tmp_path / "articles.jsonl", tmp_path / "home"
+    products.write_text("id\ttitle\tprice\nP-1\tTent\t99.00 EUR\n")
+    lines = [json.dumps({"id": f"a{n}", "title": "How", "summary": "So."}) for n in range(2)]
+    articles.write_text("\n".join(lines))
+    assert run(home, "catalog", "import", str(products)) == 0
+    assert run(home, "catalog", "import", str(articles), "--replace") == 0
+    assert "log: 2 articles appended in" in capsys.readouterr().out
+    articles.write_text(lines[0])
+    assert run(home, "catalog", "import", str(articles), "--replace") == 0
+    assert "  1 article taken out\n" in capsys.readouterr().out
+    assert run(home, "catalog", "import", str(products), "--replace") == 0
+    assert "  0 products taken out\n" in capsys.readouterr().out
+    assert run(home, "catalog", "list") == 0
+    shown = "P-1\n  Tent | 99.00 EUR\narticle:a0\n  How\n2 of 2\n"
+    assert capsys.readouterr().out == shown
+    assert run(home, "catalog", "list", "--all", "--kind", "article", "--limit", "1") == 0
+    assert capsys.readouterr().out.endswith("1 of 2; --limit 2 shows all\n")
+
+
+def test_an_import_of_nothing_fails_and_starts_no_flow(tmp_path, capsys):
+    events = tmp_path / "hostname"
+    events.write_text("db-7\n")
+    assert run(tmp_path / "home", "import", "segment", str(events)) == 1
+    said = capsys.readouterr()
+    assert said.err == f"headrace: Expected events, got none that could be taken - in `{events}`\n"
+    assert "line 1: Expected receivedAt, sentAt or timestamp, got nothing" in said.out
+    assert "flow:" not in said.out
+
+
+def test_the_list_of_items_beside_a_ga4_file_is_named(tmp_path, capsys):
+    events = tmp_path / "events.csv"
+    events.write_text("ts_us,user_id,event,item\n1772359200000000,7.1,view,Tee\n")
+    (tmp_path / "items.csv").write_text("item_name,brand\nTee,Acme\nMug,Acme\n")
+    assert run(tmp_path / "home", "import", "ga4", str(events)) == 0
+    assert "items: 2 of items.csv beside it; their names are their ids\n" in capsys.readouterr().out
+
+
+def test_a_stopped_import_says_what_is_in_the_log(tmp_path, capsys, monkeypatch):
+    def interrupted(path):
+        for number in range(2500):
+            yield NewRecord("a", b'{"type": "page"}', 1_772_359_200_000 + number)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flows.imports.segment.read_segment", interrupted)
+    assert run(tmp_path / "home", "import", "segment", __file__) == 130
+    said = capsys.readouterr()
+    assert said.out == (
+        "stopped: 2,000 are in the log. Start it again: what is there already is counted once.\n"
+    )
+    assert said.err == "headrace: interrupted\n"
+
+
+def test_doctor_lists_dead_letters_and_creates_nothing(tmp_path, capsys):
+    home = tmp_path / "home"
+    assert run(home, "doctor") == 1
+    assert run(home, "doctor", "--dead", "5") == 0
+    assert capsys.readouterr().out.endswith("0 of 0 dead letters\n")
+    assert not home.exists()
+    events = tmp_path / "events.jsonl"
+    nameless = {"type": "track", "anonymousId": "a1", "timestamp": "2026-03-01T10:00:00Z"}
+    events.write_text(json.dumps(VIEW) + "\n" + "\n".join(json.dumps({**nameless, "n": n}) for n in range(2)))
+    assert run(home, "import", "segment", str(events)) == 0
+    assert "  2 dead letters: `headrace doctor --dead 2` says why\n" in capsys.readouterr().out
+    assert run(home, "doctor", "--dead", "1") == 0
+    why, raw, count = capsys.readouterr().out.splitlines()
+    assert why.endswith("UTC, missing_field: Expected a name, got nothing - at `$.event`")
+    assert json.loads(raw)["n"] == 1
+    assert count == "1 of 2 dead letters"
+
+
 def test_a_flow_of_two_processes_leaves_what_one_leaves(tmp_path):
     events = tmp_path / "events.jsonl"
     events.write_text(
@@ -208,6 +293,18 @@ def test_up_runs_everything_once_a_home_and_stops_on_a_signal(tmp_path, capsys, 
             assert run(tmp_path, "explain", answer["blocks"][0]["decision_id"]) == 0
             assert "known as a:anna" in capsys.readouterr().out
             assert run(tmp_path, "ask", "home.nowhere") == 2
+            capsys.readouterr()
+            assert run(tmp_path, "ask", "product.similar", "--item", "P-1") == 0
+            assert capsys.readouterr().err == ""
+            assert run(tmp_path, "ask", "product.similar", "--item", "nope") == 0
+            assert capsys.readouterr().err == "headrace: the catalogue has no item `nope`\n"
+            assert run(tmp_path / "second", "ask") == 0
+            warned = capsys.readouterr().err
+            assert warned.startswith("headrace: 127.0.0.1:")
+            assert (
+                f"is the server of `sqlite://{tmp_path}/log.db`, not of `sqlite://{tmp_path}/second" in warned
+            )
+            assert not (tmp_path / "second").exists()
             assert run(tmp_path, "up") == 1
             assert run(tmp_path, "flow") == 1
         finally:
@@ -216,6 +313,64 @@ def test_up_runs_everything_once_a_home_and_stops_on_a_signal(tmp_path, capsys, 
     assert "headrace: all stopped" in (tmp_path / "out").read_text()
     capsys.readouterr()
     assert run(tmp_path, "ask") == 1  # nobody answers any more
+
+
+def test_up_starts_nothing_with_settings_that_nobody_can_serve_with(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HEADRACE_SERVER__HOST", "0.0.0.0")
+    assert run(tmp_path, "up") == 2
+    assert "Expected keys, got none - at `server.keys`" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_benchmark_tells_its_own_options(capsys):
+    with pytest.raises(SystemExit) as ended:
+        headrace.run(["bench", "flow", "--help"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.startswith("usage: headrace bench flow")
+    assert headrace.run(["bench", "--help"]) == 0
+    assert "freshness, serving or flow" in capsys.readouterr().out
+
+
+def test_the_version_is_told(capsys):
+    assert headrace.run(["--version"]) == 0
+    assert re.fullmatch(r"headrace \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_placements_are_listed_with_what_the_file_changes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    (tmp_path / "headrace.toml").write_text('[placements."home.hero"]\nlimit = 7\n')
+    assert run(tmp_path, "placements") == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
+    assert rows.keys() == DEFAULT_PLACEMENTS.keys()
+    assert re.search(r"For you +7 +- +neighbours 1, als 0.6, ", rows["home.hero"])
+    assert " needed " in rows["product.similar"]
+
+
+def test_no_heading_of_the_demo_is_cut():
+    shown = Console(width=30, file=io.StringIO())
+    title = "anna looks at three of Outdoor > Camp kitchen"
+    scene(shown, title)
+    assert title.split() == shown.file.getvalue().split("─")[0].split()
+
+
+README = (PROGRAM.parent / "README.md").read_text()
+
+
+def test_the_readme_names_every_placement_and_metric():
+    metrics = CollectorRegistry()
+    Metrics(metrics)
+    names = [*DEFAULT_PLACEMENTS, *(family.name for family in metrics.collect())]
+    assert [name for name in names if f"`{name}" not in README] == []
+
+
+def test_the_settings_in_the_readme_can_be_used(tmp_path):
+    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "headrace.toml").write_text(example)
+    found = load_settings(tmp_path)
+    assert found.server.keys
+    assert found.placements
+    assert found.touchpoint_rules
+    check_exposure(found.server)
 
 
 def _until(condition) -> None:

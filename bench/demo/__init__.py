@@ -34,6 +34,7 @@ def play(folder: Path, program: str, volume: Volume, began_s: float) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):  # what Ctrl-C does: unwind, and stop the children
         signal.signal(number, signal.default_int_handler)
     console = Console()
+    stays = sys.stdin.isatty() and sys.stdout.isatty()
     with only_one(folder / "demo.lock", "demo"):
         home = DemoHome(folder, program, volume)
         welcome(console, home)
@@ -42,9 +43,11 @@ def play(folder: Path, program: str, volume: Volume, began_s: float) -> int:
         with running_system(home, console), Client(address_of(home.settings.server)) as client:
             story = Story(client, shop, home.next_visitor(), home.visitors, console)
             story.tell(lambda: time.monotonic() - began_s)
-            if sys.stdin.isatty() and sys.stdout.isatty():
+            if stays:
                 farewell(console, home, story)
                 with suppress(KeyboardInterrupt):
                     signal.pause()
                 console.print("stopping")
+    if stays:
+        console.print("stopped")
     return 0

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from bench.demo.story import Story
 
 
+HERO_ITEMS = 5
+"""Of the home block in the demo, and in what it proposes to type."""
+RULE_CHARS = 4
+"""What a rule takes beside its title; a longer title would be cut."""
+
+
 def welcome(console: Console, home: DemoHome) -> None:
     console.print("[bold]Headrace demo[/]: a click changes the next block", highlight=False)
     console.print("The shop is simulated: its products, visitors and events are made up.", highlight=False)
@@ -30,6 +36,9 @@ def welcome(console: Console, home: DemoHome) -> None:
 
 def scene(console: Console, title: str) -> None:
     console.print()
+    if len(title) > console.width - RULE_CHARS:
+        console.print(title, highlight=False, markup=False)
+        title = ""
     console.print(Rule(title, align="left", style="dim"))
 
 
@@ -54,12 +63,13 @@ def farewell(console: Console, home: DemoHome, story: Story) -> None:
     """What to type next, in another terminal."""
     headrace = f"{command_name()} --home {shorter(home.folder)}"
     address, device = address_of(home.settings.server), story.phone.anonymous_id
-    body = f'{{"anonymous_id": "{device}", "slots": [{{"placement": "home.hero"}}]}}'
+    body = f'{{"anonymous_id": "{device}", "slots": [{{"placement": "home.hero", "limit": {HERO_ITEMS}}}]}}'
     lines = [
-        "The shop stays up. In another terminal:",
-        f"  {headrace} ask home.hero --as {device} --why",
-        f"  {headrace} track search tent --as {device}",
+        "The shop stays up. In another terminal, change the block yourself:",
+        f"  {headrace} track view {story.not_seen_yet()} --as {device}",
+        f"  {headrace} ask home.hero --limit {HERO_ITEMS} --as {device} --why",
         f"  {headrace} catalog list",
+        "With grpcurl, if you have it:",
         f"  grpcurl -plaintext {address} describe headrace.v1.Headrace",
         f"  grpcurl -plaintext -d '{body}' {address} headrace.v1.Headrace/GetBlocks",
         f"Metrics: http://127.0.0.1:{home.settings.server.metrics_port}/metrics",

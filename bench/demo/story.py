@@ -9,14 +9,14 @@ from itertools import islice
 from rich.console import Console
 
 from bench.demo.home import DemoFailed
-from bench.demo.screen import changes, marks_of, scene
+from bench.demo.screen import HERO_ITEMS, changes, marks_of, scene
 from bench.shop import Shop
 from bench.shop.catalogue import Product
 from server.client import Client
 from server.pb import headrace_pb2 as pb
 from server.tables import block_table, state_line
 
-HERO = pb.Slot(placement="home.hero", limit=5)
+HERO = pb.Slot(placement="home.hero", limit=HERO_ITEMS)
 EMAIL = pb.Slot(placement="email.cart_recovery", limit=4)
 VIEWS = 3
 
@@ -39,6 +39,11 @@ class Story:
         viewed = self._look_around(before, since_start_s)
         self._fill_cart(viewed[-1])
         self._change_device()
+
+    def not_seen_yet(self) -> str:
+        """A product of another category than the one looked at, to go on with."""
+        answer = self._client.blocks([HERO], anonymous_id=self.phone.anonymous_id)
+        return self._interest({entry.item.id for entry in answer.blocks[0].items}, skip=1)[0].id
 
     def _open_shop(self) -> pb.Block:
         name = self.phone.name
@@ -68,7 +73,7 @@ class Story:
         return products
 
     def _fill_cart(self, product: Product) -> None:
-        scene(self._console, f"{self.phone.name} puts {product.properties['name']} into the cart, and leaves")
+        scene(self._console, f"{self.phone.name} puts the last one into the cart, and leaves")
         answer, took_ms = self._do(self.phone.add_to_cart(product.id, at_ms=_now_ms()), EMAIL)
         self._console.print("what the email about the cart would show now:")
         self._show(answer, took_ms)
@@ -115,10 +120,10 @@ class Story:
         caption = state_line(block, took_ms, answer.server_ms) if took_ms else ""
         self._console.print(block_table(block, marks=marks, caption=caption))
 
-    def _interest(self, shown: set[str]) -> list[Product]:
+    def _interest(self, shown: set[str], skip: int = 0) -> list[Product]:
         """Three products of one category that the home page does not show, the best sellers first."""
         leaves = list(self._shop.catalogue.by_leaf.values())
-        for turn in range(len(leaves)):
+        for turn in range(skip, len(leaves)):
             # 7 is prime to the number of leaves: visitors go round all of them, far apart.
             leaf = leaves[(self._number * 7 + turn) % len(leaves)]
             best = sorted(leaf, key=lambda product: -product.popularity)

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from flows.imports.source import BAD_JSON, RowProblem
-from recsys.catalog import Item, encode_change
+from recsys.catalog import Item, encode_change, type_of
 from recsys.decode import CATALOG_KEY
 from recsys.ports import EventLog, NewRecord
 
 MAX_NAMES = 200
 """Event names counted one by one; further ones are counted together as `(other)`."""
+CATALOGUE = "(catalogue)"
+"""The name under which an import counts changes of items."""
 MAX_PROBLEMS = 20
 """Problems kept word for word; all are counted."""
 MAX_BATCH_BYTES = 4 * 1024 * 1024
@@ -61,7 +63,11 @@ class ImportReport(msgspec.Struct):
 class CatalogReport(ImportReport):
     """An ImportReport of items, with what a full feed took out: `read + removed = appended + skipped`."""
 
+    kinds: dict[str, int] = msgspec.field(default_factory=dict)
+    """Items fed, by type: `product`, `article`."""
     removed: int = 0
+    nameless: int = 0
+    """Skipped rows that did not even say which item they were about."""
     kept_missing: int = 0
     """Known items that the feed did not name and that stayed all the same: a row that could not
     be read may have been any of them."""
@@ -80,7 +86,7 @@ _call = msgspec.json.Decoder(_Call)
 
 def _name_of(record: NewRecord) -> str:
     if record.key.startswith(CATALOG_KEY):
-        return "(catalogue)"
+        return CATALOGUE
     try:
         call = _call.decode(record.value)
     except BAD_JSON:
@@ -184,21 +190,23 @@ def import_catalog(
     """Append a change for every item, received now (`clock`, epoch seconds).
 
     `known_ids` (a full feed, `--replace`): the ids of the fed items there are; those the feed does
-    not name are removed. A row that could not be read keeps its item; where it did not even say
-    which it was, nothing is removed. Holds the ids of the feed in memory then. Raises LogUnavailable.
+    not name are removed, products by a feed of products and articles by one of articles, so a feed
+    without a readable item removes nothing. A row that could not be read keeps its item; where it
+    did not even say which it was, nothing is removed. Holds the ids of the feed in memory then.
+    Raises LogUnavailable.
     """
     report = CatalogReport()
     started_s = clock()
     named: set[str] = set()
-    unclear = False
     waiting: list[NewRecord] = []
     for item in items:
         if isinstance(item, RowProblem):
             report.skip(item)
             named.add(item.item_id)
-            unclear = unclear or not item.item_id
+            report.nameless += not item.item_id
             continue
         report.read += 1
+        report.kinds[item.type] = report.kinds.get(item.type, 0) + 1
         if known_ids is not None:
             named.add(item.id)
         value = encode_change("upsert", item.id, item)
@@ -206,9 +214,9 @@ def import_catalog(
         if len(waiting) >= batch:
             _append(log, waiting, report, started_s, clock, progress)
     for item_id in known_ids or ():
-        if item_id in named:
+        if item_id in named or type_of(item_id) not in report.kinds:
             continue
-        if unclear:
+        if report.nameless:
             report.kept_missing += 1
             continue
         report.removed += 1

@@ -33,7 +33,7 @@ Value = TypeVar("Value")
 _PRODUCT_SIGNS = frozenset(
     (
         "price", "sale_price", "availability", "product_type", "google_product_category", "gtin", "mpn",
-        "item_group_id",
+        "item_group_id", "brand", "condition",
     )
 )  # fmt: skip
 _ARTICLE_SIGNS = frozenset(
@@ -47,13 +47,13 @@ _PRODUCT_PLACES = frozenset(
 )  # fmt: skip
 _ARTICLE_PLACES = frozenset(
     (
-        "id", "guid", "title", "description", "summary", "content", "encoded", "body", "url", "link",
+        "id", "guid", "title", "description", "summary", "content", "encoded", "body", "text", "url", "link",
         "published", "pubdate", "updated", "date", "category", "tags", "image", "image_link", "image_url",
     )
 )  # fmt: skip
 
 
-_BODIES = ("summary", "description", "content", "encoded", "body")
+_BODIES = ("summary", "description", "content", "encoded", "body", "text")
 _DATES = ("published", "pubdate", "date", "updated")
 _IMAGES = ("image_link", "image_url", "image")
 
@@ -64,11 +64,11 @@ class _Wrong(Exception):
         self.field, self.expected, self.got = field, expected, got
 
 
-def kind_of(row: FeedRow) -> Kind:
-    """What a feed's first row is about, by the fields it has."""
+def kind_of(row: FeedRow) -> Kind | None:
+    """What a row is about, by the fields it has; None where they would do for either."""
     if _PRODUCT_SIGNS & row.keys():
         return "product"
-    return "article" if _ARTICLE_SIGNS & row.keys() else "product"
+    return "article" if _ARTICLE_SIGNS & row.keys() else None
 
 
 def item_of(row: FeedRow, kind: Kind, line: int, at_ms: int | None) -> Item | RowProblem:

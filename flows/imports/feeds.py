@@ -7,7 +7,8 @@ TSV, CSV, XML (RSS 2.0 or Atom with g: fields) or JSON lines. Articles: JSON lin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from flows.imports.feed_xml import read_xml
 from flows.imports.source import (
     BAD_JSON,
     RowProblem,
+    UnknownFormat,
     head_of,
     problem_of,
     read_lines,
@@ -25,6 +27,8 @@ from flows.imports.source import (
 )
 from recsys.catalog import Item
 
+ROWS_LOOKED_AT = 20
+"""So many rows at the beginning may tell what the feed is of."""
 _KNOWN_COLUMNS = frozenset(("id", "title"))
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _object = msgspec.json.Decoder(dict[str, object])
@@ -33,22 +37,40 @@ _object = msgspec.json.Decoder(dict[str, object])
 def read_feed(path: Path, kind: Kind | None = None, at_ms: int | None = None) -> Iterator[Item | RowProblem]:
     """The items of a feed, or what is wrong with a row; the rows behind it still come.
 
-    Format (and `.gz`) and, unless given, `kind` are told by the content: the kind by the first row.
+    Format (and `.gz`) and, unless given, `kind` are told by the content: the kind by the first row
+    that has a field of only one of them. A feed is of one kind.
     `at_ms`: sale prices whose sale_price_effective_date does not cover this moment (epoch ms) are
     left out; None takes them all. A problem without `item_id` may stand for any item, or for the
     whole rest of the feed. Raises UnknownFormat (at once) and OSError.
     """
-    return _items(_rows(path), kind, at_ms)
+    rows = _rows(path)
+    if kind is None:
+        first = list(islice(rows, ROWS_LOOKED_AT))
+        kind, rows = _told_kind(path, first), chain(first, rows)
+    return _items(rows, kind, at_ms)
+
+
+def _told_kind(path: Path, first: Sequence[tuple[int, FeedRow | RowProblem]]) -> Kind:
+    readable = [row for _, row in first if not isinstance(row, RowProblem)]
+    told = next((kind for kind in map(kind_of, readable) if kind is not None), None)
+    if told is not None:
+        return told
+    if not readable and len(first) < ROWS_LOOKED_AT:
+        return "product"  # there is no row to be of a kind, only problems
+    # Taken for the wrong kind, every item would stand in the catalogue under an id that is not its own.
+    raise UnknownFormat(
+        "Expected products or articles, got rows without price, availability, published or summary:"
+        f" say --kind product or --kind article - in `{path}`"
+    )
 
 
 def _items(
-    rows: Iterator[tuple[int, FeedRow | RowProblem]], kind: Kind | None, at_ms: int | None
+    rows: Iterator[tuple[int, FeedRow | RowProblem]], kind: Kind, at_ms: int | None
 ) -> Iterator[Item | RowProblem]:
     for line, row in rows:
         if isinstance(row, RowProblem):
             yield row
             continue
-        kind = kind or kind_of(row)
         yield item_of(row, kind, line, at_ms)
 
 

@@ -24,20 +24,29 @@ def read_ga4(
     """The events of an export, `received_ms` being when they happened, keyed by visitor.
 
     `items`: a list of the shop's items (`item_name,category,brand,price_median`) for the CSV
-    format, which has no categories itself; an `items.csv` beside the file is found without asking.
+    format, which has no categories itself; the one `items_list` finds is used without asking.
     `item_key`: what names an item in BigQuery's format; the CSV format knows names only.
 
     The same file always gives the same message ids: imported twice it makes duplicates, no doubles.
     Raises UnknownFormat (at once) and OSError.
     """
     head = head_of(path)
-    if head.lstrip().startswith(b"{"):
+    if _is_bigquery(head):
         return ga4_bigquery.read_bigquery(path, item_key)
     header = head.split(b"\n", 1)[0].decode("utf-8", "replace").strip().split(",")
     if not ga4_csv.REQUIRED.issubset(header):
         columns = ", ".join(sorted(ga4_csv.REQUIRED))
         unknown_format(path, f"JSON lines of GA4 events or a CSV with the columns {columns}", head)
+    return ga4_csv.read_csv(path, items if items is not None else items_list(path))
+
+
+def items_list(path: Path) -> Path | None:
+    """The list of items beside an export in the CSV format: the `items.csv` of its folder."""
     beside = path.parent / "items.csv"
-    if items is None and beside.is_file() and beside != path:
-        items = beside
-    return ga4_csv.read_csv(path, items)
+    if beside == path or not beside.is_file() or _is_bigquery(head_of(path)):
+        return None
+    return beside
+
+
+def _is_bigquery(head: bytes) -> bool:
+    return head.lstrip().startswith(b"{")

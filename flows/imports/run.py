@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from flows.catchup import catch_up, import_bar
-from flows.imports.append import CatalogReport, ImportReport, import_catalog, import_events
+from flows.dead_letters import printable
+from flows.imports.append import CATALOGUE, CatalogReport, ImportReport, import_catalog, import_events
+from flows.imports.catalogue import items_of
 from flows.imports.feed_items import Kind
 from flows.imports.feeds import read_feed
 from flows.imports.source import RowProblem
 from flows.run import is_running
-from recsys.catalog import Item, decode_item
-from recsys.keys import ITEM_PREFIX, item_key
-from recsys.open import open_log, open_store
+from recsys.open import open_log
 from recsys.ports import NewRecord
 from recsys.settings import Settings
 
@@ -43,75 +42,100 @@ def import_file(
     speed: float | None,
     flow: Sequence[str],
     console: Console,
-) -> None:
-    """Append what was read from `file`; `flow` is the command of a flow to the log's end."""
-    log = open_log(settings.log)
-    with import_bar(console, f"events of {file.name}") as tell:
+    listed: str = "",
+) -> ImportReport:
+    """Append what was read from `file`; `flow` is the command of a flow to the log's end. `listed`
+    names the list of items whose changes come with the events, for the reader."""
+    with closing(open_log(settings.log)) as log, _telling(console, f"events of {file.name}") as tell:
         report = import_events(log, records, clock=time.time, sleep=time.sleep, speed=speed, progress=tell)
-    log.close()
+    _say(console, _appended(report, f"{report.appended:,}"))
+    if listed:
+        _say(console, f"items: {report.names.get(CATALOGUE, 0):,} of {listed}; their names are their ids")
     _finish(settings, report, flow, console)
+    return report
 
 
 def import_feed(
     settings: Settings, file: Path, kind: Kind | None, replace: bool, flow: Sequence[str], console: Console
-) -> None:
-    """Append the changes of a feed. `replace`: what it does not name is taken out."""
+) -> CatalogReport:
+    """Append the changes of a feed. `replace`: the items of its kind that it does not name are taken
+    out."""
     items = read_feed(file, kind, time.time_ns() // 1_000_000)
     known = [item.id for item in items_of(settings) if item.fed and not item.removed] if replace else None
-    log = open_log(settings.log)
-    with import_bar(console, f"items of {file.name}") as tell:
+    with closing(open_log(settings.log)) as log, _telling(console, f"items of {file.name}") as tell:
         report = import_catalog(log, items, clock=time.time, known_ids=known, progress=tell)
-    log.close()
+    fed = (_counted(count, kind) for kind, count in report.kinds.items())
+    _say(console, _appended(report, ", ".join(fed) or "0"))
+    if replace:
+        _say(console, f"  {taken_out(report)}")
     _finish(settings, report, flow, console)
+    return report
 
 
-def items_of(settings: Settings) -> Iterator[Item]:
-    """Every item that the state knows, in no stated order."""
-    store = open_store(settings.state)
+def taken_out(report: CatalogReport) -> str:
+    """What a full feed did to the items that it does not name."""
+    if not report.kinds:
+        return "nothing taken out: the feed has no item that could be read"
+    if report.kept_missing:
+        verb = "was" if report.kept_missing == 1 else "were"
+        return (
+            f"nothing taken out: {_counted(report.nameless, 'row')} could not be read,"
+            f" so {_counted(report.kept_missing, 'item')} not named {verb} kept"
+        )
+    return f"{_counted(report.removed, ' or '.join(report.kinds))} taken out"
+
+
+@contextmanager
+def _telling(console: Console, title: str) -> Iterator[Callable[[ImportReport], None]]:
+    """The progress callback of an import; interrupted, it says what the log has by then."""
+    latest = ImportReport()
     try:
-        for _, record in store.scan(ITEM_PREFIX):
-            yield decode_item(record)
-    finally:
-        store.close()
+        with import_bar(console, title) as show:
+
+            def tell(report: ImportReport) -> None:
+                nonlocal latest
+                latest = report
+                show(report)
+
+            yield tell
+    except KeyboardInterrupt:
+        again = "Start it again: what is there already is counted once."
+        _say(console, f"stopped: {latest.appended:,} are in the log. {again}")
+        raise
 
 
-def item_of(settings: Settings, item_id: str) -> Item | None:
-    """One item that the state knows."""
-    store = open_store(settings.state)
-    try:
-        record = store.get_many([item_key(item_id)])[0]
-    finally:
-        store.close()
-    return decode_item(record) if record is not None else None
-
-
-def catalog_table(items: Iterable[Item]) -> Table:
-    """Items of the catalogue, one a row."""
-    table = Table(box=None, pad_edge=False)
-    for heading in ("item", "title", "category", "price", "available"):
-        table.add_column(heading, overflow="fold")
-    for item in items:
-        price = "" if item.price_now is None else f"{item.price_now:,.2f} {item.currency}"
-        available = "removed" if item.removed else "yes" if item.available else "no"
-        table.add_row(item.id, Text(item.title), Text(" > ".join(item.category)), price, available)
-    return table
+def _appended(report: ImportReport, what: str) -> str:
+    return (
+        f"log: {what} appended in {report.seconds:.1f} s ({report.per_s:,.0f}/s),"
+        f" {report.skipped:,} of {_counted(report.read, 'row')} skipped"
+    )
 
 
 def _finish(settings: Settings, report: ImportReport, flow: Sequence[str], console: Console) -> None:
-    """Tell what was imported, and let the flow take it where none runs."""
-    console.print(
-        f"log: {report.appended:,} appended in {report.seconds:.1f} s ({report.per_s:,.0f}/s),"
-        f" {report.skipped:,} of {report.read:,} rows skipped",
-        highlight=False,
-    )
-    if isinstance(report, CatalogReport) and (report.removed or report.kept_missing):
-        console.print(f"  {report.removed:,} taken out, {report.kept_missing:,} kept though not named")
+    """Tell what was wrong, and let the flow take what was appended where none runs."""
     for problem in report.problems:
-        console.print(f"  {problem}", markup=False, highlight=False)
+        _say(console, f"  {printable(str(problem))}")
+    if report.skipped > len(report.problems):
+        _say(console, f"  and {report.skipped - len(report.problems):,} more")
+    if not report.appended:
+        return
     if is_running(Path(settings.recovery)):
-        console.print("flow: the one that runs on this home takes them")
+        _say(console, "flow: the one that runs on this home takes them")
         return
     caught = catch_up(settings, flow, console)
-    console.print(
-        f"flow: {caught.records:,} records in {caught.seconds:.1f} s ({caught.per_s:,.0f}/s)", highlight=False
+    _say(
+        console,
+        f"flow: {_counted(caught.records, 'record')} in {caught.seconds:.1f} s ({caught.per_s:,.0f}/s)",
     )
+    if caught.dead:
+        letters = _counted(caught.dead, "dead letter")
+        _say(console, f"  {letters}: `headrace doctor --dead {min(caught.dead, 20)}` says why")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def _say(console: Console, line: str) -> None:
+    # Lines of files and logs are not broken; a terminal does that itself.
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
-from recsys.block import DEFAULT_PLACEMENTS, Placement
+from recsys.block import DEFAULT_PLACEMENTS, SourceName
 from recsys.fold import SessionRules
-from recsys.settings import Settings, SettingsError, load_settings
+from recsys.settings import ServerSettings, Settings, SettingsError, load_settings
+from recsys.settings_table import as_toml
 from recsys.stores.urls import split_path_url
 from recsys.touchpoints import Rule, Touchpoint
 
@@ -17,6 +19,13 @@ from recsys.touchpoints import Rule, Touchpoint
 def loaded(home: Path, toml: str = "", **environ: str) -> Settings:
     (home / "headrace.toml").write_text(toml, "utf-8")
     return load_settings(home, environ=environ)
+
+
+SOURCES = get_args(SourceName)
+
+
+def names_of(section: type[msgspec.Struct]) -> str:
+    return ", ".join(section.__struct_fields__)
 
 
 def problem(home: Path, toml: str = "", **environ: str) -> str:
@@ -80,7 +89,9 @@ def test_the_environment_sets_texts_lists_and_tables(tmp_path: Path) -> None:
     assert found.consent.email == ("newsletter", "offers")
     assert found.server.keys == {"S3cret": "read"}
     assert found.server.host == ""
-    assert found.all_placements()["home.hero"] == Placement(limit=4, sources={"als": 1.0})
+    assert found.all_placements()["home.hero"] == msgspec.structs.replace(
+        DEFAULT_PLACEMENTS["home.hero"], limit=4, sources={"als": 1.0}
+    )
 
 
 def test_placements_and_touchpoints_come_beside_the_built_in_ones(tmp_path: Path) -> None:
@@ -102,7 +113,7 @@ def test_placements_and_touchpoints_come_beside_the_built_in_ones(tmp_path: Path
     )
     placements = found.all_placements()
     assert placements.keys() == {*DEFAULT_PLACEMENTS, "blog.side"}
-    assert placements["home.hero"].limit == 1
+    assert placements["home.hero"] == msgspec.structs.replace(DEFAULT_PLACEMENTS["home.hero"], limit=1)
     assert placements["blog.side"].item_types == ("article", "product")
     assert found.touchpoint_rules == (Rule("kiosk", channel="kiosk"),)
     registry = found.touchpoint_registry()
@@ -113,8 +124,14 @@ def test_placements_and_touchpoints_come_beside_the_built_in_ones(tmp_path: Path
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("prot = 1", "Object contains unknown field `prot`"),
-        ("[server]\nprot = 1", "Object contains unknown field `prot` - at `server`"),
+        ("prot = 1", f"Expected one of {names_of(Settings)}, got `prot`"),
+        ("[server]\nprot = 1", f"Expected one of {names_of(ServerSettings)}, got `prot` - at `server`"),
+        ("[server]\nthreads = 0", "Expected `int` >= 1, got 0 - at `server.threads`"),
+        ("[train]\ntest_share = 1.0", "Expected `float` < 1.0, got 1.0 - at `train.test_share`"),
+        (
+            "[server.keys]\nverysecretkey123 = 'boss'",
+            "Expected one of read, write, admin, got `boss` - at `server.keys[...]`",
+        ),
         ("[server]\nport = true", "Expected `int`, got `bool` - at `server.port`"),
         ("[server]\nport = 'high'", "Expected `int`, got `str` - at `server.port`"),
         ("server = 5", "Expected `object`, got `int` - at `server`"),
@@ -125,15 +142,31 @@ def test_placements_and_touchpoints_come_beside_the_built_in_ones(tmp_path: Path
         ),
         (
             "[placements.'home.hero'.sources]\nlottery = 1",
-            "Invalid enum value 'lottery' - at `key` in `placements.\"home.hero\".sources`",
+            f'Expected one of {", ".join(SOURCES)}, got `lottery` - at `placements."home.hero".sources`',
+        ),
+        (
+            "[placements.a]\nsources = { als = 1 }\nitem_types = ['product', 'book']",
+            'Expected one of product, article, got `book` - at `placements."a".item_types[1]`',
+        ),
+        (
+            "[placements.a]\nlimit = 5",
+            f'Expected at least one of {", ".join(SOURCES)}, got none - at `placements."a".sources`',
+        ),
+        (
+            "[placements.'home.hero']\nsources = {}",
+            f'Expected at least one of {", ".join(SOURCES)}, got none - at `placements."home.hero".sources`',
         ),
         (
             "[touchpoints.kiosk]\nchannel = 'store'\nphaze = 'after'",
-            'Object contains unknown field `phaze` - at `touchpoints."kiosk"`',
+            'Expected one of channel, direct, online, phase, got `phaze` - at `touchpoints."kiosk"`',
+        ),
+        (
+            "[touchpoints.kiosk]\nphase = 'after'",
+            'Object missing required field `channel` - at `touchpoints."kiosk"`',
         ),
         (
             "[[touchpoint_rules]]\ntouchpoint = 'site'\nnmae = 'x'",
-            "Object contains unknown field `nmae` - at `touchpoint_rules[0]`",
+            "Expected one of touchpoint, name, medium, channel, got `nmae` - at `touchpoint_rules[0]`",
         ),
     ],
 )
@@ -145,13 +178,45 @@ def test_a_wrong_setting_is_named_with_its_path(tmp_path: Path, toml: str, messa
     ("name", "text", "message"),
     [
         ("HEADRACE_SERVER__PORT", "high", "Expected `int`, got `str` - at `server.port`"),
-        ("HEADRACE_SERVER__PRT", "1", "Object contains unknown field `prt` - at `server`"),
+        (
+            "HEADRACE_SERVER__PRT",
+            "1",
+            f"Expected one of {names_of(ServerSettings)}, got `prt` - at `server`",
+        ),
+        ("HEADRACE_SERVER__THREADS", "0", "Expected `int` >= 1, got 0 - at `server.threads`"),
         ("HEADRACE_CONSENT__EMAIL", "[broken", "Expected `array`, got `str` - at `consent.email`"),
-        ("HEADRACE_NOSUCH", "1", "Object contains unknown field `nosuch`"),
+        ("HEADRACE_NOSUCH", "1", f"Expected one of {names_of(Settings)}, got `nosuch`"),
     ],
 )
 def test_a_wrong_variable_is_named(tmp_path: Path, name: str, text: str, message: str) -> None:
     assert problem(tmp_path, **{name: text}) == f"{message} - in `{name}`"
+
+
+def test_a_rule_for_no_touchpoint_is_found_when_settings_are_read(tmp_path: Path) -> None:
+    said = problem(tmp_path, "[[touchpoint_rules]]\ntouchpoint = 'nowhere'")
+    assert "got `nowhere` - at `touchpoint_rules[0].touchpoint`" in said
+    assert said.endswith(f" - in `{tmp_path}/headrace.toml`")
+
+
+def test_a_placement_may_be_made_of_several_variables(tmp_path: Path) -> None:
+    parts = {"HEADRACE_PLACEMENTS__A__LIMIT": "2", "HEADRACE_PLACEMENTS__A__SOURCES": "{ als = 1.0 }"}
+    assert load_settings(tmp_path, environ=parts).placements["a"].sources == {"als": 1.0}
+    del parts["HEADRACE_PLACEMENTS__A__SOURCES"]
+    with pytest.raises(
+        SettingsError, match=r'got none - at `placements."a"\.sources` - in `the environment`'
+    ):
+        load_settings(tmp_path, environ=parts)
+
+
+def test_what_the_toml_has_as_comments_can_be_taken_as_it_stands(tmp_path: Path) -> None:
+    shown = as_toml(load_settings(tmp_path), tmp_path)
+    assert "# A session ends after this long without an event.\ngap_s = 1800\n" in shown
+    set_ones, examples = shown.split("# [server.keys]")
+    uncommented = "[server.keys]" + "\n".join(line.removeprefix("# ") for line in examples.split("\n"))
+    found = loaded(tmp_path, set_ones + uncommented.replace("\n#\n", "\n"))
+    assert found.placements == DEFAULT_PLACEMENTS
+    assert list(found.server.keys.values()) == ["read"]
+    assert found.touchpoint_registry().of("Product Viewed", "email", "kiosk") == "kiosk"
 
 
 def test_a_variable_cannot_go_below_a_value(tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def test_a_periodic_job_runs_again_whether_it_went_well_or_not():
     )
     supervised.wait_for("train", "trained", times=2)
     supervised.wait_for("refused", "no", times=2)
+    supervised.wait_for("refused", "ended with exit code 1; tried again in 0.2 s")
     assert supervised.stop() == 0
 
 

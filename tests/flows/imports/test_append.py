@@ -140,7 +140,24 @@ def test_a_full_feed_removes_what_it_does_not_name(log, clock):
     assert (report.removed, report.kept_missing) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("fed", "removed"),
+    [(Item("a"), ["b"]), (Item("article:a", "article"), ["article:b"])],
+)
+def test_a_full_feed_of_one_kind_leaves_the_other_alone(log, clock, fed, removed):
+    known = ["a", "b", "article:a", "article:b"]
+    report = import_catalog(log, [fed], clock=clock, known_ids=known)
+    assert [change.item_id for change in changes(log) if change.op == "remove"] == removed
+    assert (report.removed, report.kinds) == (1, {fed.type: 1})
+
+
+def test_a_full_feed_without_a_readable_item_removes_nothing(log, clock):
+    wrong = RowProblem(2, "price", "a price", "`x`", item_id="a")
+    report = import_catalog(log, [wrong], clock=clock, known_ids=["a", "b", "article:a"])
+    assert (changes(log), report.removed) == ([], 0)
+
+
 def test_a_full_feed_with_a_row_nobody_can_tell_removes_nothing(log, clock):
     report = import_catalog(log, [Item("a"), PROBLEM], clock=clock, known_ids=["a", "b", "c"])
     assert [change.op for change in changes(log)] == ["upsert"]
-    assert (report.removed, report.kept_missing) == (0, 2)
+    assert (report.removed, report.nameless, report.kept_missing) == (0, 1, 2)

@@ -10,7 +10,7 @@ import pytest
 from flows.imports.feed_items import MAX_ATTRIBUTES, MAX_DESCRIPTION_CHARS
 from flows.imports.feed_values import read_availability, read_ms, read_price
 from flows.imports.feed_xml import MAX_ITEM_BYTES
-from flows.imports.feeds import read_feed
+from flows.imports.feeds import ROWS_LOOKED_AT, read_feed
 from flows.imports.source import RowProblem, UnknownFormat
 from recsys.catalog import Item, encode_change
 from recsys.decode import CATALOG_KEY, Decoder
@@ -318,10 +318,42 @@ def test_articles_as_atom(tmp_path):
     assert article.published_ms == read_ms("2026-03-01T10:00:00Z")
 
 
+PLAIN = {"id": "7", "title": "Seven", "text": "Seven tents.", "url": "https://shop.example/a/7"}
+
+
 def test_the_kind_can_be_given(tmp_path):
-    plain = json.dumps({"id": "7", "title": "Seven"})
-    assert read(tmp_path, plain)[0].id == "7"
-    assert read(tmp_path, plain, kind="article")[0].id == "article:7"
+    plain = json.dumps(PLAIN)
+    assert read(tmp_path, plain, kind="product")[0].id == "7"
+    [article] = read(tmp_path, plain, kind="article")
+    assert (article.id, article.description, article.attributes) == ("article:7", "Seven tents.", {})
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        PLAIN,
+        {"id": "1", "title": "A", "description": "B", "link": "/a", "category": "C", "products": ["7"]},
+    ],
+)
+def test_rows_that_may_be_of_either_kind_are_not_guessed_at(tmp_path, row):
+    with pytest.raises(UnknownFormat) as refused:
+        read(tmp_path, json.dumps(row))
+    assert str(refused.value) == (
+        "Expected products or articles, got rows without price, availability, published or summary:"
+        f" say --kind product or --kind article - in `{tmp_path / 'feed'}`"
+    )
+
+
+@pytest.mark.parametrize(("sign", "kind"), [({"price": "1 EUR"}, "product"), ({"summary": "x"}, "article")])
+def test_a_row_behind_the_first_may_tell_the_kind_of_all(tmp_path, sign, kind):
+    told = read(tmp_path, "\n".join(json.dumps(row) for row in (PLAIN, {**PLAIN, "id": "8", **sign})))
+    assert [item.type for item in told] == [kind, kind]
+
+
+def test_a_feed_of_problems_only_is_told_row_by_row(tmp_path):
+    assert [entry.line for entry in read(tmp_path, "{broken\n{broken\n")] == [1, 2]
+    with pytest.raises(UnknownFormat, match="say --kind product or --kind article"):
+        read(tmp_path, "{broken\n" * ROWS_LOOKED_AT + json.dumps(FIELDS))
 
 
 def test_broken_xml_ends_the_feed_with_a_problem_for_everything_behind_it(tmp_path):

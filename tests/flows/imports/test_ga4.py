@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.imports.ga4 import read_ga4
+from flows.imports.ga4 import items_list, read_ga4
 from flows.imports.source import RowProblem, UnknownFormat
 from recsys.catalog import CatalogChange
 from recsys.decode import CATALOG_KEY, Decoder
@@ -137,6 +137,16 @@ def test_the_list_of_items_beside_the_csv_is_used(tmp_path):
     assert (tee.op, tee.item_id, tee.at_ms, mug.item_id) == ("patch", "Tee", 5000, "Café Mug")
     line = view.lines[0]
     assert (line.category, line.brand, line.url) == ("Apparel > Men's / Unisex", "Google", PAGE)
+
+
+def test_only_the_csv_has_a_list_of_items_beside_it(tmp_path):
+    beside = tmp_path / "items.csv"
+    path = write(tmp_path / "events.csv", row(5_000_000, "view", "Tee"))
+    assert items_list(path) is None
+    beside.write_text("item_name\nTee\n")
+    assert items_list(path) == beside
+    assert items_list(beside) is None
+    assert items_list(write_json(tmp_path / "events.jsonl", {"event_name": "scroll"})) is None
 
 
 def test_rows_out_of_order_come_in_time_order(tmp_path):

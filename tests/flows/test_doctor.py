@@ -1,0 +1,117 @@
+"""What doctor, verify and train say, without a flow."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from flows.catchup import stage_bar
+from flows.dead_letters import MAX_RAW_CHARS, DeadLetters, newest_letters, told
+from flows.doctor import Finding, examine, lines_of
+from flows.training import summary
+from recsys.catalog import Item, encode_item
+from recsys.events import DeadLetter
+from recsys.keys import item_key
+from recsys.models.bundle import TrainingRange
+from recsys.models.evaluation import Metrics
+from recsys.open import open_log, open_store
+from recsys.ports import NewRecord, Position
+from recsys.settings import load_settings
+from recsys.train import TrainReport
+
+
+def findings(home: Path) -> dict[str, Finding]:
+    return {finding.title: finding for finding in examine(load_settings(home), home)}
+
+
+def test_doctor_creates_nothing(tmp_path):
+    home = tmp_path / "home"
+    found = findings(home)
+    assert not home.exists()
+    assert found["log"].detail == "none yet: `headrace up` or an import begins it"
+    assert found["state"].ok is None
+
+
+def test_a_log_without_a_flow_waits(tmp_path):
+    settings = load_settings(tmp_path)
+    log = open_log(settings.log)
+    log.append([NewRecord("a", b"{}", 1)])
+    log.close()
+    before = sorted(tmp_path.iterdir())
+    assert findings(tmp_path)["flow"].detail.startswith("not running, 1 records wait")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_doctor_tells_items_on_offer_from_others(tmp_path):
+    store = open_store(load_settings(tmp_path).state)
+    items = (Item("a", fed=True), Item("b", fed=True, available=False), Item("c"), Item("d", removed=True))
+    store.put_many({item_key(item.id): encode_item(item) for item in items})
+    store.close()
+    catalogue = findings(tmp_path)["catalogue"]
+    assert catalogue == Finding(True, "catalogue", "2 on offer, 1 removed, 1 known only from events")
+
+
+def test_findings_are_broken_between_words_for_a_terminal_only():
+    finding = Finding(None, "unknown event names", "one, two, \x1b[31mthree")
+    assert list(lines_of(finding, None)) == ["-   unknown event names: one, two, \\x1b[31mthree"]
+    assert list(lines_of(finding, 32)) == ["-   unknown event names: one,", "      two, \\x1b[31mthree"]
+
+
+def letter(offset: int, raw: bytes) -> DeadLetter:
+    return DeadLetter("wrong_type", "$.x", "`str`", "`int`", raw, Position(0, offset), 0, 1_772_359_200_000)
+
+
+def test_the_newest_letters_come_first_and_whole(tmp_path):
+    path = tmp_path / "dead.db"
+    assert newest_letters(path, 2) == ([], 0)
+    assert not path.exists()
+    letters = DeadLetters(path)
+    letters.add([letter(offset, b"{%d}" % offset) for offset in range(3)])
+    letters.close()
+    newest, count = newest_letters(path, 2)
+    assert ([each.raw for each in newest], count) == ([b"{2}", b"{1}"], 3)
+    assert told(newest[0]) == (
+        "0:2 received 2026-03-01 10:00:00 UTC, wrong_type: Expected `str`, got `int` - at `$.x`",
+        "{2}",
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("é\n\x1b[2J".encode() + b"\xff", "é\\n\\x1b[2J\\xff"),
+        (b"x" * (MAX_RAW_CHARS + 1), "x" * MAX_RAW_CHARS + "... (2,001 bytes)"),
+        (b"x" * 100_000, "x" * MAX_RAW_CHARS + "... (100,000 bytes)"),
+    ],
+)
+def test_a_letter_is_shown_on_one_bounded_line_that_steers_no_terminal(raw, shown):
+    assert told(letter(0, raw))[1] == shown
+
+
+def test_stages_tell_a_line_now_and_then_where_no_terminal_is():
+    now_s = 0.0
+    out = io.StringIO()
+    with stage_bar(Console(file=out), "verify", lines_every_s=10.0, clock=lambda: now_s) as tell:
+        for now_s in (0.0, 9.0, 10.0, 11.0, 25.0):
+            tell("fold", int(now_s) * 1000, 30_000)
+    assert out.getvalue() == "verify: fold 10,000 of 30,000\nverify: fold 25,000 of 30,000\n"
+
+
+def test_stages_tell_no_lines_where_none_are_asked_for():
+    out = io.StringIO()
+    with stage_bar(Console(file=out), "train") as tell:
+        tell("fit", 1, 2)
+    assert out.getvalue() == ""
+
+
+@pytest.mark.parametrize(("low", "noted"), [(0.30, False), (0.32, True)])
+def test_training_says_where_markov_is_clearly_better(low, noted):
+    blend = Metrics(0.28, 0.1, 0.1, 0.5, 0.25, 0.31, 0.09, 0.11, 500, 100)
+    markov = msgspec.structs.replace(blend, hit_rate_at_20=0.35, hit_rate_low=low, hit_rate_high=0.38)
+    learned = TrainingRange(from_s=0.0, to_s=1.0, interactions=1, persons=1, sessions=1)
+    report = TrainReport("v1", learned, 10, {"blend": blend, "markov": markov}, ())
+    assert any("markov" in line and "note:" in line for line in summary(report, 1.0)) is noted

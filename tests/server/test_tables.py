@@ -1,0 +1,76 @@
+"""Answers as a terminal of 80 columns shows them."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from server.pb import headrace_pb2 as pb
+from server.tables import block_table, evidence_lines, utc_time
+
+DAY_MS = 86_400_000
+NOON_MS = 20_000 * DAY_MS + DAY_MS // 2
+
+
+def entry(item: str, title: str, source: str, text: str, **evidence: object) -> pb.BlockItem:
+    return pb.BlockItem(
+        item=pb.CatalogItem(id=item, title=title),
+        score=0.5,
+        source=source,
+        reason=pb.Reason(text=text, **evidence),
+    )
+
+
+def block(*entries: pb.BlockItem) -> pb.Block:
+    return pb.Block(decision_id="d-1", slot="home.hero", at_ms=NOON_MS, items=entries)
+
+
+def printed(shown: pb.Block) -> list[str]:
+    console = Console(width=80, file=io.StringIO())
+    console.print(block_table(shown))
+    return [line.strip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+def test_nothing_is_said_twice() -> None:
+    lines = printed(
+        block(
+            entry("P-1", "Tent", "popular", "popular in this shop"),
+            entry("P-2", "P-2", "item_to_item", "because you viewed Tent"),
+            entry("P-3", "", "popular", "popular in this shop"),
+        )
+    )
+    assert [line.split(maxsplit=1)[1] for line in lines if line[:1] in "123" and line] == [
+        "Tent  P-1",
+        "P-2",
+        "(no title)  P-3",
+    ]
+    assert lines.count("popular in this shop") == 2
+    assert "item to item: because you viewed Tent" in lines
+
+
+def test_evidence_has_a_line_of_its_own_and_only_where_there_is_some() -> None:
+    viewed = {"event": "Product Viewed", "evidence_item_id": "camping-stoves-003", "at_ms": NOON_MS - 1000}
+    lines = evidence_lines(
+        block(
+            entry("P-1", "Tent", "neighbours", "", **viewed),
+            entry("P-2", "Stove", "content", "", evidence_item_id="P-9"),
+            entry("P-3", "Mat", "popular", ""),
+        )
+    )
+    assert lines == [
+        "decision d-1",
+        "  P-1  0.500  neighbours",
+        "    Product Viewed  camping-stoves-003  11:59:59 UTC",
+        "  P-2  0.500  content",
+        "    P-9",
+        "  P-3  0.500  popular",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "shown"), [(0, ""), (NOON_MS, "12:00:00 UTC"), (NOON_MS - DAY_MS, "2024-10-03 12:00:00 UTC")]
+)
+def test_the_date_is_told_where_it_is_another(at_ms: int, shown: str) -> None:
+    assert utc_time(at_ms, NOON_MS) == shown
