@@ -42,6 +42,7 @@ GLOBAL_OPTIONS = ("--home", "--config")
 # By name: to import all these classes here would make every command slow.
 FAILURES = {
     "SettingsError": 2,
+    "BadUrl": 2,
     "WrongCall": 2,
     "UnknownFormat": 2,
     "AlreadyUp": 1,

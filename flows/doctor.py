@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from flows.dead_letters import newest_letters, printable, told
 from flows.run import is_running
 from recsys.catalog import Item, decode_item
@@ -169,9 +172,25 @@ def _server(settings: Settings) -> Iterator[Finding]:
     server = settings.server
     try:
         with socket.create_connection((server.host, server.port), timeout=1):
-            yield Finding(True, "server", f"listens on {server.host}:{server.port}")
+            told = _log_of_server(f"{server.host}:{server.port}")
+            other = bool(told) and told != settings.log
+            whose = f"is the server of {told}" if other else "listens"
+            yield Finding(not other, "server", f"{server.host}:{server.port} {whose}")
     except OSError:
         yield Finding(None, "server", f"nothing listens on {server.host}:{server.port}: `headrace up`")
+
+
+def _log_of_server(address: str) -> str:
+    """The log an embedded server tells it serves, "" if it tells none (`server/whose.py`)."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            _, call = health_pb2_grpc.HealthStub(channel).Check.with_call(
+                health_pb2.HealthCheckRequest(), timeout=1
+            )
+        except grpc.RpcError:
+            return ""
+        told = dict(call.trailing_metadata() or ()).get("headrace-log-bin", b"")
+    return bytes(told).decode()
 
 
 def _disk(home: Path) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from bytewax.dataflow import Dataflow
+from bytewax.errors import BytewaxRuntimeError
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
@@ -21,12 +22,23 @@ from flows.source import LogSource, Until
 from flows.stages import Stages
 from recsys.decode import Decoder
 from recsys.open import open_log, open_store
+from recsys.ports import LogUnavailable, StoreUnavailable
 from recsys.settings import Settings
 from recsys.visitor import StageRules
 
 
 class FlowRunning(RuntimeError):
     """Another flow works on this home."""
+
+
+def _known_cause(error: BaseException) -> BaseException:
+    """The engine wraps what a step raised; what is known is told in its own words."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (LogUnavailable, StoreUnavailable)):
+            return type(cause)(str(cause))
+        cause = cause.__cause__ or cause.__context__
+    return error
 
 
 @contextmanager
@@ -116,6 +128,8 @@ def run(
                 epoch_interval=timedelta(seconds=settings.flow.snapshot_s),
                 recovery_config=RecoveryConfig(str(recovery)),
             )
+        except BytewaxRuntimeError as error:
+            raise _known_cause(error) from error
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)

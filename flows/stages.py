@@ -22,7 +22,7 @@ from recsys.counters import encode_counters
 from recsys.decode import Decoder
 from recsys.events import Arrival, DeadLetter
 from recsys.item import ItemState, Mention
-from recsys.keys import FLOW_KEY, counter_key, item_key, person_key, idle_key, visitor_key
+from recsys.keys import FLOW_KEY, counter_key, idle_key, item_key, person_key, visitor_key
 from recsys.person import PersonState
 from recsys.ports import Record
 from recsys.profile import encode_record
@@ -73,9 +73,7 @@ class Stage(StatefulBatchLogic["list[V]", W, bytes], Generic[V, W, S]):
     def state_for(self, key: str) -> S:
         if self._state is None:
             data = (
-                self._snapshot
-                if self._snapshot is not None
-                else self._stages.fetch(idle_key(self.kind, key))
+                self._snapshot if self._snapshot is not None else self._stages.fetch(idle_key(self.kind, key))
             )
             self._state = self.decode(data) if data is not None else self.new(key)
             self._snapshot = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -24,10 +24,11 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     title: str = ""
     """What stands above the block."""
-    sources: dict[SourceName, float] = {}
+    sources: dict[SourceName, Annotated[float, msgspec.Meta(ge=0, le=1000)]] = {}
     """Sources of candidates and their plain weights; see `recsys.pipeline.candidates`."""
     item_types: tuple[Literal["product", "article"], ...] = ("product",)
-    limit: int = 10
+    """What may stand in it; at least one."""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 10
     """Items when the request names no number."""
     needs_item: bool = False
     """The slot must name an item (product.similar)."""

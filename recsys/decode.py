@@ -53,6 +53,8 @@ from recsys.touchpoints import Touchpoints
 SYSTEM_KEY = "headrace:"
 CATALOG_KEY = "headrace:catalog:"
 SERVED_KEY = "headrace:served:"
+MADE_ID = "raw:"
+"""Starts a message id made from the bytes of an event that came without."""
 
 MAX_CACHED_CONSENTS = 1000
 MAX_URL_CHARS = 2000
@@ -326,7 +328,7 @@ def _id(value: str | float | None, path: str) -> str | None:
 def _message_id(wire: Call, raw: bytes) -> str:
     given = _id(wire.message_id, "$.messageId")
     # Without an id the same bytes are the same message: what a producer's blind retry sends.
-    return given or "raw:" + blake2b(raw, digest_size=12).hexdigest()
+    return given or MADE_ID + blake2b(raw, digest_size=12).hexdigest()
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)

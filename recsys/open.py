@@ -33,7 +33,7 @@ def open_log(url: str) -> EventLog:
     """Open, and where it is missing create, the log that `url` names:
     `sqlite:///path/to/log.db?partitions=4` or `kafka://host:9092/topic?partitions=4`.
 
-    ValueError: the URL is not one of these. LogUnavailable: it is, and the log does not answer.
+    BadUrl: the URL is not one of these. LogUnavailable: it is, and the log does not answer.
     """
     return cast(
         EventLog, _open(url, "log", LOG_ADAPTERS, "sqlite:///path/to/log.db", "kafka://host:9092/topic")
@@ -45,7 +45,7 @@ def open_store(url: str) -> ProfileStore:
     `lmdb:///path/to/folder?map_gb=64` or `redis://host:6379/0?prefix=shop:` (`rediss`,
     `valkey`, `redis+cluster` likewise).
 
-    ValueError: the URL is not one of these. StoreUnavailable: it is, and the store cannot be
+    BadUrl: the URL is not one of these. StoreUnavailable: it is, and the store cannot be
     opened; a Redis that does not answer is found out by the first call.
     """
     return cast(
@@ -53,12 +53,19 @@ def open_store(url: str) -> ProfileStore:
     )
 
 
+class BadUrl(ValueError):
+    """A log or state URL that cannot be used: says what was expected and what came, and where."""
+
+
 def _open(url: str, what: str, adapters: dict[str, tuple[str, str]], embedded: str, remote: str) -> object:
     scheme, colon, _ = url.partition("://")
     if not colon or scheme not in adapters:
         # Only the scheme is repeated: the rest may hold a password.
         got = f"scheme `{scheme[:40]}`" if colon else "no scheme"
-        raise ValueError(f"Expected a {what} URL like `{embedded}` or `{remote}`, got {got}")
+        raise BadUrl(f"Expected a {what} URL like `{embedded}` or `{remote}`, got {got} - at `{what}`")
     module, name = adapters[scheme]
     adapter = getattr(import_module(f"recsys.stores.{module}"), name)
-    return adapter.from_url(url)
+    try:
+        return adapter.from_url(url)
+    except ValueError as error:
+        raise BadUrl(f"{error} - at `{what}`") from None

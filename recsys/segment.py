@@ -211,6 +211,12 @@ def split_batch(raw: bytes) -> list[bytes]:
     return [_with_defaults(bytes(event), common) for event in call.batch]
 
 
+def with_message_id(event: bytes, message_id: str) -> bytes:
+    """An event that has none with an id of its own, so that honest repeats are not duplicates."""
+    fields = _fields.decode(event)
+    return msgspec.json.encode({**fields, "messageId": message_id})
+
+
 def _with_defaults(event: bytes, common: dict[str, msgspec.Raw]) -> bytes:
     try:
         fields = _fields.decode(event)

@@ -29,6 +29,8 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Amount = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
+IDLE_SNAPSHOTS = 3
+
 ENV_PREFIX = "HEADRACE_"
 KEYS_PATH = "server.keys"
 _RESERVED = frozenset(("HEADRACE_HOME", "HEADRACE_CONFIG", "HEADRACE_DATA", "HEADRACE_CACHE", "HEADRACE_KEY"))
@@ -182,6 +184,7 @@ def load_settings(
     where = str(path) if path.exists() else "the environment"
     _complete(given.get("placements", {}), where)
     settings = _filled(_convert(given, where), home)
+    _check_together(settings, where)
     try:
         settings.touchpoint_registry()
     except ValueError as error:
@@ -276,6 +279,30 @@ def _plain(text: str) -> object:
         except tomllib.TOMLDecodeError:
             return text
     return text
+
+
+def _check_together(settings: Settings, where: str) -> None:
+    """What no single setting shows."""
+    flow, session = settings.flow, settings.session
+    # After a crash the flow reads again what came since its last snapshot: what has gone idle since
+    # must not be among it.
+    least_s = IDLE_SNAPSHOTS * flow.snapshot_s
+    if flow.idle_s < least_s:
+        raise SettingsError(
+            f"Expected at least {IDLE_SNAPSHOTS} times flow.snapshot_s ({least_s:g}), got {flow.idle_s:g}"
+            f" - at `flow.idle_s` - in `{where}`"
+        )
+    for name, placement in settings.placements.items():
+        if not placement.item_types:
+            raise SettingsError(
+                f'Expected at least one of product, article, got none - at `placements."{name}".item_types`'
+                f" - in `{where}`"
+            )
+    if session.cap_s < session.gap_s:
+        raise SettingsError(
+            f"Expected at least session.gap_s ({session.gap_s}), got {session.cap_s}"
+            f" - at `session.cap_s` - in `{where}`"
+        )
 
 
 def _filled(settings: Settings, home: Path) -> Settings:

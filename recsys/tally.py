@@ -44,7 +44,8 @@ def count_of(batch: Iterable[object]) -> Count:
             totals["accepted"] += 1
             totals["late"] += out.late
             totals["blocked_ids"] += event.blocked_ids
-            names[event.name] += 1
+            # Pages are named by their titles: counted as what they are, not one by one.
+            names["page" if event.action is Action.PAGE else event.name] += 1
             for effect in out.effects:
                 effects[effect.kind] += 1
         elif isinstance(out, Effect):

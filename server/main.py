@@ -194,7 +194,8 @@ def _ignore(pid: int) -> None:
 
 def _stop_at_end(stopping: Event) -> None:
     """Also when the supervisor was killed: the system closes its end."""
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):  # not sys.stdin: its lock would outlive this thread at exit
+        pass
     stopping.set()
 
 

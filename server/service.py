@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from threading import BoundedSemaphore
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import structlog
 
 from recsys.catalog import CatalogChange
-from recsys.decode import Decoder, visitor_of
+from recsys.decode import MADE_ID, Decoder, visitor_of
 from recsys.events import Arrival, DeadLetter
 from recsys.ports import EventLog, LogUnavailable, NewRecord, Position, Record, StoreUnavailable
+from recsys.segment import with_message_id
 from server.auth import Keys
 from server.blocks import Blocks, Deadline, NotLoaded
 from server.explain import Decisions
@@ -123,11 +125,15 @@ class HeadraceService:
         records: list[NewRecord] = []
         receipts: list[pb.Receipt] = []
         broken = 0
-        for call, raw in events:
+        for call, sent in events:
+            raw = sent
             (found,) = self._decoder.decode(Record(Position(0, 0), "", raw, received_ms), received_ms)
             if isinstance(found, Arrival):
-                key = found.event.visitor
-                receipts.append(pb.Receipt(call=call, message_id=found.event.message_id))
+                key, message_id = found.event.visitor, found.event.message_id
+                if message_id.startswith(MADE_ID):
+                    message_id = f"track-{uuid4()}"
+                    raw = with_message_id(raw, message_id)
+                receipts.append(pb.Receipt(call=call, message_id=message_id))
             else:
                 broken += 1
                 key = visitor_of(raw)

@@ -115,3 +115,27 @@ def test_training_says_where_markov_is_clearly_better(low, noted):
     learned = TrainingRange(from_s=0.0, to_s=1.0, interactions=1, persons=1, sessions=1)
     report = TrainReport("v1", learned, 10, {"blend": blend, "markov": markov}, ())
     assert any("markov" in line and "note:" in line for line in summary(report, 1.0)) is noted
+
+
+def test_a_server_of_another_log_is_not_ours(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    import grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    class Told(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
+        def Check(self, request: object, context: grpc.ServicerContext) -> health_pb2.HealthCheckResponse:  # noqa: N802
+            context.set_trailing_metadata((("headrace-log-bin", b"sqlite:///elsewhere/log.db"),))
+            return health_pb2.HealthCheckResponse(status=1)
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    health_pb2_grpc.add_HealthServicer_to_server(Told(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        settings = load_settings(tmp_path, environ={"HEADRACE_SERVER__PORT": str(port)})
+        (found,) = [finding for finding in examine(settings, tmp_path) if finding.title == "server"]
+    finally:
+        server.stop(None)
+    assert found.ok is False
+    assert "is the server of sqlite:///elsewhere/log.db" in found.detail

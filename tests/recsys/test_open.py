@@ -62,7 +62,7 @@ def refused(open_it, url):
     ],
 )
 def test_a_log_url_is_refused(url, message):
-    assert refused(open_log, url) == message
+    assert refused(open_log, url) == f"{message} - at `log`"
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_log_url_is_refused(url, message):
     ],
 )
 def test_a_store_url_is_refused(url, message):
-    assert refused(open_store, url) == message
+    assert refused(open_store, url) == f"{message} - at `state`"
 
 
 def test_an_unknown_setting_of_redis_is_refused_without_the_password():

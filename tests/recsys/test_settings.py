@@ -132,6 +132,16 @@ def test_placements_and_touchpoints_come_beside_the_built_in_ones(tmp_path: Path
             "[server.keys]\nverysecretkey123 = 'boss'",
             "Expected one of read, write, admin, got `boss` - at `server.keys[...]`",
         ),
+        ("[flow]\nidle_s = 20", "Expected at least 3 times flow.snapshot_s (30), got 20 - at `flow.idle_s`"),
+        ("[session]\ncap_s = 60", "Expected at least session.gap_s (1800), got 60 - at `session.cap_s`"),
+        (
+            "[placements.'home.hero']\nlimit = -3",
+            'Expected `int` >= 1, got -3 - at `placements."home.hero".limit`',
+        ),
+        (
+            "[placements.'home.hero']\nitem_types = []",
+            'Expected at least one of product, article, got none - at `placements."home.hero".item_types`',
+        ),
         ("[server]\nport = true", "Expected `int`, got `bool` - at `server.port`"),
         ("[server]\nport = 'high'", "Expected `int`, got `str` - at `server.port`"),
         ("server = 5", "Expected `object`, got `int` - at `server`"),

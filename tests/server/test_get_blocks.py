@@ -10,7 +10,9 @@ from uuid import UUID
 import grpc
 import pytest
 
+from recsys.keys import FLOW_KEY
 from recsys.ports import Position
+from recsys.progress import FlowProgress, encode_progress
 from server.pb import headrace_pb2 as pb
 from server.people import Found, People
 from server.requests import Asker
@@ -157,6 +159,13 @@ class TestFreshness:
         with Shop(tmp_path, store=store, deadline_ms=60).open() as shop:
             answer = ask(shop, anonymous_id="v1", at_least_as_fresh="2-10", timeout=None)
         assert not answer.blocks[0].freshness.reached
+
+    def test_an_event_that_changed_nobody_is_waited_for_until_the_flow_is_past_it(self, shop: Shop) -> None:
+        put_visitor(shop.store, "v1", viewed("p3", at_ms=now_ms()), at=Position(2, 9))
+        shop.store.put_many({FLOW_KEY: encode_progress(FlowProgress(partitions=((2, 10),)))})
+        answer = ask(shop, anonymous_id="v1", at_least_as_fresh="2-10", timeout=20)
+        assert answer.blocks[0].freshness.reached
+        assert answer.server_ms < 10_000
 
     def test_nobody_has_nothing_to_wait_for(self, store: MemoryStore) -> None:
         people = People(store, sleep_s=pytest.fail)

@@ -40,6 +40,15 @@ def test_an_event_is_in_the_log_as_it_came(shop: Shop) -> None:
     assert (receipt.message_id, receipt.HasField("problem")) == ("m1", False)
 
 
+def test_events_without_an_id_are_events_of_their_own_and_can_be_sent_again(shop: Shop) -> None:
+    same = event(properties={"product_id": "p1"})
+    receipts = track(shop, same, same)
+    ids = [json.loads(record.value)["messageId"] for record in shop.log.records]
+    assert ids == [receipt.message_id for receipt in receipts]
+    assert len(set(ids)) == 2
+    assert all(json.loads(record.value)["properties"] == {"product_id": "p1"} for record in shop.log.records)
+
+
 def test_a_batch_call_is_taken_apart(shop: Shop) -> None:
     batch = json.dumps(
         {
