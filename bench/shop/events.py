@@ -88,6 +88,7 @@ class Wire:
         clock_off_ms: int = 0,
         faults: Faults = NO_FAULTS,
         rng: Random | None = None,
+        instant: bool = False,
     ) -> None:
         self.user_id = user_id
         self.out: list[SimEvent] = []
@@ -97,6 +98,7 @@ class Wire:
         self._token = token
         self._sent = 0
         self._clock_off_ms = clock_off_ms
+        self._instant = instant
         self._faults = faults
         self._rng = rng or Random(token)
         self._broken_below = faults.broken / (1.0 - faults.broken)
@@ -133,6 +135,8 @@ class Wire:
         faults = self._faults
         fate = draw()
         delay_ms = int(MINUTE_MS * 60.0 ** draw()) if fate < faults.late else int(draw() * 50)
+        if self._instant:  # somebody sends it now: a made-up delay would lie in the future
+            delay_ms = 0
         sent_ms = at_ms + delay_ms
         received_ms = sent_ms + 25 + int(75 * draw())
         device_ms = at_ms + self._clock_off_ms

@@ -41,7 +41,7 @@ class ScriptedVisitor:
                 "categoryPreferences": {"analytics": True, "advertising": True, "personalization": True}
             },
         }
-        self._wire = Wire(self.anonymous_id, context, token)
+        self._wire = Wire(self.anonymous_id, context, token, instant=True)
         self._token = token
         self._page_url = ""
 
