@@ -38,7 +38,7 @@ from server.wire import item_field, response_message
 
 STAGES = {
     "candidates": "candidates",
-    "allowed": "filter",
+    "offered": "filter",
     "plain_score": "score",
     "best": "rank",
     "mix": "mix",

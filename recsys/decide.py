@@ -15,11 +15,10 @@ import numpy as np
 
 from recsys.block import Block, BlockItem, Freshness, Placement, Slot
 from recsys.fold import SessionRules
-from recsys.pipeline.candidates import candidates
-from recsys.pipeline.filter import Bars, allowed
+from recsys.pipeline.filter import ALL_BARS, Bars
 from recsys.pipeline.mix import Choice
 from recsys.pipeline.person import Person
-from recsys.pipeline.pipeline import choose
+from recsys.pipeline.pipeline import choose, pool_of
 from recsys.pipeline.query import Query, Visit
 from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
@@ -75,15 +74,14 @@ def why(view: View, slot: Slot, placement: Placement, item: str) -> dict[str, fl
     """What each source adds to an item's score in a slot, the greatest first; empty when the item is
     no candidate there, or may not be shown."""
     query = _query(_visit(view), slot, placement)
-    row = view.shelf.columns.row(item)
+    pool = pool_of(query)
     with Bars(query, ()) as bars:
-        pool = allowed(candidates(query), query, bars)
-    places = np.flatnonzero(pool.rows == row)
-    if not len(places):
-        return {}
+        places = np.flatnonzero(pool.rows == view.shelf.columns.row(item))
+        if not len(places) or bars.marks[pool.rows[places[0]]] & ALL_BARS:
+            return {}
     shares = {
-        answer.source: answer.weight * float(scores[places[0]] / scores.max())
-        for answer, scores in zip(pool.answers, pool.scores, strict=True)
+        source: query.placement.sources[source] * float(scores[places[0]] / best)
+        for source, scores, best in zip(pool.sources, pool.scores, pool.best, strict=True)
         if scores[places[0]] > 0
     }
     return dict(sorted(shares.items(), key=lambda share: -share[1]))
@@ -125,7 +123,7 @@ def _fallback(view: View, query: Query, choice: Choice) -> str:
         return "no_consent"
     if query.visit.bundle is None:
         return "no_model"
-    if view.profile is None or not query.visit.person.history:
+    if view.profile is None or not len(query.visit.person.history_rows):
         return "no_profile"
     return "" if choice.contextual else "no_model"
 

@@ -1,12 +1,13 @@
 """Candidates: each source names items worth a look, with scores that only it understands.
 
-A source is a function of the query that answers (rows int32[k], scores float32[k]). An answer may
-hold rows that may not be shown: the filter comes next. Sources that know nothing answer nothing.
+A source is a function of the context that answers (rows int32[k], scores float32[k]). An answer may
+hold rows that may not be shown: the filter comes next. Sources that know nothing answer nothing. What
+does not depend on the context is asked once a visit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,9 +16,9 @@ from recsys.block import SourceName
 from recsys.fold import leaf_of
 from recsys.models.arrays import NOTHING, Ranked, Vectors
 from recsys.models.tables import TopTable
-from recsys.pipeline.kernels import hottest_of_leaf
+from recsys.pipeline.kernels import hottest_of_leaf, looked_at
 from recsys.pipeline.person import Seeds
-from recsys.pipeline.query import Query, Visit
+from recsys.pipeline.query import Context, Visit
 
 NEIGHBOUR_POOL: Final = 200
 ALS_POOL: Final = 100
@@ -33,82 +34,76 @@ class Answer(NamedTuple):
     """What one source said."""
 
     source: SourceName
-    weight: float
     ranked: Ranked
 
 
-def candidates(query: Query) -> list[Answer]:
-    """Ask every source that the placement gives a weight."""
-    return [
-        Answer(source, weight, SOURCES[source](query))
-        for source, weight in query.placement.sources.items()
-        if weight > 0
-    ]
+def candidates(context: Context, sources: Iterable[SourceName]) -> list[Answer]:
+    """Ask the sources."""
+    return [Answer(source, SOURCES[source](context)) for source in sources]
 
 
-def neighbours(query: Query) -> Ranked:
+def neighbours(context: Context) -> Ranked:
     """What sessions like this one went on to; the page's item counts as the newest of the session."""
-    visit, page_row = query.visit, query.page_row
+    visit, session = context.visit, context.session
     bundle, models = visit.bundle, visit.scratch.models
-    session = visit.person.session
-    if bundle is None or models is None:
+    if bundle is None or models is None or not len(session):
         return NOTHING
-    if page_row >= 0 and (len(session) == 0 or session[-1] != page_row):
-        session = np.append(session, np.int32(page_row))
-    key = ("neighbours", int(session[-1]) if len(session) else -1)
+    key = ("neighbours", int(session[-1]))
     return visit.once(key, lambda: bundle.neighbours.recommend(session, NEIGHBOUR_POOL, models))
 
 
-def als(query: Query) -> Ranked:
+def als(context: Context) -> Ranked:
     """What fits the taste that the whole history shows: the history folded in, now."""
-    visit, item_types = query.visit, query.item_types
+    visit, item_types = context.visit, context.item_types
     return visit.once(("als", item_types), lambda: _nearest_to_taste(visit, item_types))
 
 
-def item_to_item(query: Query) -> Ranked:
+def item_to_item(context: Context) -> Ranked:
     """Items liked by the same people, or seen in the same sessions, as the seeds."""
-    bundle = query.visit.bundle
-    return NOTHING if bundle is None else _around(query, "item_to_item", bundle.item_to_item.table)
+    bundle = context.visit.bundle
+    return NOTHING if bundle is None else _around(context, "item_to_item", bundle.item_to_item.table)
 
 
-def bought_together(query: Query) -> Ranked:
+def bought_together(context: Context) -> Ranked:
     """What shares baskets with the seeds."""
-    bundle = query.visit.bundle
-    return NOTHING if bundle is None else _around(query, "bought_together", bundle.bought_together.table)
+    bundle = context.visit.bundle
+    return NOTHING if bundle is None else _around(context, "bought_together", bundle.bought_together.table)
 
 
-def content(query: Query) -> Ranked:
+def content(context: Context) -> Ranked:
     """Items whose texts are like those of the seeds, those newer than the model included."""
-    key = ("content", query.item_types, query.seeds_key)
-    return query.visit.once(key, lambda: _alike(query.visit, query.seeds, query.item_types))
+    return _alike(context.visit, context.seeds, context.item_types)
 
 
-def trending(query: Query) -> Ranked:
+def trending(context: Context) -> Ranked:
     """What is in demand now: in the category the session is in, else in the whole shop."""
-    key = ("trending", query.item_types)
-    return query.visit.once(key, lambda: _in_demand(query.visit, query.item_types))
+    visit, item_types = context.visit, context.item_types
+    return visit.once(("trending", item_types), lambda: _in_demand(visit, item_types))
 
 
-def recent(query: Query) -> Ranked:
-    """What the person looked at before, the newest and most often seen first."""
-    visit = query.visit
-    return visit.once("recent", lambda: _ranked(visit.person.recent))
+def recent(context: Context) -> Ranked:
+    """What the person looked at before, the newest and most often seen first; not the last of it all,
+    and not what was ordered since."""
+    visit = context.visit
+    return visit.once("recent", lambda: _looked_at(visit))
 
 
-def cart(query: Query) -> Ranked:
+def cart(context: Context) -> Ranked:
     """What is in the cart, the newest first."""
-    lines = query.visit.person.cart
-    return _ranked({line.row: 1.0 / (place + 1) for place, line in enumerate(lines) if line.row >= 0})
+    places = {line.row: 1.0 / (place + 1) for place, line in enumerate(context.visit.person.cart)}
+    places.pop(-1, None)
+    rows = np.fromiter(places.keys(), np.int32, len(places))
+    return rows, np.fromiter(places.values(), np.float32, len(places))
 
 
-def popular(query: Query) -> Ranked:
+def popular(context: Context) -> Ranked:
     """What people liked of late, as of the last training."""
-    columns = query.visit.columns
-    rows = columns.popular[query.item_types][:POPULAR_POOL]
+    columns = context.visit.columns
+    rows = columns.popular[context.item_types][:POPULAR_POOL]
     return rows, columns.popularity[rows]
 
 
-SOURCES: Mapping[SourceName, Callable[[Query], Ranked]] = {
+SOURCES: Mapping[SourceName, Callable[[Context], Ranked]] = {
     "neighbours": neighbours,
     "als": als,
     "item_to_item": item_to_item,
@@ -135,11 +130,11 @@ def _nearest_to_taste(visit: Visit, item_types: int) -> Ranked:
     return visit.bundle.als.nearest(visit.taste, ALS_POOL, visit.columns.eligible_bits[item_types])
 
 
-def _around(query: Query, name: str, table: TopTable) -> Ranked:
-    visit, seeds, models = query.visit, query.seeds, query.visit.scratch.models
+def _around(context: Context, name: str, table: TopTable) -> Ranked:
+    visit, seeds, models = context.visit, context.seeds, context.visit.scratch.models
     if models is None or not len(seeds.rows):
         return NOTHING
-    key = (name, query.seeds_key)
+    key = (name, context.seeds_key)
     return visit.once(key, lambda: table.blend(seeds.rows, seeds.weights, TABLE_POOL, models))
 
 
@@ -192,6 +187,13 @@ def _in_demand(visit: Visit, item_types: int) -> Ranked:
     return rows, np.exp2(heat - heat.max()) if len(rows) else heat
 
 
-def _ranked(weights: Mapping[int, float]) -> Ranked:
-    rows = np.fromiter(weights.keys(), np.int32, len(weights))
-    return rows, np.fromiter(weights.values(), np.float32, len(weights))
+def _looked_at(visit: Visit) -> Ranked:
+    person = visit.person
+    n_touches = len(person.rows)
+    if not n_touches:
+        return NOTHING
+    rows, scores = np.empty(n_touches, np.int32), np.empty(n_touches, np.float32)
+    found = looked_at(
+        person.rows, person.actions, person.at_s, person.now_ms // 1000, visit.scratch.place, rows, scores
+    )
+    return rows[:found], scores[:found]

@@ -7,7 +7,7 @@ request never sees half a change.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final, TypeVar
@@ -106,6 +106,13 @@ class Columns:
         """-1 for an unknown item, and for one that came after this Columns was left behind."""
         row = self.row_of.get(item_id, -1)
         return row if row < len(self.offer) else -1
+
+    def rows(self, item_ids: Iterable[str]) -> Rows:
+        """int32[n]: `row` of each."""
+        row = self.row_of.get
+        rows = np.array([row(item_id, -1) for item_id in item_ids], np.int32)
+        rows[rows >= len(self.offer)] = -1
+        return rows
 
     def title(self, row: int) -> str:
         """What people call the item; its id when nobody has said."""

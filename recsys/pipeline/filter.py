@@ -1,8 +1,9 @@
-"""Filter: what a slot must not show. Rules are marks on rows, looked at wherever rows are taken."""
+"""Filter: what a context cannot offer, and what a slot must not show. The catalogue's word is in the
+pool already; rules of slots are marks on rows, looked at wherever rows are taken."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from types import TracebackType
 from typing import Final
@@ -11,10 +12,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from recsys.block import SourceName
 from recsys.models.arrays import Rows, Scores
 from recsys.pipeline.candidates import Answer
-from recsys.pipeline.kernels import merge_allowed
-from recsys.pipeline.query import Query
+from recsys.pipeline.kernels import unite
+from recsys.pipeline.query import Context, Query
 
 STRICT: Final = 1
 """The page's own item, what the caller excludes, what other slots of the request show."""
@@ -32,18 +34,18 @@ class Bars:
         self.marks = query.visit.scratch.barred
         self._marked: list[npt.NDArray[np.intp]] = []
         columns, person, placement = query.visit.columns, query.visit.person, query.placement
-        strict = [*taken, query.page_row, *map(columns.row, query.exclude)]
-        self.add(strict, STRICT)
+        self.add([*taken, query.page_row, *map(columns.row, query.exclude)], STRICT)
         if placement.exclude_cart and not placement.lead_with_cart:
             self.add([line.row for line in person.cart], IN_CART)
         if placement.exclude_session_items:
             self.add(person.session.tolist(), IN_SESSION)
 
-    def add(self, rows: Sequence[int], bar: int) -> None:
-        known = np.array([row for row in rows if row >= 0], np.intp)
-        if len(known):
-            self.marks[known] |= np.uint8(bar)
-            self._marked.append(known)
+    def add(self, rows: Iterable[int], bar: int) -> None:
+        known = [row for row in rows if row >= 0]
+        if known:
+            places = np.array(known, np.intp)
+            self.marks[places] |= np.uint8(bar)
+            self._marked.append(places)
 
     def chosen(self, rows: Rows) -> None:
         """Take notice of rows that a kernel has marked."""
@@ -60,30 +62,38 @@ class Bars:
 
 
 class Pool(msgspec.Struct, frozen=True, eq=False):
-    """The candidates left: rows int32[c], each once; scores float32[s, m], m >= c, a row for each
-    answer and a column for each of `rows`, 0 where that source did not name the item."""
+    """The candidates of a context: rows int32[c], each once; scores float32[s, m], m >= c, a row for
+    each of `sources` and a column for each of `rows`, 0 where that source did not name the item;
+    best float32[s], the greatest of each source; named uint32[c], bit s where source s named it."""
 
-    answers: Sequence[Answer]
+    sources: tuple[SourceName, ...]
     rows: Rows
     scores: npt.NDArray[np.float32]
+    best: Scores
+    named: npt.NDArray[np.uint32]
 
-    @property
-    def weights(self) -> Scores:
-        """float32[s]: the placement's weight of each source."""
-        return np.array([answer.weight for answer in self.answers], np.float32)
+    def bits(self, sources: Iterable[str]) -> int:
+        """`named` of a row that exactly these would have named."""
+        return sum(1 << place for place, source in enumerate(self.sources) if source in sources)
+
+    def spoke(self, places: Rows) -> set[SourceName]:
+        """The sources that named any of these places."""
+        bits = int(np.bitwise_or.reduce(self.named[places])) if len(places) else 0
+        return {source for place, source in enumerate(self.sources) if bits >> place & 1}
 
 
-def allowed(answers: Sequence[Answer], query: Query, bars: Bars) -> Pool:
-    """The union of the answers without what may not be shown in this slot."""
-    if not answers:
-        return Pool((), np.empty(0, np.int32), np.empty((0, 0), np.float32))
-    rows = np.concatenate([answer.ranked[0] for answer in answers])
-    scores = np.concatenate([answer.ranked[1] for answer in answers])
+def offered(answers: Sequence[Answer], context: Context) -> Pool:
+    """The union of the answers, without what the catalogue does not offer there."""
+    visit, size = context.visit, sum(len(answer.ranked[0]) for answer in answers)
+    sources = tuple(answer.source for answer in answers)
+    rows, named = np.empty(size, np.int32), np.zeros(size, np.uint32)
+    scores, best = np.zeros((len(answers), size), np.float32), np.zeros(len(answers), np.float32)
+    if not size:
+        return Pool(sources, rows, scores, best, named)
     starts = np.array([0, *accumulate(len(answer.ranked[0]) for answer in answers)], np.int64)
-    pool_rows = np.empty(len(rows), np.int32)
-    pool_scores = np.zeros((len(answers), len(rows)), np.float32)
-    size = merge_allowed(
-        rows, scores, starts, query.visit.columns.offer, bars.marks, query.item_types, ALL_BARS,
-        query.visit.scratch.place, pool_rows, pool_scores,
+    found = unite(
+        np.concatenate([answer.ranked[0] for answer in answers]),
+        np.concatenate([answer.ranked[1] for answer in answers]),
+        starts, visit.columns.offer, context.item_types, visit.scratch.place, rows, scores, named, best,
     )  # fmt: skip
-    return Pool(answers, pool_rows[:size], pool_scores)
+    return Pool(sources, rows[:found], scores, best, named[:found])

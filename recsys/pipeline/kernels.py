@@ -11,80 +11,129 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from recsys.events import Action
 from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, void
 
 _u1, _u8 = types.uint8, types.uint64
 _U1, _I4, _I8, _F4 = (read_only(dtype) for dtype in (_u1, i4, i8, f4))
 _I4_2D, _F4_2D = (read_only(dtype, 2) for dtype in (i4, f4))
+_U4 = read_only(types.uint32)
+
+_ORDER, _CART_ADD, _WISH = int(Action.ORDER), int(Action.CART_ADD), int(Action.WISH)
+_LOOK_HALF_LIFE_S = 3 * 86_400.0
+_LOOK_STEP = 0.9
+_KEPT_LOOK = 1.5
+"""A look at what was put into the cart or wished for counts so much more."""
 
 
-@kernel(i8(_I4, _F4, _I8, _U1, _U1, _u1, _u1, i4[::1], i4[::1], f4[:, ::1]))
-def merge_allowed(
+@kernel(i8(_I4, _U1, _I8, i8, i4[::1], i4[::1], f4[::1]))
+def looked_at(
+    rows: Array, actions: Array, at_s: Array, now_s: int, place: Array, found_rows: Array, found_scores: Array
+) -> int:
+    """What was touched, the newest first, each row once with the sum of its fading looks: they fade by
+    age and by what was touched since. Not the last of all, nor what was ordered since."""
+    size = 0
+    last = rows[len(rows) - 1]
+    for index in range(len(rows) - 1, -1, -1):
+        row = rows[index]
+        if row < 0 or row >= len(place):
+            continue
+        if actions[index] == _ORDER and place[row] == 0:
+            place[row] = -1
+        if place[row] == -1 or row == last:
+            continue
+        half_lives = max(now_s - at_s[index], 0) / _LOOK_HALF_LIFE_S
+        weight = _LOOK_STEP ** (len(rows) - 1 - index) * 2.0**-half_lives
+        if actions[index] == _CART_ADD or actions[index] == _WISH:
+            weight *= _KEPT_LOOK
+        if place[row] == 0:
+            found_rows[size] = row
+            found_scores[size] = np.float32(0)
+            size += 1
+            place[row] = size
+        found_scores[place[row] - 1] += np.float32(weight)
+    for index in range(len(rows)):
+        if 0 <= rows[index] < len(place):
+            place[rows[index]] = 0
+    return size
+
+
+@kernel(i8(_I4, _F4, _I8, _U1, _u1, i4[::1], i4[::1], f4[:, ::1], types.uint32[::1], f4[::1]))
+def unite(
     rows: Array,
     scores: Array,
     source_starts: Array,
     offer: Array,
-    barred: Array,
     item_types: int,
-    bars: int,
     place: Array,
     pool_rows: Array,
     pool_scores: Array,
+    named: Array,
+    best: Array,
 ) -> int:
-    """The union of several sources' rows as far as they may be shown, and each source's scores.
+    """The union of several sources' rows as far as the catalogue offers them, each source's scores and
+    the best of them; bit s of `named` says that source s named the row.
 
-    Source s has `rows[source_starts[s]:source_starts[s + 1]]`. `pool_scores` float32[s, c] comes in
-    as zeros; `place` int32[n] is all zero between calls. Returns how many `pool_rows` there are.
+    Source s has `rows[source_starts[s]:source_starts[s + 1]]`. `pool_scores` float32[s, c], `named`
+    and `best` come in as zeros; `place` int32[n] is all zero between calls. Returns how many
+    `pool_rows` there are.
     """
     size = 0
     for source in range(len(source_starts) - 1):
+        bit = np.uint32(1) << np.uint32(source)
         for index in range(source_starts[source], source_starts[source + 1]):
             row = rows[index]
-            if row < 0 or row >= len(offer) or not scores[index] > 0:
-                continue
-            if not (offer[row] & item_types) or (barred[row] & bars):
+            if row < 0 or row >= len(offer) or not scores[index] > 0 or not (offer[row] & item_types):
                 continue
             if place[row] == 0:
                 pool_rows[size] = row
                 size += 1
                 place[row] = size
-            pool_scores[source, place[row] - 1] = scores[index]
+            at = place[row] - 1
+            pool_scores[source, at] = scores[index]
+            named[at] |= bit
+            best[source] = max(best[source], scores[index])
     for index in range(size):
         place[pool_rows[index]] = 0
     return size
 
 
-@kernel(void(_F4_2D, _F4, _I4, _F4, f4, f4[::1], f4[::1], i4[::1]), fastmath=True)
+@kernel(void(_F4_2D, _F4, _F4, _I4, _F4, f4, f4[::1]), fastmath=True)
 def weigh(
     pool_scores: Array,
+    best: Array,
     weights: Array,
     rows: Array,
     popularity: Array,
     tie_weight: float,
     totals: Array,
-    lead_share: Array,
-    lead: Array,
 ) -> None:
-    """The weighted sum of the sources, each divided by its best; `lead` is the one that gave most."""
-    n_sources, n_rows = len(pool_scores), len(rows)
+    """The weighted sum of the sources, each divided by its best, into `totals` float32[c]."""
+    n_rows = len(rows)
     for index in range(n_rows):
         totals[index] = tie_weight * popularity[rows[index]]
-        lead_share[index] = np.float32(0)
-        lead[index] = 0
-    for source in range(n_sources):
-        best = np.float32(0)
-        for index in range(n_rows):
-            best = max(best, pool_scores[source, index])
-        if best <= 0:
+    for source in range(len(weights)):
+        if best[source] <= 0 or weights[source] <= 0:
             continue
-        factor = weights[source] / best
+        factor = weights[source] / best[source]
         for index in range(n_rows):
             # Without branches, so that eight rows go at a time.
-            share = factor * pool_scores[source, index]
-            totals[index] += share
-            leads = share > lead_share[index]
-            lead[index] = np.int32(source) if leads else lead[index]
-            lead_share[index] = share if leads else lead_share[index]
+            totals[index] += factor * pool_scores[source, index]
+
+
+@kernel(void(_F4_2D, _F4, _F4, _I4, i4[::1]))
+def leading(pool_scores: Array, best: Array, weights: Array, places: Array, lead: Array) -> None:
+    """For each of `places` in the pool the source that gives it the greatest weighted share."""
+    for index in range(len(places)):
+        most = np.float32(0)
+        lead[index] = 0
+        for source in range(len(weights)):
+            if best[source] <= 0:
+                continue
+            share = weights[source] * pool_scores[source, places[index]] / best[source]
+            if share > most:
+                most = share
+                lead[index] = source
 
 
 @kernel(_u8(i4, _u8))
@@ -96,9 +145,19 @@ def _mixed(row: int, salt: Any) -> Any:
     return z ^ (z >> np.uint64(31))
 
 
-@kernel(i8(_F4, _I4, _u8, i4[::1]))
-def best_first(scores: Array, rows: Array, salt: int, order: Array) -> int:
-    """Indices of the best scores into `order`, best first; equals by `_mixed(row, salt)`.
+@kernel(i8(_F4, _I4, _U4, types.uint32, _U1, _u1, _u8, i4[::1]))
+def best_first(
+    scores: Array,
+    rows: Array,
+    named: Array,
+    sources: int,
+    barred: Array,
+    bars: int,
+    salt: int,
+    order: Array,
+) -> int:
+    """Indices of the best scores into `order`, best first, among those that one of `sources` named and
+    no bar keeps out; equals by `_mixed(row, salt)`.
 
     Returns how many there are, at most `len(order)`. An insertion sort of the few that are kept:
     nearly all of the others fail the first comparison.
@@ -107,12 +166,14 @@ def best_first(scores: Array, rows: Array, salt: int, order: Array) -> int:
     size = 0
     if limit == 0:
         return 0
-    for index in range(len(scores)):
+    for index in range(len(rows)):
         score = scores[index]
+        if size == limit and score < scores[order[size - 1]]:
+            continue
+        if not (named[index] & sources) or (barred[rows[index]] & bars):
+            continue
         if size == limit:
             last = order[size - 1]
-            if score < scores[last]:
-                continue
             if score == scores[last] and _mixed(rows[index], salt) >= _mixed(rows[last], salt):
                 continue
             size -= 1

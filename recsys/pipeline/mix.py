@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from recsys.models.arrays import Rows, Scores
+from recsys.models.arrays import Rows
 from recsys.pipeline.candidates import trending
 from recsys.pipeline.columns import ANY_TYPE
-from recsys.pipeline.filter import ALL_BARS, CHOSEN, IN_CART, IN_SESSION, Bars, Pool
+from recsys.pipeline.filter import ALL_BARS, CHOSEN, IN_CART, IN_SESSION, Bars
 from recsys.pipeline.kernels import fill, fill_from
 from recsys.pipeline.query import Query
-from recsys.pipeline.score import Scored
+from recsys.pipeline.score import Scored, leads
 
 CATALOGUE: Final = "catalogue"
 """The source of an item that is there because it may be shown and nothing better was left."""
@@ -38,92 +38,91 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
 
 
 class _Block:
-    """Rows as they are chosen: rows int32[limit], of which `size` are filled, with the score and the
-    source of each; `candidates` are the places in the pool of those that were in it."""
+    """Rows as they are chosen, with the score and the source of each; `spoke` are the sources that said
+    anything for one of them."""
 
     def __init__(self, query: Query, bars: Bars) -> None:
         self.query = query
         self.bars = bars
-        self.rows: Rows = np.empty(query.limit, np.int32)
-        self.size = 0
+        self.rows: list[int] = []
         self.scores: list[float] = []
         self.sources: list[str] = []
-        self.candidates: list[int] = []
+        self.spoke: set[str] = set()
 
     @property
-    def is_full(self) -> bool:
-        return self.size == len(self.rows)
+    def n_missing(self) -> int:
+        return self.query.limit - len(self.rows)
 
-    def take_cart(self, pool: Pool, totals: Scores) -> None:
+    def take_cart(self, scored: Scored) -> None:
         """What is in the cart, with its score if it is a candidate besides."""
-        before = self.size
         held = [line.row for line in self.query.visit.person.cart]
-        self._fill(np.array(held, np.int32), self.query.item_types, ALL_BARS)
-        for row in self.rows[before : self.size].tolist():
-            places = np.flatnonzero(pool.rows == row).tolist()
-            self.candidates += places
-            self.scores.append(float(totals[places[0]]) if places else 0.0)
-            self.sources.append("cart")
+        pool = scored.pool
+        for row in self._fill(np.array(held, np.int32), self.query.item_types, ALL_BARS):
+            places = np.flatnonzero(pool.rows == row).astype(np.int32)
+            self.spoke |= pool.spoke(places)
+            self._append([row], [float(scored.totals[places[0]]) if len(places) else 0.0], ["cart"])
 
     def take_ranked(self, order: Rows, scored: Scored) -> None:
-        """The best candidates; `order`: places in the pool, the best first."""
-        taken = order[self._fill(scored.pool.rows[order], self.query.item_types, ALL_BARS)]
-        names = [answer.source for answer in scored.pool.answers]
-        self.candidates += taken.tolist()
-        self.scores += scored.totals[taken].tolist()
-        self.sources += [names[lead] for lead in scored.lead[taken].tolist()]
+        """The best candidates that are not there yet; `order`: places in the pool, the best first."""
+        pool = scored.pool
+        if self.rows:
+            order = order[~np.isin(pool.rows[order], self.rows)][: self.n_missing]
+        self.spoke |= pool.spoke(order)
+        self._append(pool.rows[order].tolist(), scored.totals[order].tolist(), leads(order, pool, self.query))
 
     def take(self, rows: Rows, source: str, item_types: int, bars: int) -> None:
         """What no source has ranked for this slot."""
-        self._unranked(len(self._fill(rows, item_types, bars)), source)
+        self._append_unranked(self._fill(rows, item_types, bars), source)
 
     def take_any(self, item_types: int, bars: int) -> None:
         """Whatever may be shown."""
         offer = self.query.visit.columns.offer
         start = self.query.visit.salt % max(len(offer), 1)
-        size = fill_from(start, offer, item_types, bars, CHOSEN, self.bars.marks, self.rows, self.size)
-        before = self.size
-        self._grow_to(size)
-        self._unranked(size - before, CATALOGUE)
+        found = np.empty(self.n_missing, np.int32)
+        self.bars.add(self.rows, CHOSEN)
+        size = fill_from(start, offer, item_types, bars, CHOSEN, self.bars.marks, found, 0)
+        self.bars.chosen(found[:size])
+        self._append_unranked(found[:size].tolist(), CATALOGUE)
 
-    def _fill(self, rows: Rows, item_types: int, bars: int) -> Rows:
-        """Append those that may be shown; their places in `rows`."""
-        offer, before = self.query.visit.columns.offer, self.size
-        places = np.empty(len(self.rows), np.int32)
-        size = fill(rows, offer, item_types, bars, CHOSEN, self.bars.marks, self.rows, places, before)
-        self._grow_to(size)
-        return places[before:size]
+    def _fill(self, rows: Rows, item_types: int, bars: int) -> list[int]:
+        """Those of `rows` that may be shown and are not there yet, as many as are missing."""
+        offer, n_missing = self.query.visit.columns.offer, self.n_missing
+        found, places = np.empty(n_missing, np.int32), np.empty(n_missing, np.int32)
+        self.bars.add(self.rows, CHOSEN)
+        size = fill(rows, offer, item_types, bars, CHOSEN, self.bars.marks, found, places, 0)
+        self.bars.chosen(found[:size])
+        return found[:size].tolist()  # type: ignore[no-any-return]
 
-    def _grow_to(self, size: int) -> None:
-        self.bars.chosen(self.rows[self.size : size])
-        self.size = size
+    def _append(self, rows: list[int], scores: list[float], sources: list[str]) -> None:
+        self.rows += rows
+        self.scores += scores
+        self.sources += sources
 
-    def _unranked(self, count: int, source: str) -> None:
-        self.scores += [0.0] * count
-        self.sources += [source] * count
+    def _append_unranked(self, rows: list[int], source: str) -> None:
+        self._append(rows, [0.0] * len(rows), [source] * len(rows))
 
 
 def mix(order: Rows, scored: Scored, query: Query, bars: Bars) -> Choice:
     """`order`: places in the pool, the best first."""
     block = _Block(query, bars)
     if query.placement.lead_with_cart:
-        block.take_cart(scored.pool, scored.totals)
+        block.take_cart(scored)
     block.take_ranked(order, scored)
     for item_types, watched in _relaxed(query):
-        if not block.is_full:
+        if block.n_missing:
             _take_fallback(block, item_types, watched)
-        if block.size:
+        if block.rows:
             break
-    return _choice(block, scored.pool)
+    return _choice(block)
 
 
 def _take_fallback(block: _Block, item_types: int, bars: int) -> None:
     """What is in demand, else what was popular, else anything that may be shown."""
-    columns = block.query.visit.columns
-    block.take(trending(block.query)[0], "trending", item_types, bars)
-    if not block.is_full:
-        block.take(columns.popular[item_types], "popular", item_types, bars)
-    if not block.is_full:
+    context = block.query.context
+    block.take(trending(context)[0], "trending", item_types, bars)
+    if block.n_missing:
+        block.take(context.visit.columns.popular[item_types], "popular", item_types, bars)
+    if block.n_missing:
         block.take_any(item_types, bars)
 
 
@@ -135,11 +134,11 @@ def _relaxed(query: Query) -> Iterator[tuple[int, int]]:
     yield ANY_TYPE, ALL_BARS & ~IN_SESSION & ~IN_CART
 
 
-def _choice(block: _Block, pool: Pool) -> Choice:
-    query, spoke = block.query, _spoke(pool, block.candidates)
+def _choice(block: _Block) -> Choice:
+    query, spoke = block.query, block.spoke
     by_neighbours, by_seeds = "neighbours" in spoke, bool(spoke & _SEEDED)
     return Choice(
-        block.rows[: block.size].tolist(),
+        block.rows,
         block.scores,
         block.sources,
         personal=bool(spoke & _OF_PERSON)
@@ -148,11 +147,3 @@ def _choice(block: _Block, pool: Pool) -> Choice:
         or (by_neighbours and len(query.visit.person.session) > 0),
         contextual=(by_seeds or by_neighbours) and query.page_row >= 0,
     )
-
-
-def _spoke(pool: Pool, places: list[int]) -> set[str]:
-    """The sources that said anything for these candidates."""
-    if not places:
-        return set()
-    most = np.maximum.reduce(pool.scores[:, places], axis=1).tolist()
-    return {answer.source for answer, score in zip(pool.answers, most, strict=True) if score > 0}

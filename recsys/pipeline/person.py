@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import log2
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,30 +14,32 @@ from recsys.models.arrays import Rows, Scores
 from recsys.models.interactions import InteractionKind
 from recsys.pipeline.columns import Columns
 from recsys.pipeline.lazy import lazy
-from recsys.profile import Profile
+from recsys.profile import Profile, Touch
 
 SEED_ITEMS: Final = 5
 """How many of the last items speak for a session when items like them are looked for."""
 _HISTORY_HALF_LIFE_S: Final = 30 * 86_400
-_RECENT_HALF_LIFE_S: Final = 3 * 86_400
-_RECENT_STEP: Final = 0.9
-_RECENT_STEP_LOG2: Final = log2(_RECENT_STEP)
 
-_KIND: Mapping[int, InteractionKind] = {
-    Action.VIEW: InteractionKind.VIEW,
-    Action.CLICK: InteractionKind.VIEW,
-    Action.CART_ADD: InteractionKind.CART,
-    Action.WISH: InteractionKind.CART,
-    Action.ORDER: InteractionKind.ORDER,
-    Action.READ: InteractionKind.READ,
-}
+_KINDS: Final = np.zeros(256, np.uint8)
+"""By Action, an InteractionKind."""
+for _action, _kind in (
+    (Action.VIEW, InteractionKind.VIEW),
+    (Action.CLICK, InteractionKind.VIEW),
+    (Action.CART_ADD, InteractionKind.CART),
+    (Action.WISH, InteractionKind.CART),
+    (Action.ORDER, InteractionKind.ORDER),
+    (Action.READ, InteractionKind.READ),
+):
+    _KINDS[_action] = _kind
 _WEIGHTS: Final = np.array((1.0, 3.0, 5.0, 1.0), np.float32)
 """By InteractionKind, as the models weigh them."""
 _BY_PLACE: Final = (1.0 / np.arange(1, 2 * SEED_ITEMS + 1)).astype(np.float32)
 """The weight of each seed, the newest first."""
-_RECENT_WEIGHT: Mapping[int, float] = {Action.CART_ADD: 1.5, Action.WISH: 1.5}
 
 Kinds = npt.NDArray[np.uint8]
+Times = npt.NDArray[np.int64]
+_NO_ROWS: Final = np.empty(0, np.int32)
+_NO_TIMES: Final = np.empty(0, np.int64)
 
 
 class Deed(NamedTuple):
@@ -71,7 +71,11 @@ class Line(NamedTuple):
 
 class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
     """`profile` is None when nothing is known or nothing may be used; `cart` is there all the same,
-    for showing people their own cart is no personalisation."""
+    for showing people their own cart is no personalisation.
+
+    Arrays of what was done have one cell for each touch, or for each of the history, the oldest
+    first; rows of items unknown to the catalogue are -1.
+    """
 
     profile: Profile | None
     cart: tuple[Line, ...]
@@ -90,37 +94,60 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         return cls(allowed, cart, columns, now_ms, rules)
 
     @lazy
-    def deeds(self) -> tuple[Deed, ...]:
-        """What was done with items, oldest first; items unknown to the catalogue have row -1."""
-        if self.profile is None:
-            return ()
-        row = self.columns.row
-        return tuple(
-            Deed(row(touch.item), touch.item, touch.action, touch.at_s) for touch in self.profile.touches
-        )
+    def touches(self) -> tuple[Touch, ...]:
+        return () if self.profile is None else self.profile.touches
 
     @lazy
-    def session_deeds(self) -> tuple[Deed, ...]:
-        """Those of the newest session; when it has none, of the last sitting that has."""
-        deeds, profile = self.deeds, self.profile
-        if not deeds or profile is None:
-            return ()
-        start_s = deeds[-1].at_s
+    def rows(self) -> Rows:
+        """int32[t]: the row of each touch."""
+        return self.columns.rows([touch.item for touch in self.touches])
+
+    @lazy
+    def actions(self) -> Kinds:
+        """uint8[t]: the Action of each touch."""
+        return np.array([touch.action for touch in self.touches], np.uint8)
+
+    @lazy
+    def at_s(self) -> Times:
+        """int64[t]: epoch seconds of each touch."""
+        return np.array([touch.at_s for touch in self.touches], np.int64)
+
+    @lazy
+    def session_from(self) -> int:
+        """The place of the first touch of the newest session; when it has none, of the last sitting
+        that has. The number of touches for nobody who touched anything."""
+        touches, profile = self.touches, self.profile
+        if not touches or profile is None:
+            return 0
+        place = len(touches) - 1
+        start_s = touches[place].at_s
         if profile.session is not None and profile.session.start_ms // 1000 <= start_s:
             start_s = profile.session.start_ms // 1000
-        else:
-            for deed in reversed(deeds):
-                if start_s - deed.at_s > self.rules.gap_ms // 1000:
-                    break
-                start_s = deed.at_s
-        return tuple(deed for deed in deeds if deed.at_s >= start_s)
+            while place and touches[place - 1].at_s >= start_s:
+                place -= 1
+            return place
+        gap_s = self.rules.gap_ms // 1000
+        while place and start_s - touches[place - 1].at_s <= gap_s:
+            place -= 1
+            start_s = touches[place].at_s
+        return place
+
+    @lazy
+    def session_places(self) -> list[int]:
+        """The touches that make the session: each repeated only after another."""
+        start = self.session_from
+        rows = self.rows[start:].tolist()
+        return [start + step for step, row in enumerate(rows) if step == 0 or row != rows[step - 1]]
 
     @lazy
     def session(self) -> Rows:
-        """int32[h]: the rows of the session, oldest first, each repeated only after another."""
-        rows = [deed.row for deed in self.session_deeds]
-        kept = [row for index, row in enumerate(rows) if index == 0 or row != rows[index - 1]]
-        return np.array(kept, np.int32)
+        """int32[h]: the rows of the session, each repeated only after another."""
+        return self.rows[self.session_places] if self.session_places else _NO_ROWS
+
+    @lazy
+    def session_at_s(self) -> Times:
+        """int64[h]: when each of `session` was last touched before the next, epoch seconds."""
+        return self.at_s[self.session_places] if self.session_places else _NO_TIMES
 
     @lazy
     def in_session(self) -> bool:
@@ -135,55 +162,67 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         return session.category if session is not None and self.in_session else ""
 
     @lazy
-    def history(self) -> tuple[Deed, ...]:
-        """All that is known to have been done, oldest first: older orders, then the deeds."""
-        if self.profile is None:
-            return ()
-        since_s = self.deeds[0].at_s if self.deeds else self.now_ms // 1000 + 1
-        row = self.columns.row
-        ordered = tuple(
-            Deed(row(item), item, int(Action.ORDER), order.at_s)
+    def _older_orders(self) -> list[tuple[str, int]]:
+        """(item, epoch seconds) of what was ordered before the first touch."""
+        if self.profile is None or not self.profile.orders:
+            return []
+        since_s = self.touches[0].at_s if self.touches else self.now_ms // 1000 + 1
+        return [
+            (item, order.at_s)
             for order in self.profile.orders
             if order.at_s < since_s and not order.refunded
             for item in order.items
-        )
-        return ordered + self.deeds
+        ]
 
     @lazy
     def history_rows(self) -> Rows:
-        """int32[h]: the row of each of `history`, -1 for an unknown item."""
-        return np.array([deed.row for deed in self.history], np.int32)
+        """int32[h]: all that is known to have been done: older orders, then the touches."""
+        if not self._older_orders:
+            return self.rows
+        return np.concatenate((self.columns.rows([item for item, _ in self._older_orders]), self.rows))
 
     @lazy
     def history_kinds(self) -> Kinds:
-        """uint8[h]: an InteractionKind for each of `history`."""
-        return np.array([_KIND.get(deed.action, 0) for deed in self.history], np.uint8)
+        """uint8[h]: an InteractionKind for each of the history."""
+        kinds = _KINDS[self.actions]
+        if not self._older_orders:
+            return kinds
+        ordered = np.full(len(self._older_orders), InteractionKind.ORDER, np.uint8)
+        return np.concatenate((ordered, kinds))
+
+    @lazy
+    def history_at_s(self) -> Times:
+        """int64[h]: epoch seconds of each of the history."""
+        if not self._older_orders:
+            return self.at_s
+        return np.concatenate((np.array([at_s for _, at_s in self._older_orders], np.int64), self.at_s))
 
     @lazy
     def history_fading(self) -> Scores:
-        """float32[h]: what is left of each of `history` by its age."""
-        now_s = self.now_ms // 1000
-        # Histories are short: a list is faster than arrays of numpy's.
-        left = [2.0 ** (min(deed.at_s - now_s, 0) / _HISTORY_HALF_LIFE_S) for deed in self.history]
-        return np.array(left, np.float32)
+        """float32[h]: what is left of each of the history by its age."""
+        age_s = np.minimum(self.history_at_s - self.now_ms // 1000, 0)
+        return np.exp2(age_s * np.float32(1 / _HISTORY_HALF_LIFE_S), dtype=np.float32, casting="same_kind")
 
     @lazy
     def heaviest_deed(self) -> Deed | None:
         """What counts most in the history: orders before carts before views, faded by age."""
-        weights = _WEIGHTS[self.history_kinds] * self.history_fading
-        known = [index for index, deed in enumerate(self.history) if deed.row >= 0]
-        return self.history[max(known, key=weights.tolist().__getitem__)] if known else None
+        if not len(self.history_rows):
+            return None
+        weights = np.where(self.history_rows >= 0, _WEIGHTS[self.history_kinds] * self.history_fading, -1)
+        place = int(weights.argmax())
+        return self._history_deed(place) if weights[place] >= 0 else None
 
     @lazy
     def session_seeds(self) -> Seeds:
         """The last distinct items of the session, the newest first and with the greatest weight."""
-        newest: dict[int, Deed] = {}
-        for deed in reversed(self.session_deeds):
-            if deed.row >= 0:
-                newest.setdefault(deed.row, deed)
+        newest: dict[int, int] = {}
+        rows = self.rows[self.session_from :].tolist()
+        for place in range(len(rows) - 1, -1, -1):
+            if rows[place] >= 0 and rows[place] not in newest:
+                newest[rows[place]] = self.session_from + place
                 if len(newest) == SEED_ITEMS:
                     break
-        return _seeds(tuple(newest.values()))
+        return _seeds(tuple(self.deed(place) for place in newest.values()))
 
     @lazy
     def cart_seeds(self) -> Seeds:
@@ -195,35 +234,31 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         return _seeds(deeds[: 2 * SEED_ITEMS])
 
     @lazy
-    def recent(self) -> dict[int, float]:
-        """Row -> how strongly it may be offered again: what was looked at, but the last of it all;
-        not what was ordered since."""
-        weights: dict[int, float] = {}
-        ordered: set[int] = set()
-        last = self.deeds[-1].row if self.deeds else -1
-        now_s = self.now_ms / 1000
-        for steps_back, deed in enumerate(reversed(self.deeds)):
-            if deed.action == Action.ORDER:
-                ordered.add(deed.row)
-            if deed.row < 0 or deed.row == last or deed.row in ordered:
-                continue
-            half_lives = max(now_s - deed.at_s, 0.0) / _RECENT_HALF_LIFE_S
-            faded = 2.0 ** (steps_back * _RECENT_STEP_LOG2 - half_lives)
-            weights[deed.row] = weights.get(deed.row, 0.0) + _RECENT_WEIGHT.get(deed.action, 1.0) * faded
-        return weights
+    def newest_in_session(self) -> Deed | None:
+        """The last thing done in the session with an item that the catalogue knows."""
+        seeds = self.session_seeds
+        return seeds.deeds[0] if seeds.deeds else None
+
+    def deed(self, place: int) -> Deed:
+        """The touch at this place, as evidence."""
+        touch = self.touches[place]
+        return Deed(int(self.rows[place]), touch.item, touch.action, touch.at_s)
 
     def newest_deed(self, row: int) -> Deed | None:
         """The last thing done with an item."""
-        return self._newest_deeds.get(row)
+        place = self._newest_places.get(row)
+        return None if place is None else self.deed(place)
 
     @lazy
-    def newest_in_session(self) -> Deed | None:
-        """The last thing done in the session with an item that the catalogue knows."""
-        return next((deed for deed in reversed(self.session_deeds) if deed.row >= 0), None)
+    def _newest_places(self) -> dict[int, int]:
+        return {row: place for place, row in enumerate(self.rows.tolist())}
 
-    @lazy
-    def _newest_deeds(self) -> dict[int, Deed]:
-        return {deed.row: deed for deed in self.deeds}
+    def _history_deed(self, place: int) -> Deed:
+        n_older = len(self._older_orders)
+        if place >= n_older:
+            return self.deed(place - n_older)
+        item, at_s = self._older_orders[place]
+        return Deed(int(self.history_rows[place]), item, int(Action.ORDER), at_s)
 
 
 def _seeds(deeds: tuple[Deed, ...]) -> Seeds:

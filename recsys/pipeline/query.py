@@ -1,18 +1,23 @@
-"""What is asked of the pipeline: a visit is one request of one person, a query one of its slots."""
+"""What is asked of the pipeline: a visit is one request of one person, a query one of its slots, and a
+context where such slots stand. What a context finds out serves every slot in it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeVar
 
 import msgspec
+import numpy as np
 
-from recsys.block import Placement, Reason
-from recsys.models.arrays import Ranked, Vectors
+from recsys.block import Placement, Reason, SourceName
+from recsys.models.arrays import Rows, Vectors
 from recsys.models.bundle import Bundle
 from recsys.pipeline.columns import Columns, type_set
 from recsys.pipeline.lazy import lazy
 from recsys.pipeline.person import Person, Seeds, page_seeds
 from recsys.pipeline.shelf import PipelineScratch
+
+_Found = TypeVar("_Found")
 
 
 class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -24,8 +29,8 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
     scratch: PipelineScratch
     salt: int
     """uint64: orders what is equally good."""
-    answers: dict[Hashable, Ranked] = msgspec.field(default_factory=dict)
-    """What models have said; see `once`."""
+    answers: dict[Hashable, object] = msgspec.field(default_factory=dict)
+    """What was found; see `once`."""
     told: dict[Hashable, Reason] = msgspec.field(default_factory=dict)
     """Reasons already put into words."""
 
@@ -33,17 +38,51 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
     def taste(self) -> Vectors | None:
         """The person's ALS vector float32[f]: the whole history folded in. None without history or model."""
         bundle, models, person = self.bundle, self.scratch.models, self.person
-        if bundle is None or models is None or not person.history:
+        if bundle is None or models is None or not len(person.history_rows):
             return None
         weights = bundle.als.weights(person.history_kinds) * person.history_fading
         return bundle.als.fold_in(person.history_rows, weights, models)
 
-    def once(self, key: Hashable, answer: Callable[[], Ranked]) -> Ranked:
-        """A model's answer, asked for once however many slots want it."""
+    def once(self, key: Hashable, find: Callable[[], _Found]) -> _Found:
+        """What `find` answers, found once however many slots want it."""
         known = self.answers.get(key)
         if known is None:
-            known = self.answers[key] = answer()
-        return known
+            known = self.answers[key] = find()
+        return known  # type: ignore[return-value]
+
+
+class Context(msgspec.Struct, frozen=True, eq=False, dict=True):
+    """Where slots stand: on the page of an item, about the cart, or about the visit as a whole; and
+    the item types they show. Candidates are looked for, and weighed, once a context."""
+
+    visit: Visit
+    item_types: int
+    page_item: str = ""
+    page_row: int = -1
+    """-1 without a page item, or for one the shelf does not know."""
+    about_cart: bool = False
+
+    @lazy
+    def session(self) -> Rows:
+        """int32[h]: the rows of the session, oldest first; the page's item counts as the newest."""
+        session = self.visit.person.session
+        if self.page_row >= 0 and (len(session) == 0 or session[-1] != self.page_row):
+            return np.append(session, np.int32(self.page_row))
+        return session
+
+    @lazy
+    def seeds(self) -> Seeds:
+        """What items are looked for by: the page's item, else the cart for blocks about the cart,
+        else the last items of the session."""
+        person = self.visit.person
+        if self.page_row >= 0:
+            return page_seeds(self.page_row, self.page_item, person.newest_deed(self.page_row))
+        return person.cart_seeds if self.about_cart else person.session_seeds
+
+    @property
+    def seeds_key(self) -> Hashable:
+        """Equal for contexts of one visit whose `seeds` are equal."""
+        return self.page_row if self.page_row >= 0 else self.about_cart
 
 
 class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -53,34 +92,37 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     placement: Placement
     limit: int
     page_item: str | None = None
-    exclude: tuple[str, ...] = ()
+    exclude: Sequence[str] = ()
 
     @lazy
-    def page_row(self) -> int:
-        """-1 without a page item, or for one the shelf does not know."""
-        return -1 if self.page_item is None else self.visit.columns.row(self.page_item)
+    def context(self) -> Context:
+        """The one that other slots of the visit may stand in too."""
+        visit, types = self.visit, type_set(self.placement.item_types)
+        if self.page_item is not None:
+            row = visit.columns.row(self.page_item)
+            if row >= 0:
+                item = self.page_item
+                return visit.once(("context", row, types), lambda: Context(visit, types, item, row))
+        placement = self.placement
+        about = placement.exclude_cart or placement.lead_with_cart
+        about_cart = about and len(visit.person.cart_seeds.rows) > 0
+        return visit.once(
+            ("context", about_cart, types), lambda: Context(visit, types, about_cart=about_cart)
+        )
 
-    @lazy
+    @property
     def item_types(self) -> int:
-        return type_set(self.placement.item_types)
+        return self.context.item_types
+
+    @property
+    def page_row(self) -> int:
+        return self.context.page_row
+
+    @property
+    def seeds(self) -> Seeds:
+        return self.context.seeds
 
     @lazy
-    def seeds(self) -> Seeds:
-        """What items are looked for by: the page's item, else the cart for blocks about the cart,
-        else the last items of the session."""
-        person = self.visit.person
-        if self.page_item is not None and self.page_row >= 0:
-            return page_seeds(self.page_row, self.page_item, person.newest_deed(self.page_row))
-        if self._about_cart:
-            return person.cart_seeds
-        return person.session_seeds
-
-    @property
-    def seeds_key(self) -> Hashable:
-        """Equal for queries of one visit whose `seeds` are equal."""
-        return self.page_row if self.page_row >= 0 else self._about_cart
-
-    @property
-    def _about_cart(self) -> bool:
-        about = self.placement.exclude_cart or self.placement.lead_with_cart
-        return about and len(self.visit.person.cart_seeds.rows) > 0
+    def sources(self) -> tuple[SourceName, ...]:
+        """Those that may name items for the slot."""
+        return tuple(source for source, weight in self.placement.sources.items() if weight > 0)

@@ -1,4 +1,4 @@
-"""Score: how good each candidate is for this slot. A learned ranker will take the plain sum's place."""
+"""Score: how good each candidate is. A bundle's ranker knows; without one it is a plain sum."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from recsys.models.arrays import Rows, Scores
 from recsys.pipeline.filter import Pool
-from recsys.pipeline.kernels import weigh
+from recsys.pipeline.kernels import leading, weigh
 from recsys.pipeline.query import Query
 
 TIE_WEIGHT: Final = 1e-3
@@ -17,19 +17,28 @@ TIE_WEIGHT: Final = 1e-3
 
 
 class Scored(msgspec.Struct, frozen=True, eq=False):
-    """totals float32[c], the greater the better; lead int32[c], the answer that gave most of it."""
+    """totals float32[c], the greater the better."""
 
     pool: Pool
     totals: Scores
-    lead: Rows
 
 
 def plain_score(pool: Pool, query: Query) -> Scored:
     """Each source's scores divided by its best, times the placement's weight, summed."""
-    size = len(pool.rows)
-    totals, lead = np.empty(size, np.float32), np.empty(size, np.int32)
+    totals = np.empty(len(pool.rows), np.float32)
     popularity = query.visit.columns.popularity
-    weigh(
-        pool.scores, pool.weights, pool.rows, popularity, TIE_WEIGHT, totals, np.empty(size, np.float32), lead
-    )
-    return Scored(pool, totals, lead)
+    weigh(pool.scores, pool.best, _weights(pool, query), pool.rows, popularity, TIE_WEIGHT, totals)
+    return Scored(pool, totals)
+
+
+def leads(places: Rows, pool: Pool, query: Query) -> list[str]:
+    """For each of these places in the pool the source that speaks most for it."""
+    lead = np.empty(len(places), np.int32)
+    leading(pool.scores, pool.best, _weights(pool, query), places, lead)
+    return [pool.sources[source] for source in lead.tolist()]
+
+
+def _weights(pool: Pool, query: Query) -> Scores:
+    """float32[s]: the placement's weight of each source of the pool."""
+    weights = query.placement.sources
+    return np.array([weights.get(source, 0.0) for source in pool.sources], np.float32)
