@@ -58,6 +58,7 @@ lists find .78 of the first 100 and .93 of the first 20, 64 find .93 and .98, an
 class Als:
     """item_factors float32[n_items, f] (zero for items nobody taught it), and an index over them.
 
+    kind_weights float32[4] is the weight of each InteractionKind, as `fold_in` wants it.
     gram float64[f, f] is Y'Y + regularisation x I, what folding a person in needs of all items.
     """
 
@@ -72,7 +73,7 @@ class Als:
         self.item_factors = item_factors
         self.gram = gram
         self.index = index
-        self._kind_weights = np.asarray(settings.kind_weights, np.float32)
+        self.kind_weights = np.asarray(settings.kind_weights, np.float32)
         self._gram_inverse = np.ascontiguousarray(np.linalg.pinv(gram, hermitian=True))
 
     @classmethod
@@ -109,10 +110,6 @@ class Als:
             n_factors=self.item_factors.shape[1],
             max_history_items=self.settings.max_history_items,
         )
-
-    def weights(self, kinds: npt.NDArray[np.uint8]) -> Scores:
-        """The weight float32[h] of each InteractionKind, as `fold_in` wants it."""
-        return self._kind_weights[kinds]
 
     def fold_in(self, rows: Rows, weights: Scores, scratch: Scratch) -> Vectors:
         """The vector float32[f] of a person who did this: the one that `fit` would give them.

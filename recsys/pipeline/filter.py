@@ -4,7 +4,6 @@ pool already; rules of slots are marks on rows, looked at wherever rows are take
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
 from types import TracebackType
 from typing import Final
 
@@ -84,16 +83,18 @@ class Pool(msgspec.Struct, frozen=True, eq=False):
 
 def offered(answers: Sequence[Answer], context: Context) -> Pool:
     """The union of the answers, without what the catalogue does not offer there."""
-    visit, size = context.visit, sum(len(answer.ranked[0]) for answer in answers)
-    sources = tuple(answer.source for answer in answers)
+    visit, starts = context.visit, [0]
+    for answer in answers:
+        starts.append(starts[-1] + len(answer.ranked[0]))
+    sources, size = tuple([answer.source for answer in answers]), starts[-1]
     rows, named = np.empty(size, np.int32), np.zeros(size, np.uint32)
     scores, best = np.zeros((len(answers), size), np.float32), np.zeros(len(answers), np.float32)
     if not size:
         return Pool(sources, rows, scores, best, named)
-    starts = np.array([0, *accumulate(len(answer.ranked[0]) for answer in answers)], np.int64)
     found = unite(
         np.concatenate([answer.ranked[0] for answer in answers]),
         np.concatenate([answer.ranked[1] for answer in answers]),
-        starts, visit.columns.offer, context.item_types, visit.scratch.place, rows, scores, named, best,
+        np.array(starts, np.int64), visit.columns.offer, context.item_types, visit.scratch.place,
+        rows, scores, named, best,
     )  # fmt: skip
     return Pool(sources, rows[:found], scores, best, named[:found])

@@ -13,12 +13,12 @@ from recsys.fold import SessionRules, is_open
 from recsys.models.arrays import Rows, Scores
 from recsys.models.interactions import InteractionKind
 from recsys.pipeline.columns import Columns
+from recsys.pipeline.kernels import fade
 from recsys.pipeline.lazy import lazy
 from recsys.profile import Profile, Touch
 
 SEED_ITEMS: Final = 5
 """How many of the last items speak for a session when items like them are looked for."""
-_HISTORY_HALF_LIFE_S: Final = 30 * 86_400
 
 _KINDS: Final = np.zeros(256, np.uint8)
 """By Action, an InteractionKind."""
@@ -198,31 +198,29 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         return np.concatenate((np.array([at_s for _, at_s in self._older_orders], np.int64), self.at_s))
 
     @lazy
-    def history_fading(self) -> Scores:
-        """float32[h]: what is left of each of the history by its age."""
-        age_s = np.minimum(self.history_at_s - self.now_ms // 1000, 0)
-        return np.exp2(age_s * np.float32(1 / _HISTORY_HALF_LIFE_S), dtype=np.float32, casting="same_kind")
-
-    @lazy
     def heaviest_deed(self) -> Deed | None:
         """What counts most in the history: orders before carts before views, faded by age."""
         if not len(self.history_rows):
             return None
-        weights = np.where(self.history_rows >= 0, _WEIGHTS[self.history_kinds] * self.history_fading, -1)
-        place = int(weights.argmax())
-        return self._history_deed(place) if weights[place] >= 0 else None
+        _, heaviest = self.history_weights(_WEIGHTS)
+        return self._history_deed(heaviest) if heaviest >= 0 else None
+
+    def history_weights(self, kind_weights: Scores) -> tuple[Scores, int]:
+        """float32[h]: the weight of each of the history, by its InteractionKind and faded by age; and
+        the place of the heaviest known one, -1 for none."""
+        weights = np.empty(len(self.history_rows), np.float32)
+        rows, kinds, at_s = self.history_rows, self.history_kinds, self.history_at_s
+        return weights, fade(rows, kinds, at_s, kind_weights, self.now_ms // 1000, weights)
 
     @lazy
     def session_seeds(self) -> Seeds:
         """The last distinct items of the session, the newest first and with the greatest weight."""
-        newest: dict[int, int] = {}
         rows = self.rows[self.session_from :].tolist()
-        for place in range(len(rows) - 1, -1, -1):
-            if rows[place] >= 0 and rows[place] not in newest:
-                newest[rows[place]] = self.session_from + place
-                if len(newest) == SEED_ITEMS:
-                    break
-        return _seeds(tuple(self.deed(place) for place in newest.values()))
+        newest = dict.fromkeys(row for row in reversed(rows) if row >= 0)
+        places = self._newest_places
+        return _seeds(
+            tuple(self.deed(places[row]) for _, row in zip(range(SEED_ITEMS), newest, strict=False))
+        )
 
     @lazy
     def cart_seeds(self) -> Seeds:

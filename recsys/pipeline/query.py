@@ -40,7 +40,7 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
         bundle, models, person = self.bundle, self.scratch.models, self.person
         if bundle is None or models is None or not len(person.history_rows):
             return None
-        weights = bundle.als.weights(person.history_kinds) * person.history_fading
+        weights, _ = person.history_weights(bundle.als.kind_weights)
         return bundle.als.fold_in(person.history_rows, weights, models)
 
     def once(self, key: Hashable, find: Callable[[], _Found]) -> _Found:

@@ -6,13 +6,13 @@ Made for the items that are shown only. Items with the same evidence share one `
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from time import gmtime
 from typing import Final
 
 import numpy as np
 
 from recsys.block import Reason
-from recsys.catalog import Item
 from recsys.counters import ItemCounters, decay
 from recsys.events import Action
 from recsys.models.bundle import Bundle
@@ -64,23 +64,23 @@ _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep",
 
 def reasons(choice: Choice, query: Query) -> list[Reason]:
     """One for each row of the choice."""
-    seeds = _seeds_of(choice, query)
-    same = {source: _same_for_all(source, query) for source in set(choice.sources) & _SAME_FOR_ALL}
-    found = [
-        same.get(source) or _reason(row, source, seeds.get(row), query)
-        for row, source in zip(choice.rows, choice.sources, strict=True)
-    ]
-    items = query.visit.columns.items
-    return [
-        _of_itself(row, reason, query.visit) if _is_circular(items[row], reason) else reason
-        for row, reason in zip(choice.rows, found, strict=True)
-    ]
-
-
-def _is_circular(item: Item | None, reason: Reason) -> bool:
-    """Whether the evidence is the very item that is shown, and the words are about another."""
-    told = reason.source in _SENTENCES
-    return told and item is not None and item.id == reason.evidence_item
+    items, seeds = query.visit.columns.items, _seeds_of(choice, query)
+    same: dict[str, Reason] = {}
+    told = []
+    for row, source in zip(choice.rows, choice.sources, strict=True):
+        if source in _SAME_FOR_ALL:
+            reason = same.get(source)
+            if reason is None:
+                reason = same[source] = _same_for_all(source, query)
+        else:
+            reason = _reason(row, source, seeds.get(row), query)
+        if reason.evidence_item and source in _SENTENCES:
+            item = items[row]
+            if item is not None and item.id == reason.evidence_item:
+                # The evidence is the very item that is shown, and the words are about another.
+                reason = _of_itself(row, reason, query.visit)
+        told.append(reason)
+    return told
 
 
 def _of_itself(row: int, reason: Reason, visit: Visit) -> Reason:
@@ -201,11 +201,16 @@ _SEED_OF: Final[Mapping[str, Callable[[list[int], Query, Bundle], list[int]]]] =
 
 
 def _when(at_ms: int, now_ms: int) -> str:
+    return _in_minutes(at_ms // _MINUTE_MS, now_ms // _DAY_MS)
+
+
+@lru_cache(maxsize=4096)
+def _in_minutes(at_minute: int, today: int) -> str:
     """ "at 10:05 UTC" today, "on 3 May" before."""
-    if at_ms // _DAY_MS == now_ms // _DAY_MS:
-        hour, minute = divmod(at_ms // _MINUTE_MS % _DAY_MINUTES, 60)
+    if at_minute // _DAY_MINUTES == today:
+        hour, minute = divmod(at_minute % _DAY_MINUTES, 60)
         return f"at {hour:02d}:{minute:02d} UTC"
-    at, now = gmtime(at_ms // 1000), gmtime(now_ms // 1000)
+    at, now = gmtime(at_minute * 60), gmtime(today * _DAY_MINUTES * 60)
     year = "" if at.tm_year == now.tm_year else f" {at.tm_year}"
     return f"on {at.tm_mday} {_MONTHS[at.tm_mon - 1]}{year}"
 

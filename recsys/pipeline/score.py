@@ -41,4 +41,7 @@ def leads(places: Rows, pool: Pool, query: Query) -> list[str]:
 def _weights(pool: Pool, query: Query) -> Scores:
     """float32[s]: the placement's weight of each source of the pool."""
     weights = query.placement.sources
-    return np.array([weights.get(source, 0.0) for source in pool.sources], np.float32)
+    return query.visit.once(
+        ("weights", id(query.placement), pool.sources),
+        lambda: np.array([weights.get(source, 0.0) for source in pool.sources], np.float32),
+    )
