@@ -37,6 +37,8 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Leave out what the open session has already looked at."""
     lead_with_cart: bool = False
     """What was left in the cart stands first (email.cart_recovery)."""
+    explore: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
+    """The share of places that goes to items newer than the model, drawn for each person anew each day."""
     channel: Literal["web", "email"] = "web"
 
 
@@ -52,7 +54,7 @@ PRODUCT_FEED: dict[SourceName, float] = {
 
 DEFAULT_PLACEMENTS: dict[str, Placement] = {
     "home.hero": Placement(title="For you", sources=PRODUCT_FEED, limit=3, exclude_cart=True),
-    "home.feed": Placement(title="You may like", sources=PRODUCT_FEED, limit=20),
+    "home.feed": Placement(title="You may like", sources=PRODUCT_FEED, limit=20, explore=0.05),
     "product.similar": Placement(
         title="Similar",
         sources={"item_to_item": 1.0, "content": 1.0, "neighbours": 0.3, "popular": 0.05},
@@ -75,6 +77,7 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
         item_types=("article",),
         limit=5,
         exclude_session_items=True,
+        explore=0.05,
     ),
     "email.cart_recovery": Placement(
         title="You left something behind",
@@ -88,6 +91,7 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
         sources={"als": 1.0, "neighbours": 0.5, "content": 0.4, "trending": 0.3, "popular": 0.05},
         item_types=("product", "article"),
         limit=8,
+        explore=0.05,
         channel="email",
     ),
 }
@@ -120,6 +124,8 @@ class BlockItem(msgspec.Struct, frozen=True, array_like=True):
     item: str
     score: float
     reason: Reason
+    propensity: float = 1.0
+    """How likely the item was to stand there, given what was known: 1 where nothing was left to chance."""
 
 
 class Freshness(msgspec.Struct, frozen=True, array_like=True):

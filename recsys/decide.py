@@ -95,7 +95,7 @@ def _visit(view: View) -> Visit:
 
 
 def _query(visit: Visit, slot: Slot, placement: Placement) -> Query:
-    return Query(visit, placement, slot.limit, slot.item, slot.exclude)
+    return Query(visit, placement, slot.limit, slot.item, slot.exclude, slot.name)
 
 
 def _unsubscribed(profile: Profile | None, placement: Placement) -> bool:
@@ -103,9 +103,13 @@ def _unsubscribed(profile: Profile | None, placement: Placement) -> bool:
 
 
 def _items(choice: Choice, query: Query) -> tuple[BlockItem, ...]:
-    shown = zip(choice.rows, choice.scores, reasons(choice, query), strict=True)
+    shown = zip(choice.rows, choice.scores, reasons(choice, query), choice.propensities, strict=True)
     items = query.visit.columns.items
-    made = [BlockItem(item.id, score, told) for row, score, told in shown if (item := items[row]) is not None]
+    made = [
+        BlockItem(item.id, score, told, propensity)
+        for row, score, told, propensity in shown
+        if (item := items[row]) is not None
+    ]
     return tuple(made)
 
 

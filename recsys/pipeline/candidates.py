@@ -14,10 +14,9 @@ import numpy as np
 
 from recsys.block import SourceName
 from recsys.fold import leaf_of
-from recsys.models.arrays import NOTHING, Ranked, Vectors
+from recsys.models.arrays import NOTHING, Ranked, Rows, Vectors
 from recsys.models.tables import TopTable
 from recsys.pipeline.kernels import hottest_of_leaf, looked_at
-from recsys.pipeline.person import Seeds
 from recsys.pipeline.query import Context, Visit
 
 NEIGHBOUR_POOL: Final = 200
@@ -72,7 +71,14 @@ def bought_together(context: Context) -> Ranked:
 
 def content(context: Context) -> Ranked:
     """Items whose texts are like those of the seeds, those newer than the model included."""
-    return _alike(context.visit, context.seeds, context.item_types)
+    return _alike(context)
+
+
+def new_items(context: Context) -> Rows:
+    """int32[k]: items that came after the training, those likest to the seeds first; without seeds the
+    newest first. Some may not be shown."""
+    rows, _ = _new_alike(context)
+    return rows if len(rows) else context.visit.columns.cold.newest(COLD_POOL)
 
 
 def trending(context: Context) -> Ranked:
@@ -138,29 +144,39 @@ def _around(context: Context, name: str, table: TopTable) -> Ranked:
     return visit.once(key, lambda: table.blend(seeds.rows, seeds.weights, TABLE_POOL, models))
 
 
-def _alike(visit: Visit, seeds: Seeds, item_types: int) -> Ranked:
+def _alike(context: Context) -> Ranked:
     """From the tables of the training where it knew the seeds, else by a search near their vectors;
     among the items that came later always by their vectors."""
-    bundle, cold, models = visit.bundle, visit.columns.cold, visit.scratch.models
+    visit, seeds, item_types = context.visit, context.seeds, context.item_types
+    bundle, models = visit.bundle, visit.scratch.models
     if bundle is None or models is None or not len(seeds.rows):
         return NOTHING
     content = bundle.content
-    tabled = bool(content.neighbours) and max(seeds.rows.tolist()) < bundle.n_items
-    if tabled and not cold.count:
-        return content.like(seeds.rows, seeds.weights, item_types, CONTENT_POOL, models)
-    wanted = _wanted(visit, seeds)
-    if tabled:
+    if content.neighbours and max(seeds.rows.tolist()) < bundle.n_items:
         known = content.like(seeds.rows, seeds.weights, item_types, CONTENT_POOL, models)
+        if not visit.columns.cold.count:
+            return known
     else:
-        known = content.nearest(wanted, CONTENT_POOL, visit.columns.eligible_bits[item_types])
-    added = cold.nearest(wanted, COLD_POOL)
+        eligible = visit.columns.eligible_bits[item_types]
+        known = content.nearest(_wanted(context), CONTENT_POOL, eligible)
+    added = _new_alike(context)
     rows, scores = np.concatenate((known[0], added[0])), np.concatenate((known[1], added[1]))
     others = (rows[:, None] != seeds.rows).all(axis=1)
     return rows[others], scores[others]
 
 
-def _wanted(visit: Visit, seeds: Seeds) -> Vectors:
+def _new_alike(context: Context) -> Ranked:
+    """Items newer than the model whose texts are like those of the seeds."""
+    visit, seeds = context.visit, context.seeds
+    cold = visit.columns.cold
+    if visit.bundle is None or not cold.count or not len(seeds.rows):
+        return NOTHING
+    return visit.once(("new", context.seeds_key), lambda: cold.nearest(_wanted(context), COLD_POOL))
+
+
+def _wanted(context: Context) -> Vectors:
     """float32[d]: the weighted sum of the seeds' content vectors."""
+    visit, seeds = context.visit, context.seeds
     assert visit.bundle is not None
     wanted = np.zeros(visit.bundle.content.dimensions, np.float32)
     for row, weight in zip(seeds.rows.tolist(), seeds.weights.tolist(), strict=True):

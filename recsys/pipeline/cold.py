@@ -54,6 +54,11 @@ class ColdItems:
         found = likest(self.vectors, self.rows, self.count, wanted, top_rows, top_scores)
         return top_rows[:found], top_scores[:found]
 
+    def newest(self, k: int) -> Rows:
+        """The k items that came last, the newest first."""
+        rows = self.rows[: self.count]
+        return rows[rows >= 0][: -k - 1 : -1]
+
     def _with_room(self) -> ColdItems:
         live = np.flatnonzero(self.rows[: self.count] >= 0)[-MAX_COLD_ITEMS // 2 :]
         room = min(MAX_COLD_ITEMS, max(16, 4 * len(live)))

@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 
 from recsys.events import Action
-from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, void
+from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only, void
 
 _u1, _u8 = types.uint8, types.uint64
 _U1, _I4, _I8, _F4 = (read_only(dtype) for dtype in (_u1, i4, i8, f4))
@@ -23,6 +23,7 @@ _ORDER, _CART_ADD, _WISH = int(Action.ORDER), int(Action.CART_ADD), int(Action.W
 _TASTE_HALF_LIFE_S = 30 * 86_400.0
 _LOOK_HALF_LIFE_S = 3 * 86_400.0
 _LOOK_STEP = 0.9
+_TWO_TO_MINUS_53 = 2.0**-53
 _KEPT_LOOK = 1.5
 """A look at what was put into the cart or wished for counts so much more."""
 
@@ -156,6 +157,13 @@ def _mixed(row: int, salt: Any) -> Any:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
+
+
+@kernel(void(_u8, f8[::1]))
+def uniform(salt: int, numbers: Array) -> None:
+    """Numbers of [0, 1), evenly spread, the same for the same salt."""
+    for index in range(len(numbers)):
+        numbers[index] = (_mixed(index, salt) >> np.uint64(11)) * _TWO_TO_MINUS_53
 
 
 @kernel(i8(_F4, _I4, _U4, types.uint32, _U1, _u1, _u8, i4[::1]))

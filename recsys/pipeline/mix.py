@@ -12,11 +12,14 @@ import numpy as np
 from recsys.models.arrays import Rows
 from recsys.pipeline.candidates import trending
 from recsys.pipeline.columns import ANY_TYPE
+from recsys.pipeline.explore import draws
 from recsys.pipeline.filter import ALL_BARS, CHOSEN, IN_CART, IN_SESSION, Bars
 from recsys.pipeline.kernels import fill, fill_from
 from recsys.pipeline.query import Query
 from recsys.pipeline.score import Scored, leads
 
+NEW: Final = "new"
+"""The source of an item that stands there to become known."""
 CATALOGUE: Final = "catalogue"
 """The source of an item that is there because it may be shown and nothing better was left."""
 
@@ -33,6 +36,8 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
     rows: list[int]
     scores: list[float]
     sources: list[str]
+    propensities: list[float]
+    """How likely each was to stand there; 1 where nothing was left to chance."""
     personal: bool
     contextual: bool
 
@@ -47,6 +52,7 @@ class _Block:
         self.rows: list[int] = []
         self.scores: list[float] = []
         self.sources: list[str] = []
+        self.propensities: list[float] = []
         self.spoke: set[str] = set()
 
     @property
@@ -84,6 +90,16 @@ class _Block:
         self.bars.chosen(found[:size])
         self._append_unranked(found[:size].tolist(), CATALOGUE)
 
+    def explore(self) -> None:
+        """Give some places to new items; never that of something in the cart."""
+        drawn = draws(self.query, self.rows, self.bars)
+        certain = 1.0 if drawn is None else 1.0 - self.query.placement.explore
+        self.propensities = [1.0 if source == "cart" else certain for source in self.sources]
+        for place, row, propensity in drawn or ():
+            if self.sources[place] != "cart":
+                self.rows[place], self.scores[place], self.sources[place] = row, 0.0, NEW
+                self.propensities[place] = propensity
+
     def _fill(self, rows: Rows, item_types: int, bars: int) -> list[int]:
         """Those of `rows` that may be shown and are not there yet, as many as are missing."""
         offer, n_missing = self.query.visit.columns.offer, self.n_missing
@@ -113,6 +129,7 @@ def mix(order: Rows, scored: Scored, query: Query, bars: Bars) -> Choice:
             _take_fallback(block, item_types, watched)
         if block.rows:
             break
+    block.explore()
     return _choice(block)
 
 
@@ -141,6 +158,7 @@ def _choice(block: _Block) -> Choice:
         block.rows,
         block.scores,
         block.sources,
+        block.propensities,
         personal=bool(spoke & _OF_PERSON)
         or "cart" in block.sources
         or (by_seeds and query.seeds.personal)

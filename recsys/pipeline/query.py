@@ -86,13 +86,14 @@ class Context(msgspec.Struct, frozen=True, eq=False, dict=True):
 
 
 class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
-    """One slot to fill. `page_item` is the item of the page it stands on."""
+    """One slot to fill. `page_item` is the item of the page it stands on; `name` the slot's own."""
 
     visit: Visit
     placement: Placement
     limit: int
     page_item: str | None = None
     exclude: Sequence[str] = ()
+    name: str = ""
 
     @lazy
     def context(self) -> Context:

@@ -19,7 +19,7 @@ from recsys.models.bundle import Bundle
 from recsys.models.tables import TopTable
 from recsys.pipeline.candidates import vector_of
 from recsys.pipeline.kernels import strongest_seeds
-from recsys.pipeline.mix import CATALOGUE, Choice
+from recsys.pipeline.mix import CATALOGUE, NEW, Choice
 from recsys.pipeline.person import Deed, Person
 from recsys.pipeline.query import Query, Visit
 
@@ -53,9 +53,10 @@ _PLAIN: Final[Mapping[str, Reason]] = {
     "neighbours": Reason("neighbours", "others with sessions like yours went on to this"),
     "als": Reason("als", "fits your taste"),
     "popular": Reason("popular", "popular in this shop"),
+    NEW: Reason(NEW, "new in this shop"),
     CATALOGUE: Reason(CATALOGUE, "also in this shop"),
 }
-_SAME_FOR_ALL: Final = frozenset(("neighbours", "als", "popular", CATALOGUE))
+_SAME_FOR_ALL: Final = frozenset(_PLAIN)
 _MINUTE_MS: Final = 60_000
 _DAY_MINUTES: Final = 24 * 60
 _DAY_MS: Final = _DAY_MINUTES * _MINUTE_MS
