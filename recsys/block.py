@@ -37,6 +37,12 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Leave out what the open session has already looked at."""
     lead_with_cart: bool = False
     """What was left in the cart stands first (email.cart_recovery)."""
+    max_per_brand: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """The most items of one brand in a block; unset: no limit. A block may be shorter for it."""
+    max_per_category: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """The most items of one last category in a block; unset: no limit."""
+    diversity: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
+    """How much unlikeness by content counts against relevance (maximal marginal relevance); 0: not."""
     explore: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
     """The share of places that goes to items newer than the model, drawn for each person anew each day."""
     channel: Literal["web", "email"] = "web"

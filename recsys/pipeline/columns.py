@@ -39,7 +39,8 @@ class Columns:
     """Arrays have one cell for each of c >= n rows; lists and `row_of` are shared by later Columns.
 
     offer uint8[c]: PRODUCT or ARTICLE for an item that may be shown, 0 for any other row.
-    price float32[c]: NaN where unknown. leaf int32[c]: code of the last category, -1 for none.
+    price float32[c]: NaN where unknown. leaf, brand and group int32[c]: codes of the last category, the
+    brand and the product that the item is a variant of, -1 for none.
     heat float32[c]: log2 of the demand of late, brought to `base_s`; -inf for none. All demand halves
     at one rate, so the order of two items, and the ratio of their demands, is the same at any time.
     popularity float32[c]: the bundle's popularity divided by the greatest, 0 where unknown.
@@ -53,6 +54,8 @@ class Columns:
     offer: npt.NDArray[np.uint8]
     price: npt.NDArray[np.float32]
     leaf: npt.NDArray[np.int32]
+    brand: npt.NDArray[np.int32]
+    group: npt.NDArray[np.int32]
     heat: npt.NDArray[np.float32]
     popularity: npt.NDArray[np.float32]
     base_s: int
@@ -65,6 +68,8 @@ class Columns:
     hot: dict[int, Rows]
     """For each set of types the eligible rows in the greatest demand, the greatest first."""
     leaf_codes: dict[str, int]
+    brand_codes: dict[str, int]
+    group_codes: dict[str, int]
     leaf_rows: dict[int, Rows]
     """Rows that are or were of a leaf category; `leaf` has the last word."""
     cold: ColdItems
@@ -86,6 +91,8 @@ class Columns:
             offer=np.zeros(capacity, np.uint8),
             price=np.full(capacity, np.nan, np.float32),
             leaf=np.full(capacity, -1, np.int32),
+            brand=np.full(capacity, -1, np.int32),
+            group=np.full(capacity, -1, np.int32),
             heat=np.full(capacity, -np.inf, np.float32),
             popularity=popularity,
             base_s=now_s,
@@ -94,6 +101,8 @@ class Columns:
             popular=_popular_by_types(bundle, item_ids),
             hot={types: np.empty(0, np.int32) for types in TYPE_SETS},
             leaf_codes={},
+            brand_codes={},
+            group_codes={},
             leaf_rows={},
             cold=ColdItems.empty(bundle.content.dimensions if bundle is not None else 0),
         )
@@ -126,6 +135,8 @@ class Columns:
             offer=_extended(self.offer, capacity, 0),
             price=_extended(self.price, capacity, np.nan),
             leaf=_extended(self.leaf, capacity, -1),
+            brand=_extended(self.brand, capacity, -1),
+            group=_extended(self.group, capacity, -1),
             heat=_extended(self.heat, capacity, -np.inf),
             popularity=_extended(self.popularity, capacity, 0),
         )
@@ -137,11 +148,12 @@ class Columns:
             return float("-inf")
         return float(np.log2(demand)) + (counters.at_s - self.base_s) / HALF_LIFE_S
 
-    def leaf_code(self, item: Item) -> int:
-        """The code of the item's last category, made when it is new; -1 for none."""
-        if not item.category:
-            return -1
-        return self.leaf_codes.setdefault(leaf_of(item.category[-1]), len(self.leaf_codes))
+    def write_codes(self, row: int, item: Item) -> None:
+        """The codes of the item's last category, brand and group; a new one where it is the first."""
+        leaf = leaf_of(item.category[-1]) if item.category else ""
+        self.leaf[row] = _code(self.leaf_codes, leaf)
+        self.brand[row] = _code(self.brand_codes, item.brand)
+        self.group[row] = _code(self.group_codes, item.group)
 
     def hottest(self, item_types: int) -> Rows:
         """The eligible rows of these types in the greatest demand, computed over the whole catalogue."""
@@ -174,6 +186,10 @@ def types_of(item_ids: Sequence[str]) -> npt.NDArray[np.uint8]:
 
 
 _TYPE_BITS: Mapping[str, int] = {"product": PRODUCT, "article": ARTICLE}
+
+
+def _code(codes: dict[str, int], name: str) -> int:
+    return codes.setdefault(name, len(codes)) if name else -1
 
 
 def _popular_by_types(bundle: Bundle | None, item_ids: list[str]) -> dict[int, Rows]:

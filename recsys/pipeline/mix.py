@@ -16,6 +16,7 @@ from recsys.pipeline.explore import draws
 from recsys.pipeline.filter import ALL_BARS, CHOSEN, IN_CART, IN_SESSION, Bars
 from recsys.pipeline.kernels import fill, fill_from
 from recsys.pipeline.query import Query
+from recsys.pipeline.rank import best, caps_of
 from recsys.pipeline.score import Scored, leads
 
 NEW: Final = "new"
@@ -60,19 +61,20 @@ class _Block:
         return self.query.limit - len(self.rows)
 
     def take_cart(self, scored: Scored) -> None:
-        """What is in the cart, with its score if it is a candidate besides."""
-        held = [line.row for line in self.query.visit.person.cart]
-        pool = scored.pool
-        for row in self._fill(np.array(held, np.int32), self.query.item_types, ALL_BARS):
+        """What is in the cart, with its score if it is a candidate besides. No cap counts it out."""
+        query, pool = self.query, scored.pool
+        offer, marks = query.visit.columns.offer, self.bars.marks
+        for row in dict.fromkeys(line.row for line in query.visit.person.cart):
+            if row < 0 or not offer[row] & query.item_types or marks[row] & ALL_BARS or not self.n_missing:
+                continue
             places = np.flatnonzero(pool.rows == row).astype(np.int32)
             self.spoke |= pool.spoke(places)
             self._append([row], [float(scored.totals[places[0]]) if len(places) else 0.0], ["cart"])
+        self.bars.add(self.rows, CHOSEN)
 
     def take_ranked(self, order: Rows, scored: Scored) -> None:
-        """The best candidates that are not there yet; `order`: places in the pool, the best first."""
+        """The best candidates; `order`: places in the pool, the best first, none of them there yet."""
         pool = scored.pool
-        if self.rows:
-            order = order[~np.isin(pool.rows[order], self.rows)][: self.n_missing]
         self.spoke |= pool.spoke(order)
         self._append(pool.rows[order].tolist(), scored.totals[order].tolist(), leads(order, pool, self.query))
 
@@ -84,11 +86,9 @@ class _Block:
         """Whatever may be shown."""
         offer = self.query.visit.columns.offer
         start = self.query.visit.salt % max(len(offer), 1)
-        found = np.empty(self.n_missing, np.int32)
-        self.bars.add(self.rows, CHOSEN)
-        size = fill_from(start, offer, item_types, bars, CHOSEN, self.bars.marks, found, 0)
-        self.bars.chosen(found[:size])
-        self._append_unranked(found[:size].tolist(), CATALOGUE)
+        block, size = self._room()
+        size = fill_from(start, offer, item_types, bars, CHOSEN, self.bars.marks, *self._caps(), block, size)
+        self._append_unranked(self._chosen(block, size), CATALOGUE)
 
     def explore(self) -> None:
         """Give some places to new items; never that of something in the cart."""
@@ -101,13 +101,25 @@ class _Block:
                 self.propensities[place] = propensity
 
     def _fill(self, rows: Rows, item_types: int, bars: int) -> list[int]:
-        """Those of `rows` that may be shown and are not there yet, as many as are missing."""
-        offer, n_missing = self.query.visit.columns.offer, self.n_missing
-        found, places = np.empty(n_missing, np.int32), np.empty(n_missing, np.int32)
+        """Those of `rows` that may be shown, fit and are not there yet, as many as are missing."""
+        offer, (block, size) = self.query.visit.columns.offer, self._room()
+        size = fill(rows, offer, item_types, bars, CHOSEN, self.bars.marks, *self._caps(), block, size)
+        return self._chosen(block, size)
+
+    def _room(self) -> tuple[Rows, int]:
+        """The block as kernels fill it, and how many it has; they know what it has by its marks."""
         self.bars.add(self.rows, CHOSEN)
-        size = fill(rows, offer, item_types, bars, CHOSEN, self.bars.marks, found, places, 0)
-        self.bars.chosen(found[:size])
-        return found[:size].tolist()  # type: ignore[no-any-return]
+        block = np.empty(self.query.limit, np.int32)
+        block[: len(self.rows)] = self.rows
+        return block, len(self.rows)
+
+    def _caps(self) -> tuple[Rows, Rows, Rows, int, int]:
+        return caps_of(self.query)
+
+    def _chosen(self, block: Rows, size: int) -> list[int]:
+        new = block[len(self.rows) : size]
+        self.bars.chosen(new)
+        return new.tolist()  # type: ignore[no-any-return]
 
     def _append(self, rows: list[int], scores: list[float], sources: list[str]) -> None:
         self.rows += rows
@@ -118,12 +130,12 @@ class _Block:
         self._append(rows, [0.0] * len(rows), [source] * len(rows))
 
 
-def mix(order: Rows, scored: Scored, query: Query, bars: Bars) -> Choice:
-    """`order`: places in the pool, the best first."""
+def mix(scored: Scored, query: Query, bars: Bars) -> Choice:
+    """The block: ranked for the places that are left when the cart has had its own."""
     block = _Block(query, bars)
     if query.placement.lead_with_cart:
         block.take_cart(scored)
-    block.take_ranked(order, scored)
+    block.take_ranked(best(scored, query, bars, block.rows), scored)
     for item_types, watched in _relaxed(query):
         if block.n_missing:
             _take_fallback(block, item_types, watched)

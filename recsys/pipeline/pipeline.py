@@ -8,15 +8,13 @@ from recsys.pipeline.candidates import candidates
 from recsys.pipeline.filter import Bars, Pool, offered
 from recsys.pipeline.mix import Choice, mix
 from recsys.pipeline.query import Query
-from recsys.pipeline.rank import best
 from recsys.pipeline.score import plain_score
 
 
 def choose(query: Query, taken: Sequence[int]) -> Choice:
     """Fill one slot. `taken`: rows that other slots of the request show."""
     with Bars(query, taken) as bars:
-        scored = plain_score(pool_of(query), query)
-        return mix(best(scored, query, bars), scored, query, bars)
+        return mix(plain_score(pool_of(query), query), query, bars)
 
 
 def pool_of(query: Query) -> Pool:

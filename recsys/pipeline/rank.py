@@ -1,24 +1,76 @@
-"""Rank: the best candidates in order."""
+"""Rank: the best candidates in order, as different from each other as the placement asks."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
 from recsys.models.arrays import Rows
 from recsys.pipeline.filter import ALL_BARS, Bars
-from recsys.pipeline.kernels import best_first
+from recsys.pipeline.kernels import arrange, best_first
 from recsys.pipeline.query import Query
 from recsys.pipeline.score import Scored
 
+UNLIMITED: Final = 1 << 30
+LOOKED_AT: Final = 4
+"""So many times the limit are put in order at first; all of them where those do not fill the block."""
+_NO_VECTORS: Final = np.empty((0, 0), np.float32)
 
-def best(scored: Scored, query: Query, bars: Bars) -> Rows:
-    """Indices int32[k] into the pool, the best first, k at most the slot's limit, of those that a
-    source of the slot named and no bar keeps out. Equals are ordered by the visit's salt: the same for
-    the same person and seed, another for others."""
+
+def best(scored: Scored, query: Query, bars: Bars, shown: Sequence[int]) -> Rows:
+    """Indices int32[k] into the pool, the best first, for the places that the rows `shown` leave; of
+    those that a source of the slot named, no bar keeps out, and the placement's caps allow.
+
+    Equals are ordered by the visit's salt: the same for the same person and seed, another for others.
+    """
+    missing = query.limit - len(shown)
+    if not _is_arranged(query):
+        return _ordered(scored, query, bars, missing)
+    n_rows, wanted = len(scored.pool.rows), LOOKED_AT * missing
+    picked = _arranged(_ordered(scored, query, bars, wanted), scored, query, shown)
+    if len(picked) < missing and wanted < n_rows:
+        picked = _arranged(_ordered(scored, query, bars, n_rows), scored, query, shown)
+    return picked
+
+
+def caps_of(query: Query) -> tuple[Rows, Rows, Rows, int, int]:
+    """Group, brand and category of each row, and the most items of a brand and of a category."""
+    columns, placement = query.visit.columns, query.placement
+    per_brand, per_category = placement.max_per_brand, placement.max_per_category
+    return (
+        columns.group, columns.brand, columns.leaf,
+        UNLIMITED if per_brand is None else per_brand,
+        UNLIMITED if per_category is None else per_category,
+    )  # fmt: skip
+
+
+def _is_arranged(query: Query) -> bool:
+    placement = query.placement
+    capped = placement.max_per_brand is not None or placement.max_per_category is not None
+    return capped or placement.diversity > 0 or bool(query.visit.columns.group_codes)
+
+
+def _ordered(scored: Scored, query: Query, bars: Bars, limit: int) -> Rows:
     pool = scored.pool
-    order = np.empty(min(query.limit, len(pool.rows)), np.int32)
+    order = np.empty(min(limit, len(pool.rows)), np.int32)
     found = best_first(
         scored.totals, pool.rows, pool.named, pool.bits(query.sources), bars.marks, ALL_BARS,
         query.visit.salt, order,
     )  # fmt: skip
     return order[:found]
+
+
+def _arranged(order: Rows, scored: Scored, query: Query, shown: Sequence[int]) -> Rows:
+    if not len(order):
+        return order
+    bundle, diversity = query.visit.bundle, query.placement.diversity
+    vectors = bundle.content.vectors if bundle is not None and diversity > 0 else _NO_VECTORS
+    block, picked = np.empty(query.limit, np.int32), np.empty(query.limit, np.int32)
+    block[: len(shown)] = shown
+    found = arrange(
+        order, scored.pool.rows, scored.totals, *caps_of(query), diversity, vectors,
+        np.empty(len(order), np.float32), block, picked, len(shown),
+    )  # fmt: skip
+    return picked[:found]
