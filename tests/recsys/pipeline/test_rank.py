@@ -43,9 +43,8 @@ def test_a_cap_holds_for_each_category_also_beyond_the_candidates() -> None:
 
 
 def test_variants_of_a_product_stand_once() -> None:
-    on = shelf(
-        [replace(item, group="tent" if item.id in ("t1", "t2", "t3", "t4") else "") for item in CATALOGUE]
-    )
+    tents = ("t1", "t2", "t3", "t4")
+    on = shelf([replace(item, group="tent" if item.id in tents else "") for item in CATALOGUE])
     for limit in (3, 9, 15):
         items = shown(feed(on, limit))
         assert sum(item in tents for item in items) == 1
