@@ -13,11 +13,12 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
 from bench.ids import user_id, visitor_id
-from bench.runner import ROOT, Ticker, say
+from bench.runner import ROOT, Ticker, peak_mb, say, timed
 from bench.shop import Interactions as Columns
 from bench.shop import Scale
 from bench.shop.scale import CART, ORDER
@@ -67,6 +68,7 @@ MADE_OF = (
 )
 """Code that the data depends on, from the root of the tree."""
 COMPLETE = "complete"
+FACTS = "facts.json"
 
 
 class Sizes(NamedTuple):
@@ -74,6 +76,17 @@ class Sizes(NamedTuple):
     sessions: int = 500_000
     profiles: int = 1_000_000
     seed: int = 7
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What making the shop cost: the training alone, and what lies on disk."""
+
+    interactions: int
+    train_s: float
+    train_peak_mb: float
+    """The most memory the process held until the bundle was published, its input included."""
+    bundle_mb: float
+    state_mb: float
 
 
 def prepared(folder: Path, sizes: Sizes) -> Path:
@@ -89,7 +102,8 @@ def prepared(folder: Path, sizes: Sizes) -> Path:
     end_s = int(time.time()) // DAY_S * DAY_S
     items = [_item(scale, row) for row in range(scale.items)]
     made = scale.interactions(end_s - HISTORY_DAYS * DAY_S, HISTORY_DAYS)
-    _publish(home / "bundles", made, items)
+    interactions, training = len(made.item), timed(lambda: _publish(home / "bundles", made, items))
+    train_peak_mb = peak_mb()
     store = open_store(f"lmdb:///{(home / 'state').absolute()}")
     try:
         _store_items(store, items, made, end_s)
@@ -97,8 +111,26 @@ def prepared(folder: Path, sizes: Sizes) -> Path:
         store.sync()
     finally:
         store.close()
+    facts = Facts(
+        interactions,
+        round(training.seconds, 1),
+        train_peak_mb,
+        _size_mb(home / "bundles"),
+        _size_mb(home / "state"),
+    )
+    (home / FACTS).write_bytes(msgspec.json.encode(facts))
     (home / COMPLETE).touch()
     return home
+
+
+def facts_of(home: Path) -> Facts:
+    """What making the shop in `home` cost."""
+    return msgspec.json.decode((home / FACTS).read_bytes(), type=Facts)
+
+
+def _size_mb(folder: Path) -> float:
+    """MB of 10^6 bytes that the files take on disk; LMDB's holes take none."""
+    return round(sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file()) / 1e6, 1)
 
 
 def _code_version() -> str:

@@ -33,6 +33,9 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     needs_item: bool = False
     """The slot must name an item (product.similar)."""
     exclude_cart: bool = False
+    other_categories: bool = False
+    """Leave out what is of the same last category as the page's item or as something in the cart: it
+    would take its place, not go with it."""
     exclude_session_items: bool = False
     """Leave out what the open session has already looked at."""
     lead_with_cart: bool = False
@@ -71,11 +74,13 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
         sources={"bought_together": 1.0, "neighbours": 0.2, "item_to_item": 0.1, "popular": 0.02},
         needs_item=True,
         exclude_cart=True,
+        other_categories=True,
     ),
     "cart.cross_sell": Placement(
         title="Goes well with your cart",
         sources={"bought_together": 1.0, "neighbours": 0.3, "als": 0.2, "popular": 0.05},
         exclude_cart=True,
+        other_categories=True,
     ),
     "article.next": Placement(
         title="Read on",

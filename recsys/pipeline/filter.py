@@ -23,7 +23,9 @@ IN_CART: Final = 2
 IN_SESSION: Final = 4
 CHOSEN: Final = 8
 """Stands in this block already."""
-ALL_BARS: Final = STRICT | IN_CART | IN_SESSION | CHOSEN
+SUBSTITUTE: Final = 16
+"""Of the last category of what the block should complement."""
+ALL_BARS: Final = STRICT | IN_CART | IN_SESSION | CHOSEN | SUBSTITUTE
 
 
 class Bars:
@@ -32,12 +34,15 @@ class Bars:
     def __init__(self, query: Query, taken: Sequence[int]) -> None:
         self.marks = query.visit.scratch.barred
         self._marked: list[npt.NDArray[np.intp]] = []
-        columns, person, placement = query.visit.columns, query.visit.person, query.placement
+        self._columns = columns = query.visit.columns
+        person, placement = query.visit.person, query.placement
         self.add([*taken, query.page_row, *map(columns.row, query.exclude)], STRICT)
         if placement.exclude_cart and not placement.lead_with_cart:
             self.add([line.row for line in person.cart], IN_CART)
         if placement.exclude_session_items:
             self.add(person.session.tolist(), IN_SESSION)
+        if placement.other_categories:
+            self._add_categories({query.page_row, *(line.row for line in person.cart)})
 
     def add(self, rows: Iterable[int], bar: int) -> None:
         known = [row for row in rows if row >= 0]
@@ -45,6 +50,14 @@ class Bars:
             places = np.array(known, np.intp)
             self.marks[places] |= np.uint8(bar)
             self._marked.append(places)
+
+    def _add_categories(self, rows: Iterable[int]) -> None:
+        """Bar everything of the last categories of these."""
+        columns = self._columns
+        for code in {int(columns.leaf[row]) for row in rows if row >= 0} - {-1}:
+            of_leaf = columns.leaf_rows[code]
+            of_leaf = of_leaf[of_leaf < columns.capacity]
+            self.add(of_leaf[columns.leaf[of_leaf] == code].tolist(), SUBSTITUTE)
 
     def chosen(self, rows: Rows) -> None:
         """Take notice of rows that a kernel has marked."""

@@ -13,7 +13,7 @@ from recsys.models.arrays import Rows
 from recsys.pipeline.candidates import trending
 from recsys.pipeline.columns import ANY_TYPE
 from recsys.pipeline.explore import draws
-from recsys.pipeline.filter import ALL_BARS, CHOSEN, IN_CART, IN_SESSION, Bars
+from recsys.pipeline.filter import ALL_BARS, CHOSEN, IN_CART, IN_SESSION, SUBSTITUTE, Bars
 from recsys.pipeline.kernels import fill, fill_from
 from recsys.pipeline.query import Query
 from recsys.pipeline.rank import best, caps_of
@@ -159,8 +159,9 @@ def _relaxed(query: Query) -> Iterator[tuple[int, int]]:
     """Item types and bars of the slot; then, for a block that would stay empty, ever fewer rules."""
     yield query.item_types, ALL_BARS
     yield query.item_types, ALL_BARS & ~IN_SESSION
-    yield ANY_TYPE, ALL_BARS & ~IN_SESSION
-    yield ANY_TYPE, ALL_BARS & ~IN_SESSION & ~IN_CART
+    yield query.item_types, ALL_BARS & ~IN_SESSION & ~SUBSTITUTE
+    yield ANY_TYPE, ALL_BARS & ~IN_SESSION & ~SUBSTITUTE
+    yield ANY_TYPE, ALL_BARS & ~IN_SESSION & ~SUBSTITUTE & ~IN_CART
 
 
 def _choice(block: _Block) -> Choice:
