@@ -38,6 +38,8 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     would take its place, not go with it."""
     exclude_session_items: bool = False
     """Leave out what the open session has already looked at."""
+    pages: bool = False
+    """Whether a block says how to ask for the page behind it."""
     lead_with_cart: bool = False
     """What was left in the cart stands first (email.cart_recovery)."""
     max_per_brand: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -63,7 +65,7 @@ PRODUCT_FEED: dict[SourceName, float] = {
 
 DEFAULT_PLACEMENTS: dict[str, Placement] = {
     "home.hero": Placement(title="For you", sources=PRODUCT_FEED, limit=3, exclude_cart=True),
-    "home.feed": Placement(title="You may like", sources=PRODUCT_FEED, limit=20, explore=0.05),
+    "home.feed": Placement(title="You may like", sources=PRODUCT_FEED, limit=20, pages=True, explore=0.05),
     "product.similar": Placement(
         title="Similar",
         sources={"item_to_item": 1.0, "content": 1.0, "neighbours": 0.3, "popular": 0.05},
@@ -118,6 +120,8 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     item: str | None = None
     """The page's own item: an external product id, or `article:<id>`."""
     exclude: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+    """What pages before this one have shown; see `recsys.cursor`."""
 
 
 class Reason(msgspec.Struct, frozen=True, array_like=True):
@@ -162,3 +166,5 @@ class Block(msgspec.Struct, frozen=True):
     model_version: str
     freshness: Freshness
     at_ms: int
+    next_cursor: str = ""
+    """Where the next page begins, in placements that have pages; "": this was the last one."""

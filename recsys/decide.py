@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from recsys.block import Block, BlockItem, Freshness, Placement, Slot
+from recsys.cursor import encode_cursor
 from recsys.fold import SessionRules
 from recsys.pipeline.filter import ALL_BARS, Bars
 from recsys.pipeline.mix import Choice
@@ -60,12 +61,14 @@ def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement
     for place, slot in enumerate(slots):
         placement = placements[slot.placement]
         if _unsubscribed(view.profile, placement):
-            blocks.append(_block(view, place, slot, (), "unsubscribed"))
+            blocks.append(_block(view, place, slot, (), "unsubscribed", ""))
             continue
         query = _query(visit, slot, placement)
         choice = choose(query, taken)
         taken += choice.rows
-        blocks.append(_block(view, place, slot, _items(choice, query), _fallback(view, query, choice)))
+        items = _items(choice, query)
+        cursor = encode_cursor([*slot.seen, *(item.item for item in items)]) if placement.pages else ""
+        blocks.append(_block(view, place, slot, items, _fallback(view, query, choice), cursor))
     return blocks
 
 
@@ -95,7 +98,8 @@ def _visit(view: View) -> Visit:
 
 
 def _query(visit: Visit, slot: Slot, placement: Placement) -> Query:
-    return Query(visit, placement, slot.limit, slot.item, slot.exclude, slot.name)
+    hidden = (*slot.exclude, *slot.seen)
+    return Query(visit, placement, slot.limit, slot.item, hidden, slot.name, not slot.seen)
 
 
 def _unsubscribed(profile: Profile | None, placement: Placement) -> bool:
@@ -131,7 +135,9 @@ def _fallback(view: View, query: Query, choice: Choice) -> str:
     return "" if choice.contextual else "no_model"
 
 
-def _block(view: View, place: int, slot: Slot, items: tuple[BlockItem, ...], fallback: str) -> Block:
+def _block(
+    view: View, place: int, slot: Slot, items: tuple[BlockItem, ...], fallback: str, next_cursor: str
+) -> Block:
     bundle = view.shelf.bundle
     return Block(
         decision_id=_decision_id(view, place, slot),
@@ -142,6 +148,7 @@ def _block(view: View, place: int, slot: Slot, items: tuple[BlockItem, ...], fal
         model_version=bundle.version if bundle is not None else NO_MODEL_VERSION,
         freshness=view.freshness,
         at_ms=view.now_ms,
+        next_cursor=next_cursor if items else "",
     )
 
 

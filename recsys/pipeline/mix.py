@@ -156,8 +156,11 @@ def _take_fallback(block: _Block, item_types: int, bars: int) -> None:
 
 
 def _relaxed(query: Query) -> Iterator[tuple[int, int]]:
-    """Item types and bars of the slot; then, for a block that would stay empty, ever fewer rules."""
+    """Item types and bars of the slot; then, for a block that would stay empty, ever fewer rules. A
+    further page may be empty: it is the end."""
     yield query.item_types, ALL_BARS
+    if not query.is_first_page:
+        return
     yield query.item_types, ALL_BARS & ~IN_SESSION
     yield query.item_types, ALL_BARS & ~IN_SESSION & ~SUBSTITUTE
     yield ANY_TYPE, ALL_BARS & ~IN_SESSION & ~SUBSTITUTE

@@ -94,6 +94,7 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     page_item: str | None = None
     exclude: Sequence[str] = ()
     name: str = ""
+    is_first_page: bool = True
 
     @lazy
     def context(self) -> Context:

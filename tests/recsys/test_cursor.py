@@ -1,0 +1,54 @@
+"""Cursors: pages of a feed that never repeat an item."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from recsys.cursor import MAX_SEEN_ITEMS, decode_cursor, encode_cursor
+from tests.recsys.pipeline.shops import CATALOGUE, ask, shelf, shown, slot, visitor
+
+ids = st.lists(st.text(min_size=1, max_size=40), min_size=1, max_size=60).map(tuple)
+
+
+@given(ids)
+def test_a_cursor_names_what_was_seen(seen: tuple[str, ...]) -> None:
+    assert decode_cursor(encode_cursor(seen)) == seen
+
+
+def test_no_cursor_and_the_end() -> None:
+    assert decode_cursor("") == ()
+    assert encode_cursor(()) == ""
+    assert encode_cursor(["x"] * MAX_SEEN_ITEMS) == ""
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "AAAA", "Aw==", "AZ==", "ä", "A" * 100_000])
+def test_what_is_no_cursor_is_refused(cursor: str) -> None:
+    with pytest.raises(ValueError, match="Expected the `next_cursor` of a block, got `"):
+        decode_cursor(cursor)
+
+
+def test_pages_never_repeat_an_item_and_end() -> None:
+    on, profile = shelf(), visitor("t1", "s1")
+    pages: list[list[str]] = []
+    cursor, changed = "", False
+    while True:
+        (block,) = ask(on, profile, replace(slot("home.feed", 5), seen=decode_cursor(cursor)))
+        if not block.items:
+            break
+        pages.append(shown(block))
+        cursor = block.next_cursor
+        if not changed:  # what is new, or sold out, between two pages changes nothing of it
+            on.upsert(replace(CATALOGUE[-4], available=False))
+            changed = True
+    items = [item for page in pages for item in page]
+    assert len(items) == len(set(items))
+    products = {item.id for item in CATALOGUE if item.type == "product"}
+    assert set(items) == products - {CATALOGUE[-4].id}
+
+
+def test_a_block_that_has_no_pages_has_no_cursor() -> None:
+    (hero,) = ask(shelf(), visitor("t1"), slot("home.hero", 3))
+    assert hero.next_cursor == ""
