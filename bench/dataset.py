@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
@@ -57,18 +57,21 @@ HISTORY_DAYS = 90
 BATCH = 5000
 ACTIONS = (int(Action.VIEW), int(Action.CART_ADD), int(Action.ORDER))
 """By kind of Scale's interactions."""
-MADE_OF = (
-    "recsys/models",
-    "recsys/profile.py",
-    "recsys/catalog.py",
-    "recsys/counters.py",
-    "bench/shop/scale.py",
-    "bench/ids.py",
-    "bench/dataset.py",
-)
-"""Code that the data depends on, from the root of the tree."""
-COMPLETE = "complete"
+MADE_OF = {
+    "bundles": ("recsys/models", "recsys/pipeline/shelf.py", "bench/shop/scale.py", "bench/dataset.py"),
+    "state": (
+        "recsys/profile.py",
+        "recsys/catalog.py",
+        "recsys/counters.py",
+        "bench/shop/scale.py",
+        "bench/ids.py",
+        "bench/dataset.py",
+    ),
+}
+"""The code that each part of the data depends on, from the root of the tree."""
 FACTS = "facts.json"
+COMPLETE = "complete.json"
+"""Names the code by which each part was made, and the day."""
 
 
 class Sizes(NamedTuple):
@@ -89,37 +92,52 @@ class Facts(msgspec.Struct, frozen=True):
     state_mb: float
 
 
+class _Complete(msgspec.Struct):
+    """What there is of a made shop."""
+
+    end_s: int
+    """Midnight at which its times end."""
+    parts: dict[str, str] = {}
+    """Digests of the code by which each part was made."""
+
+
 def prepared(folder: Path, sizes: Sizes) -> Path:
-    """Where the shop of these sizes lies under `folder`; made now, unless an earlier run of the same
-    code has."""
-    home = folder / f"scale-{sizes.items}-{sizes.sessions}-{sizes.profiles}-{sizes.seed}-{_code_version()}"
-    if (home / COMPLETE).exists():
+    """Where the shop of these sizes lies under `folder`. Each part is made now, unless an earlier run
+    of the same code has: models that change do not cost new profiles."""
+    home = folder / "scale-{}-{}-{}-{}".format(*sizes)
+    home.mkdir(parents=True, exist_ok=True)
+    marker = home / COMPLETE
+    if marker.exists():
+        complete = msgspec.json.decode(marker.read_bytes(), type=_Complete)
+    else:
+        complete = _Complete(int(time.time()) // DAY_S * DAY_S)
+    digests = {part: _digest(names) for part, names in MADE_OF.items()}
+    missing = [part for part, digest in digests.items() if complete.parts.get(part) != digest]
+    if not missing:
         say(f"data: as made before, in {home.name}")
         return home
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
     scale = Scale(sizes.seed, sizes.items, sizes.sessions, sizes.profiles)
-    end_s = int(time.time()) // DAY_S * DAY_S
     items = [_item(scale, row) for row in range(scale.items)]
-    made = scale.interactions(end_s - HISTORY_DAYS * DAY_S, HISTORY_DAYS)
-    interactions, training = len(made.item), timed(lambda: _publish(home / "bundles", made, items))
-    train_peak_mb = peak_mb()
-    store = open_store(f"lmdb:///{(home / 'state').absolute()}")
-    try:
-        _store_items(store, items, made, end_s)
-        _store_profiles(store, scale, items, end_s)
-        store.sync()
-    finally:
-        store.close()
-    facts = Facts(
-        interactions,
-        round(training.seconds, 1),
-        train_peak_mb,
-        _size_mb(home / "bundles"),
-        _size_mb(home / "state"),
-    )
-    (home / FACTS).write_bytes(msgspec.json.encode(facts))
-    (home / COMPLETE).touch()
+    made = scale.interactions(complete.end_s - HISTORY_DAYS * DAY_S, HISTORY_DAYS)
+    for part in missing:
+        complete.parts.pop(part, None)
+        marker.write_bytes(msgspec.json.encode(complete))  # before: what is half made is not there
+        shutil.rmtree(home / part, ignore_errors=True)
+        if part == "bundles":
+            training = timed(lambda: _publish(home / "bundles", made, items))
+            facts = Facts(
+                len(made.item),
+                round(training.seconds, 1),
+                peak_mb(),
+                _size_mb(home / part),
+                _size_mb(home / "state"),
+            )
+        else:
+            _fill(home / part, scale, made, items, complete.end_s)
+            facts = msgspec.structs.replace(facts_of(home), state_mb=_size_mb(home / part))
+        (home / FACTS).write_bytes(msgspec.json.encode(facts))
+        complete.parts[part] = digests[part]
+        marker.write_bytes(msgspec.json.encode(complete))
     return home
 
 
@@ -133,10 +151,20 @@ def _size_mb(folder: Path) -> float:
     return round(sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file()) / 1e6, 1)
 
 
-def _code_version() -> str:
-    """Changes with the code that the data is made by."""
+def _fill(state: Path, scale: Scale, made: Columns, items: list[Item], end_s: int) -> None:
+    store = open_store(f"lmdb:///{state.absolute()}")
+    try:
+        _store_items(store, items, made, end_s)
+        _store_profiles(store, scale, items, end_s)
+        store.sync()
+    finally:
+        store.close()
+
+
+def _digest(names: Sequence[str]) -> str:
+    """Changes with the code in these files and folders."""
     digest = blake2b(digest_size=4)
-    for name in MADE_OF:
+    for name in names:
         path = ROOT / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             digest.update(file.read_bytes())

@@ -61,6 +61,8 @@ class Client:
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.min_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
+            # Several clients have several connections, so that all processes of a server get some.
+            ("grpc.use_local_subchannel_pool", 1),
         ]
         if tls_root is None:
             self._channel = grpc.insecure_channel(address, options)
@@ -136,6 +138,18 @@ class Client:
         """GetBlocksBulk: one answer a person, in their order. Raises CallFailed on the way."""
         try:
             yield from self._stub.GetBlocksBulk(request, timeout=deadline_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise self._failed(error) from None
+
+    def bulk_bytes(
+        self, request: pb.GetBlocksBulkRequest, *, deadline_s: float | None = None
+    ) -> Iterator[bytes]:
+        """GetBlocksBulk, answers as they came over the wire: for passing them on unread."""
+        call = self._channel.unary_stream(
+            "/headrace.v1.Headrace/GetBlocksBulk", pb.GetBlocksBulkRequest.SerializeToString
+        )
+        try:
+            yield from call(request, timeout=deadline_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise self._failed(error) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -94,6 +95,49 @@ def ask(
     if as_json:
         return _print_json(answer)
     print_blocks(Console(), answer, call_ms, why=why)
+    return 0
+
+
+@commands.command()
+def mailing(
+    ctx: typer.Context,
+    people: Annotated[
+        Path, typer.Argument(help="One a line: u:<user id>, a:<anonymous id>, or JSON with them.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Where the answers go, length-prefixed; gone on with.")],
+    placements: Annotated[list[str], typer.Option("--slot", help="A placement; repeatable.")],
+    campaign: Annotated[str, typer.Option(help="The same again: the same blocks, counted once.")],
+    limit: Annotated[int, typer.Option(min=0, help="Most items of a block; 0: as configured.")] = 0,
+    connections: Annotated[int, typer.Option(min=1, max=64, help="Calls side by side.")] = 2,
+    key: Key = "",
+    server: Server = "",
+) -> int:
+    """Blocks for many people into a file: `mailing people.txt out.pb --slot email.digest --campaign may`.
+
+    After a kill the same command goes on where the file ends."""
+    from contextlib import ExitStack
+
+    from rich.console import Console
+
+    from server.mailing import WrongPerson, people_of, send_all
+    from server.tables import slots_of
+
+    home: Home = ctx.obj
+    slots = slots_of(placements, home.settings().all_placements(), "", limit)
+    began_s, console = time.perf_counter(), Console(stderr=True)
+    with ExitStack() as stack, people.open(encoding="utf-8") as lines:
+        clients = [stack.enter_context(_client(home, key, server)) for _ in range(connections)]
+        status = stack.enter_context(console.status("asking"))
+
+        def told(done: int, new: int) -> None:
+            rate = new / max(time.perf_counter() - began_s, 1e-9)
+            status.update(f"{done:,} people, {rate:,.0f}/s")
+
+        try:
+            done = send_all(clients, slots, people_of(lines, campaign), out, told)
+        except WrongPerson as error:
+            raise typer.BadParameter(str(error)) from None
+    print(f"{done:,} people in {out}")
     return 0
 
 

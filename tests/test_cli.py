@@ -26,7 +26,7 @@ from server.metrics import Metrics
 from server.up import free_ports
 
 PROGRAM = Path(headrace.__file__)
-COMMANDS = "up flow serve train track ask explain catalog import config doctor verify bench demo placements"
+COMMANDS = "up flow serve train track ask mailing explain catalog import config doctor verify bench demo placements"
 NOBODY_LISTENS = 1  # a port below all that anybody uses here
 
 
@@ -328,7 +328,7 @@ def test_a_benchmark_tells_its_own_options(capsys):
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("usage: headrace bench flow")
     assert headrace.run(["bench", "--help"]) == 0
-    assert "freshness, serving or flow" in capsys.readouterr().out
+    assert "freshness, serving, flow, quality or growth" in capsys.readouterr().out
 
 
 def test_the_version_is_told(capsys):

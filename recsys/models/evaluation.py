@@ -80,9 +80,7 @@ def _metrics(
     """ranks int64[q]: 1 is first, 0 a miss; owners int64[q]: the session of each query."""
     hits = ranks > 0
     reciprocal = np.where(hits, 1.0 / np.maximum(ranks, 1), 0.0)
-    _, owner = np.unique(owners, return_inverse=True)
-    n_sessions = int(owner.max()) + 1 if len(owner) else 0
-    intervals = _intervals(np.stack((hits, reciprocal)), owner, n_sessions, seed)
+    intervals = bootstrap_intervals(np.stack((hits.astype(np.float64), reciprocal)), owners, seed)
     (hit_low, hit_high), (mrr_low, mrr_high) = intervals
     n_queries = max(len(ranks), 1)
     return Metrics(
@@ -95,23 +93,26 @@ def _metrics(
         mrr_low=mrr_low,
         mrr_high=mrr_high,
         queries=len(ranks),
-        sessions=n_sessions,
+        sessions=len(np.unique(owners)),
         at=at,
     )
 
 
-def _intervals(
-    values: npt.NDArray[np.float64], owner: npt.NDArray[np.int64], n_sessions: int, seed: int
+def bootstrap_intervals(
+    values: npt.NDArray[np.float64], owner: npt.NDArray[np.int64], seed: int = 0
 ) -> list[tuple[float, float]]:
-    """The 95 % bootstrap interval of the mean of each row of values float64[r, q]."""
-    if n_sessions == 0:
+    """The 95 % bootstrap interval of the mean of each row of values float64[r, q]. owner int64[q] says
+    whose each column is: owners, not columns, are drawn, for questions of one session are alike."""
+    if not len(owner):
         return [(0.0, 0.0) for _ in values]
-    sums = np.stack([np.bincount(owner, row, minlength=n_sessions) for row in values])
-    counts = np.bincount(owner, minlength=n_sessions)
+    _, place = np.unique(owner, return_inverse=True)
+    counts = np.bincount(place)
+    sums = np.stack([np.bincount(place, row) for row in values] + [counts.astype(np.float64)], axis=1)
     generator = np.random.default_rng(seed)
     means = np.empty((_BOOTSTRAP_SAMPLES, len(values)))
     for sample in range(_BOOTSTRAP_SAMPLES):
-        drawn = generator.integers(0, n_sessions, n_sessions)
-        means[sample] = sums[:, drawn].sum(axis=1) / counts[drawn].sum()
+        times_drawn = np.bincount(generator.integers(0, len(counts), len(counts)), minlength=len(counts))
+        *totals, drawn = times_drawn @ sums
+        means[sample] = np.array(totals) / drawn
     low, high = np.quantile(means, (0.025, 0.975), axis=0)
     return list(zip(low.tolist(), high.tolist(), strict=True))

@@ -1,16 +1,23 @@
-"""Replay: the pipeline as it serves, asked for the next item of sessions of the past."""
+"""Replay: the pipeline as it serves, in a shop that lives through its past once more.
+
+`Replay` goes with the time: each event changes profiles, catalogue and counters by the same folds as in
+the flow, and in between the pipeline can be asked for anybody. `blend` asks for sessions alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Final
 
 import numpy as np
 
 from recsys.block import PRODUCT_FEED, Placement
 from recsys.catalog import Item, type_of
-from recsys.events import Action
-from recsys.fold import SessionRules
+from recsys.counters import ItemCounters
+from recsys.events import Action, Event
+from recsys.fold import SessionRules, apply
+from recsys.item import ItemState, mentions_of
 from recsys.models.arrays import Rows
 from recsys.models.bundle import FORMAT, Bundle, Manifest, Models, TrainingRange
 from recsys.models.evaluation import Recommend
@@ -23,6 +30,83 @@ from recsys.profile import MAX_TOUCHES, Profile, Session, Touch
 FEED: Final = Placement(sources=PRODUCT_FEED, item_types=("product", "article"), limit=20)
 """What is evaluated: the blend of home.feed, over everything."""
 _STEP_S: Final = 30
+
+
+class Replay:
+    """A shop at a moment of its past, and the people in it. For one thread.
+
+    Rows are the shelf's: the bundle's own first, then those of items it does not know.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        catalogue: Iterable[Item],
+        counters: Mapping[str, ItemCounters],
+        now_ms: int,
+        placement: Placement = FEED,
+        rules: SessionRules = SessionRules(),
+    ) -> None:
+        """`catalogue` and `counters` are what was known of the items at `now_ms`, epoch milliseconds."""
+        self._shelf = Shelf.build(catalogue, bundle, counters, now_ms // 1000)
+        self._items: dict[str, ItemState] = {}
+        self._profiles: dict[str, Profile] = {}
+        self._counters = counters
+        self._placement = placement
+        self._rules = rules
+
+    def remember(self, event: Event) -> None:
+        """Fold an event into the profile of its visitor, and no more: the shop knows it already."""
+        known = self._profiles.get(event.visitor) or Profile()
+        self._profiles[event.visitor], _ = apply(known, event, self._rules)
+
+    def happen(self, event: Event) -> None:
+        """Take an event's word on its items: what they are, and that they are in demand."""
+        for item_id, mention in mentions_of(event):
+            state = self._state(item_id)
+            before = state.item
+            state.take(mention)
+            if state.item is not None and state.item is not before:
+                self._shelf.upsert(state.item)
+            if mention.counted:
+                self._shelf.count(item_id, state.counters)
+
+    def profile(self, visitor: str) -> Profile | None:
+        """What is known of a visitor; None for one of whom nothing is."""
+        return self._profiles.get(visitor)
+
+    def best(self, visitor: str, now_ms: int, limit: int, exclude: Collection[str] = ()) -> Rows:
+        """What the pipeline shows the visitor at `now_ms`: int32[k], k at most `limit`."""
+        columns = self._shelf.columns
+        person = Person.of(self._profiles.get(visitor), columns, now_ms, self._rules)
+        visit = Visit(person, columns, self._shelf.bundle, self._shelf.scratch(), salt_of(f"a:{visitor}"))
+        query = Query(visit, self._placement, limit, exclude=tuple(exclude))
+        return np.asarray(choose(query, ()).rows, np.int32)
+
+    def item(self, item_id: str) -> tuple[Item | None, ItemCounters]:
+        """What is known of an item, and how it does."""
+        state = self._state(item_id)
+        return state.item, state.counters
+
+    def item_id(self, row: int) -> str:
+        """The id of an item that was shown."""
+        item = self._shelf.columns.items[row]
+        assert item is not None  # what is shown is in the catalogue
+        return item.id
+
+    def _state(self, item_id: str) -> ItemState:
+        state = self._items.get(item_id)
+        if state is None:
+            state = self._items[item_id] = ItemState(item_id)
+            row = self._shelf.columns.row(item_id)
+            state.item = self._shelf.columns.items[row] if row >= 0 else None
+            state.counters = self._counters.get(item_id, state.counters)
+        return state
+
+
+def salt_of(person: str, seed: int = 0) -> int:
+    """uint64: orders what is equally good for a person, as `recsys.decide` does."""
+    return int.from_bytes(blake2b(f"{seed}:{person}".encode(), digest_size=8).digest(), "little")
 
 
 def unsaved(models: Models) -> Bundle:

@@ -50,7 +50,7 @@ def write(folder: Path, rows: list[tuple], seq: int = 0) -> Path:
     for day, of_day in by_day.items():
         path = archive.parquet_path(folder, day, 0, seq)
         path.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_batches([archive.batch_of(of_day)]), path)
+        pq.write_table(pa.Table.from_batches([archive.batch_of(list(zip(*of_day, strict=True)))]), path)
     return folder
 
 

@@ -1,0 +1,156 @@
+"""A mailing: blocks for many people, written to a file that can be gone on with after a kill.
+
+The file holds one GetBlocksResponse a person, in the order of the people, each behind its length: the
+format that `google.protobuf.proto.parse_length_prefixed` reads. What a kill has cut off is cut away and
+asked for again. Render ids name campaign and person, so the server answers with the same blocks, and
+nobody is decided on, or counted, twice.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import grpc
+import msgspec
+
+from server.client import CallFailed, Client
+from server.pb import headrace_pb2 as pb
+from server.wire import varint
+
+CHUNK: Final = 1000
+"""People of one call: what a server that dies has to be asked for again."""
+MAX_ANSWER_BYTES: Final = 64 << 20
+TRIES: Final = 8
+"""How often a chunk is asked for while no server answers, with pauses that double."""
+FIRST_PAUSE_S: Final = 0.25
+AGAIN: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+_VARINT_BYTES: Final = 5
+
+Progress = Callable[[int, int], None]
+"""Called with how many people the file has, and how many of them are new in it."""
+
+
+class WrongPerson(ValueError):
+    """A line of the people's file names nobody; says which."""
+
+
+class _Ids(msgspec.Struct, rename=None):
+    anonymous_id: str = ""
+    user_id: str = ""
+
+
+_ids = msgspec.json.Decoder(_Ids)
+
+
+def people_of(lines: Iterable[str], campaign: str) -> Iterator[pb.BulkPerson]:
+    """One a line: `u:<user id>`, `a:<anonymous id>`, or JSON with `anonymous_id` and `user_id`. Empty
+    lines are left out. Raises WrongPerson."""
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text:
+            continue
+        user, visitor = (text[2:], "") if text.startswith("u:") else ("", text[2:])
+        if text.startswith("{"):
+            try:
+                ids = _ids.decode(text)
+            except msgspec.DecodeError as error:
+                raise WrongPerson(f"{error} - in line {number}") from None
+            user, visitor = ids.user_id, ids.anonymous_id
+        elif not text.startswith(("u:", "a:")):
+            user = visitor = ""
+        if not user and not visitor:
+            expected = "`u:<user id>`, `a:<anonymous id>` or JSON with one of them"
+            raise WrongPerson(f"Expected {expected}, got `{text[:60]}` - in line {number}")
+        render_id = f"{campaign}:u:{user}" if user else f"{campaign}:a:{visitor}"
+        yield pb.BulkPerson(anonymous_id=visitor, user_id=user, render_id=render_id)
+
+
+def answers_in(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """The whole answers of a mailing's file, each with the place where it ends."""
+    while True:
+        length = shift = 0
+        for _ in range(_VARINT_BYTES):
+            byte = file.read(1)
+            if not byte:
+                return
+            length |= (byte[0] & 0x7F) << shift
+            shift += 7
+            if byte[0] < 0x80:
+                break
+        answer = file.read(length)
+        if len(answer) < length:
+            return
+        yield answer, file.tell()
+
+
+def cut_back(out: Path) -> int:
+    """Cut what is not whole from the end of `out`; how many answers it has. 0 for no file."""
+    if not out.exists():
+        return 0
+    count = end = 0
+    with out.open("rb") as file:
+        for _, end in answers_in(file):  # noqa: B007 - the last end is used behind the loop
+            count += 1
+    os.truncate(out, end)
+    return count
+
+
+def send_all(
+    clients: Sequence[Client],
+    slots: Sequence[pb.Slot],
+    people: Iterator[pb.BulkPerson],
+    out: Path,
+    progress: Progress,
+    request_id: str = "",
+) -> int:
+    """Ask for everybody whom `out` does not have yet; how many it has at the end.
+
+    `clients` work side by side, each with a connection of its own, so that several server processes
+    are used; at most two chunks a client are in memory. Every chunk is durable before it is counted.
+    Raises CallFailed when no server has answered for a minute.
+    """
+    done = before = cut_back(out)
+    skipped = sum(1 for _ in islice(people, before))
+    if skipped < before:
+        raise WrongPerson(f"Expected the {before} people whom `{out}` has, got {skipped} - another file?")
+    waiting: deque[Future[bytes]] = deque()
+    counts: deque[int] = deque()
+    with out.open("ab") as file, ThreadPoolExecutor(len(clients), thread_name_prefix="mailing") as pool:
+        turns = iter(range(1 << 62))
+        while True:
+            chunk = list(islice(people, CHUNK)) if len(waiting) < 2 * len(clients) else []
+            if chunk:
+                request = pb.GetBlocksBulkRequest(slots=slots, people=chunk, request_id=request_id)
+                waiting.append(pool.submit(_answers, clients[next(turns) % len(clients)], request))
+                counts.append(len(chunk))
+                continue
+            if not waiting:
+                return done
+            file.write(waiting.popleft().result())
+            file.flush()
+            os.fsync(file.fileno())
+            done += counts.popleft()
+            progress(done, done - before)
+
+
+def _answers(client: Client, request: pb.GetBlocksBulkRequest) -> bytes:
+    """The chunk's answers as the file has them; asked for again while no server answers."""
+    pause_s = FIRST_PAUSE_S
+    for turn in range(TRIES):
+        try:
+            answers = [varint(len(answer)) + answer for answer in client.bulk_bytes(request)]
+        except CallFailed as error:  # noqa: PERF203 (a handful of turns)
+            if error.code not in AGAIN or turn == TRIES - 1:
+                raise
+            time.sleep(pause_s)
+            pause_s *= 2
+        else:
+            return b"".join(answers)
+    raise AssertionError  # the last turn returns or raises

@@ -1,0 +1,135 @@
+"""A mailing goes on where it was killed: nobody twice, nobody missed."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf.proto import parse_length_prefixed
+
+from server import mailing
+from server.client import CallFailed, Client
+from server.mailing import WrongPerson, cut_back, people_of, send_all
+from server.pb import headrace_pb2 as pb
+from tests.server.shop import Shop
+
+DIGEST = [pb.Slot(placement="email.digest", limit=2)]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def client(shop: Shop) -> Iterator[Client]:
+    with Client(f"127.0.0.1:{shop.port}") as client:
+        yield client
+
+
+def answers(out: Path) -> list[pb.GetBlocksResponse]:
+    return parsed(out.read_bytes())
+
+
+def parsed(whole: bytes) -> list[pb.GetBlocksResponse]:
+    """As anybody else reads the file."""
+    file, found = io.BytesIO(whole), []
+    while (answer := parse_length_prefixed(pb.GetBlocksResponse, file)) is not None:
+        found.append(answer)
+    return found
+
+
+def lines(count: int) -> list[str]:
+    return [f"a:v{number}" if number % 2 else f"u:u{number}" for number in range(count)]
+
+
+def nothing(done: int, new: int) -> None:
+    """No progress wanted."""
+
+
+def test_everybody_is_in_the_file_in_their_order(client: Client, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(mailing, "CHUNK", 7)
+    told: list[tuple[int, int]] = []
+    out = tmp_path / "out.pb"
+    done = send_all([client], DIGEST, people_of(lines(40), "may"), out, lambda *counts: told.append(counts))
+    assert done == 40
+    assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(40)]
+    assert all(answer.blocks[0].items for answer in answers(out))
+    assert told[-1] == (40, 40)
+
+
+@pytest.mark.parametrize("cut", [1, 3, 200])
+def test_what_was_cut_off_is_asked_for_again(client: Client, tmp_path: Path, cut: int) -> None:
+    out = tmp_path / "out.pb"
+    send_all([client], DIGEST, people_of(lines(20), "may"), out, nothing)
+    whole = out.read_bytes()
+    out.write_bytes(whole[:-cut])
+    assert cut_back(out) < 20
+    told: list[tuple[int, int]] = []
+    send_all([client], DIGEST, people_of(lines(20), "may"), out, lambda *counts: told.append(counts))
+    assert [answer.blocks for answer in answers(out)] == [answer.blocks for answer in parsed(whole)], (
+        "the same blocks, decisions and all"
+    )
+    assert told[-1][1] < 20
+
+
+def test_after_a_kill_the_command_goes_on(shop: Shop, tmp_path: Path) -> None:
+    people, out = tmp_path / "people.txt", tmp_path / "out.pb"
+    people.write_text("\n".join(lines(6000)))
+    command = [
+        sys.executable, "-m", "headrace", "--home", str(tmp_path / "home"), "mailing", str(people), str(out),
+        "--slot", "email.digest", "--campaign", "may", "--limit", "2", "--server", f"127.0.0.1:{shop.port}",
+    ]  # fmt: skip
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL)
+    until_s = time.monotonic() + 60
+    while not (out.exists() and out.stat().st_size) and time.monotonic() < until_s:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 0 < cut_back(out) < 6000, "killed on the way"
+    subprocess.run(command, env=environ, check=True, capture_output=True)
+    assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(6000)]
+
+
+def test_people_are_named_in_three_ways() -> None:
+    given = ["u:7", "", 'a:x"y', '{"user_id": "8", "anonymous_id": "z"}']
+    assert [(one.user_id, one.anonymous_id, one.render_id) for one in people_of(given, "c")] == [
+        ("7", "", "c:u:7"), ("", 'x"y', 'c:a:x"y'), ("8", "z", "c:u:8"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "anna",
+            "Expected `u:<user id>`, `a:<anonymous id>` or JSON with one of them, got `anna` - in line 2",
+        ),
+        ("u:", "got `u:` - in line 2"),
+        ("{}", "got `{}` - in line 2"),
+        ('{"user_id": 5}', "Expected `str`, got `int` - at `$.user_id` - in line 2"),
+    ],
+)
+def test_a_line_that_names_nobody_is_told(line: str, said: str) -> None:
+    with pytest.raises(WrongPerson) as refused:
+        list(people_of(["u:1", line], "c"))
+    assert said in str(refused.value)
+
+
+def test_a_file_of_other_people_is_refused(client: Client, tmp_path: Path) -> None:
+    out = tmp_path / "out.pb"
+    send_all([client], DIGEST, people_of(lines(5), "may"), out, nothing)
+    with pytest.raises(WrongPerson, match=r"Expected the 5 people whom .* has, got 3 - another file"):
+        send_all([client], DIGEST, people_of(lines(3), "may"), out, nothing)
+
+
+def test_without_a_server_it_gives_up_and_loses_nothing(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(mailing, "FIRST_PAUSE_S", 0.001)
+    out = tmp_path / "out.pb"
+    with Client("127.0.0.1:1") as client, pytest.raises(CallFailed):
+        send_all([client], DIGEST, people_of(lines(5), "may"), out, nothing)
+    assert cut_back(out) == 0
