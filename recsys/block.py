@@ -13,6 +13,8 @@ SourceName = Literal[
     "bought_together",
     "content",
     "trending",
+    "surging",
+    "lately",
     "recent",
     "cart",
     "popular",
@@ -60,6 +62,8 @@ PRODUCT_FEED: dict[SourceName, float] = {
     "content": 0.2,
     "recent": 0.5,
     "trending": 0.3,
+    "lately": 0.3,
+    "surging": 0.1,
     "popular": 0.05,
 }
 
@@ -86,7 +90,14 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
     ),
     "article.next": Placement(
         title="Read on",
-        sources={"content": 1.0, "neighbours": 0.8, "trending": 0.2, "popular": 0.05},
+        sources={
+            "content": 1.0,
+            "neighbours": 0.8,
+            "lately": 0.6,
+            "surging": 0.3,
+            "trending": 0.2,
+            "popular": 0.05,
+        },
         item_types=("article",),
         limit=5,
         exclude_session_items=True,

@@ -1,17 +1,34 @@
-"""Live counters of one item: how often it was viewed, put in a cart and ordered, with decay.
+"""Live counters of one item: how often it was viewed, put in a cart and ordered, with decay; and what
+people went on to from it.
 
 A counter is a sum of `2 ** -(age / half life)`, kept as it stood at `at_s`, so that it needs no
-clock of its own: two counters are compared by bringing both to the same time.
+clock of its own: two counters are compared by bringing both to the same time. What fades within hours
+is kept as *heat*: log2 of the sum of `2 ** (at_s / half life)`. It never has to be brought to another
+time, and the greater heat is the greater sum at any time.
 """
 
 from __future__ import annotations
+
+from math import log2
 
 import msgspec
 
 from recsys.events import Action, Event
 
-COUNTERS_VERSION = 1
+COUNTERS_VERSION = 2
+"""2: surge and what came after. Records of version 1 are read: without those."""
 HALF_LIFE_S = 2 * 86_400
+SURGE_HALF_LIFE_S = 3_600
+AFTER_HALF_LIFE_S = 6 * 3_600
+MAX_AFTER = 20
+"""How many items that people went on to are kept: those of the greatest heat."""
+
+
+class After(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An item that people went on to within their session."""
+
+    item: str
+    heat: float
 
 
 class ItemCounters(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -21,18 +38,42 @@ class ItemCounters(msgspec.Struct, frozen=True, array_like=True, gc=False):
     carts: float = 0.0
     orders: float = 0.0
     at_s: int = 0
+    surge: float | None = None
+    """Heat of the views, by SURGE_HALF_LIFE_S; None before the first."""
+    after: tuple[After, ...] = ()
+    """By AFTER_HALF_LIFE_S, the greatest heat first."""
 
     def counted(self, action: Action, quantity: float, at_s: int) -> ItemCounters:
         """With one more event. Late events count for what is left of them."""
         now_s = max(at_s, self.at_s)
         kept = decay(now_s - self.at_s)
         gain = decay(now_s - at_s)
+        is_view = action is Action.VIEW or action is Action.READ
         return ItemCounters(
-            self.views * kept + gain * (action in (Action.VIEW, Action.READ)),
+            self.views * kept + gain * is_view,
             self.carts * kept + gain * (action is Action.CART_ADD),
             self.orders * kept + gain * (action is Action.ORDER) * min(quantity, 10.0),
             now_s,
+            heated(self.surge, at_s / SURGE_HALF_LIFE_S) if is_view else self.surge,
+            self.after,
         )
+
+    def followed_by(self, item: str, at_s: int) -> ItemCounters:
+        """With one more person who went on to `item`."""
+        before = next((after.heat for after in self.after if after.item == item), None)
+        heat = heated(before, at_s / AFTER_HALF_LIFE_S)
+        others = [after for after in self.after if after.item != item]
+        place = sum(1 for after in others if after.heat >= heat)
+        others.insert(place, After(item, heat))
+        return msgspec.structs.replace(self, after=tuple(others[:MAX_AFTER]))
+
+
+def heated(heat: float | None, more: float) -> float:
+    """Heat and heat together: log2(2 ** heat + 2 ** more)."""
+    if heat is None:
+        return more
+    most, least = (heat, more) if heat > more else (more, heat)
+    return most + log2(1.0 + 2.0 ** (least - most))
 
 
 COUNTED = frozenset((Action.VIEW, Action.READ, Action.CART_ADD, Action.ORDER))
@@ -50,6 +91,7 @@ def decay(age_s: float) -> float:
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(ItemCounters)
 _VERSION = bytes((COUNTERS_VERSION,))
+_READ = tuple(bytes((version,)) for version in range(1, COUNTERS_VERSION + 1))
 
 
 def encode_counters(counters: ItemCounters) -> bytes:
@@ -59,8 +101,8 @@ def encode_counters(counters: ItemCounters) -> bytes:
 
 def decode_counters(record: bytes) -> ItemCounters:
     """Raises ValueError for another version."""
-    if record[:1] != _VERSION:
+    if record[:1] not in _READ:
         raise ValueError(
-            f"Expected a counter record of version {COUNTERS_VERSION}, got {bytes(record[:1])!r}"
+            f"Expected a counter record of version {COUNTERS_VERSION} or older, got {bytes(record[:1])!r}"
         )
     return _decoder.decode(memoryview(record)[1:])

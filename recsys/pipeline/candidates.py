@@ -13,10 +13,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from recsys.block import SourceName
+from recsys.counters import AFTER_HALF_LIFE_S, SURGE_HALF_LIFE_S
 from recsys.fold import leaf_of
 from recsys.models.arrays import NOTHING, Ranked, Rows, Vectors
 from recsys.models.tables import TopTable
 from recsys.pipeline.kernels import hottest_of_leaf, looked_at
+from recsys.pipeline.learned import Learned
 from recsys.pipeline.query import Context, Visit
 
 NEIGHBOUR_POOL: Final = 200
@@ -29,6 +31,9 @@ MIN_CATEGORY_POOL: Final = 10
 """A category with fewer items in demand than this does not stand for what is trending."""
 
 
+_NOTHING_AFTER: Final = (np.empty(0, np.int32), np.empty(0))
+
+
 class Answer(NamedTuple):
     """What one source said."""
 
@@ -36,9 +41,15 @@ class Answer(NamedTuple):
     ranked: Ranked
 
 
-def candidates(context: Context, sources: Iterable[SourceName]) -> list[Answer]:
-    """Ask the sources."""
-    return [Answer(source, SOURCES[source](context)) for source in sources]
+def candidates(context: Context, sources: Iterable[SourceName], learned: Learned) -> list[Answer]:
+    """Ask the sources; where there is a ranker it has looked for neighbours already."""
+    return [
+        Answer(
+            source,
+            learned.neighbours() if source == "neighbours" and learned.knows else SOURCES[source](context),
+        )
+        for source in sources
+    ]
 
 
 def neighbours(context: Context) -> Ranked:
@@ -87,6 +98,32 @@ def trending(context: Context) -> Ranked:
     return visit.once(("trending", item_types), lambda: _in_demand(visit, item_types))
 
 
+def surging(context: Context) -> Ranked:
+    """What most people look at in these hours; scores are views, each worth half after an hour."""
+    visit = context.visit
+    rows = visit.columns.surging[context.item_types][:POPULAR_POOL]
+    rows = rows[rows < visit.columns.capacity]
+    ago = (visit.person.now_ms / 1000 - visit.columns.base_s) / SURGE_HALF_LIFE_S
+    return rows, np.exp2(visit.columns.surge[rows] - np.float32(ago))
+
+
+def lately(context: Context) -> Ranked:
+    """What people went on to in these hours from the last items of the session: this knows items newer
+    than the model."""
+    visit, seeds = context.visit, context.seeds
+    after, now = visit.columns.after, visit.person.now_ms / 1000 / AFTER_HALF_LIFE_S
+    found = [
+        (rows, weight * np.exp2(heats - now))
+        for row, weight in zip(seeds.rows.tolist(), seeds.weights.tolist(), strict=True)
+        for rows, heats in (after.get(row, _NOTHING_AFTER),)
+        if len(rows)
+    ]
+    if not found:
+        return NOTHING
+    rows, scores = zip(*found, strict=True)
+    return np.concatenate(rows), np.concatenate(scores).astype(np.float32)
+
+
 def recent(context: Context) -> Ranked:
     """What the person looked at before, the newest and most often seen first; not the last of it all,
     and not what was ordered since."""
@@ -116,6 +153,8 @@ SOURCES: Mapping[SourceName, Callable[[Context], Ranked]] = {
     "bought_together": bought_together,
     "content": content,
     "trending": trending,
+    "surging": surging,
+    "lately": lately,
     "recent": recent,
     "cart": cart,
     "popular": popular,

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.catalog import Item, type_of
-from recsys.counters import HALF_LIFE_S, ItemCounters
+from recsys.counters import HALF_LIFE_S, SURGE_HALF_LIFE_S, ItemCounters
 from recsys.fold import leaf_of
 from recsys.models.arrays import Rows
 from recsys.models.bundle import Bundle
@@ -31,6 +31,8 @@ HOT_ITEMS: Final = 256
 _CART_VIEWS, _ORDER_VIEWS = 3.0, 6.0
 
 Bits = npt.NDArray[np.uint8]
+Heats = npt.NDArray[np.float64]
+Heats32 = npt.NDArray[np.float32]
 _Cell = TypeVar("_Cell", bound=np.generic)
 
 
@@ -43,6 +45,7 @@ class Columns:
     brand and the product that the item is a variant of, -1 for none.
     heat float32[c]: log2 of the demand of late, brought to `base_s`; -inf for none. All demand halves
     at one rate, so the order of two items, and the ratio of their demands, is the same at any time.
+    surge float32[c]: as `heat`, of the views of the last hours.
     popularity float32[c]: the bundle's popularity divided by the greatest, 0 where unknown.
     """
 
@@ -57,6 +60,7 @@ class Columns:
     brand: npt.NDArray[np.int32]
     group: npt.NDArray[np.int32]
     heat: npt.NDArray[np.float32]
+    surge: npt.NDArray[np.float32]
     popularity: npt.NDArray[np.float32]
     base_s: int
     n_bundle: int
@@ -67,6 +71,10 @@ class Columns:
     """For each set of types the bundle's rows by popularity, the most popular first."""
     hot: dict[int, Rows]
     """For each set of types the eligible rows in the greatest demand, the greatest first."""
+    surging: dict[int, Rows]
+    """As `hot`, by `surge`."""
+    after: dict[int, tuple[Rows, Heats]]
+    """For a row what people went on to from it of late: rows int32[k], heats float64[k]."""
     leaf_codes: dict[str, int]
     brand_codes: dict[str, int]
     group_codes: dict[str, int]
@@ -94,12 +102,15 @@ class Columns:
             brand=np.full(capacity, -1, np.int32),
             group=np.full(capacity, -1, np.int32),
             heat=np.full(capacity, -np.inf, np.float32),
+            surge=np.full(capacity, -np.inf, np.float32),
             popularity=popularity,
             base_s=now_s,
             n_bundle=n_bundle,
             eligible_bits={types: np.zeros((n_bundle + 7) // 8, np.uint8) for types in TYPE_SETS},
             popular=_popular_by_types(bundle, item_ids),
             hot={types: np.empty(0, np.int32) for types in TYPE_SETS},
+            surging={types: np.empty(0, np.int32) for types in TYPE_SETS},
+            after={},
             leaf_codes={},
             brand_codes={},
             group_codes={},
@@ -138,6 +149,7 @@ class Columns:
             brand=_extended(self.brand, capacity, -1),
             group=_extended(self.group, capacity, -1),
             heat=_extended(self.heat, capacity, -np.inf),
+            surge=_extended(self.surge, capacity, -np.inf),
             popularity=_extended(self.popularity, capacity, 0),
         )
 
@@ -155,15 +167,32 @@ class Columns:
         self.brand[row] = _code(self.brand_codes, item.brand)
         self.group[row] = _code(self.group_codes, item.group)
 
-    def hottest(self, item_types: int) -> Rows:
-        """The eligible rows of these types in the greatest demand, computed over the whole catalogue."""
-        warm = np.flatnonzero((self.offer & item_types > 0) & np.isfinite(self.heat))
-        if len(warm) > HOT_ITEMS:
-            warm = warm[np.argpartition(-self.heat[warm], HOT_ITEMS)[:HOT_ITEMS]]
-        return self.by_heat(warm.astype(np.int32))
+    def surge_of(self, counters: ItemCounters) -> float:
+        """As `surge` keeps it."""
+        return float("-inf") if counters.surge is None else counters.surge - self.base_s / SURGE_HALF_LIFE_S
 
-    def by_heat(self, rows: Rows) -> Rows:
-        return rows[np.lexsort((rows, -self.heat[rows]))]
+    def after_of(self, counters: ItemCounters) -> tuple[Rows, Heats]:
+        """As `after` keeps it; items that are unknown here are left out."""
+        rows = self.rows([after.item for after in counters.after])
+        heats = np.array([after.heat for after in counters.after])
+        return rows[rows >= 0], heats[rows >= 0]
+
+    @property
+    def warmths(self) -> tuple[tuple[Heats32, dict[int, Rows]], ...]:
+        """What rows are ranked by, and the best rows by it."""
+        return (self.heat, self.hot), (self.surge, self.surging)
+
+    def warmest(self, heat: Heats32, item_types: int) -> Rows:
+        """The eligible rows of these types of the greatest heat, computed over the whole catalogue."""
+        warm = np.flatnonzero((self.offer & item_types > 0) & np.isfinite(heat))
+        if len(warm) > HOT_ITEMS:
+            warm = warm[np.argpartition(-heat[warm], HOT_ITEMS)[:HOT_ITEMS]]
+        return by_heat(heat, warm.astype(np.int32))
+
+
+def by_heat(heat: Heats32, rows: Rows) -> Rows:
+    """The warmest first."""
+    return rows[np.lexsort((rows, -heat[rows]))]
 
 
 def offer_of(item: Item) -> int:

@@ -83,6 +83,8 @@ class Pool(msgspec.Struct, frozen=True, eq=False):
     scores: npt.NDArray[np.float32]
     best: Scores
     named: npt.NDArray[np.uint32]
+    learned: Scores | None = None
+    """float32[c]: what the bundle's ranker gives each; None without one."""
 
     def bits(self, sources: Iterable[str]) -> int:
         """`named` of a row that exactly these would have named."""

@@ -86,7 +86,7 @@ def unite(
     best: Array,
 ) -> int:
     """The union of several sources' rows as far as the catalogue offers them, each source's scores and
-    the best of them; bit s of `named` says that source s named the row.
+    the best of them; what a source names twice it is added up. Bit s of `named`: source s named the row.
 
     Source s has `rows[source_starts[s]:source_starts[s + 1]]`. `pool_scores` float32[s, c], `named`
     and `best` come in as zeros; `place` int32[n] is all zero between calls. Returns how many
@@ -104,9 +104,9 @@ def unite(
                 size += 1
                 place[row] = size
             at = place[row] - 1
-            pool_scores[source, at] = scores[index]
+            pool_scores[source, at] += scores[index]
             named[at] |= bit
-            best[source] = max(best[source], scores[index])
+            best[source] = max(best[source], pool_scores[source, at])
     for index in range(size):
         place[pool_rows[index]] = 0
     return size

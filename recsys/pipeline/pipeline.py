@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
+from recsys.block import SourceName
 from recsys.pipeline.candidates import candidates
 from recsys.pipeline.filter import Bars, Pool, offered
+from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import Choice, mix
-from recsys.pipeline.query import Query
-from recsys.pipeline.score import plain_score
+from recsys.pipeline.query import Context, Query
+from recsys.pipeline.score import score
 
 
 def choose(query: Query, taken: Sequence[int]) -> Choice:
     """Fill one slot. `taken`: rows that other slots of the request show."""
     with Bars(query, taken) as bars:
-        return mix(plain_score(pool_of(query), query), query, bars)
+        return mix(score(pool_of(query), query), query, bars)
 
 
 def pool_of(query: Query) -> Pool:
@@ -22,5 +26,13 @@ def pool_of(query: Query) -> Pool:
     context, sources = query.context, query.sources
     return query.visit.once(
         ("pool", context.seeds_key, context.item_types, sources),
-        lambda: offered(candidates(context, sources), context),
+        lambda: _weighed(context, sources),
     )
+
+
+def _weighed(context: Context, sources: Sequence[SourceName]) -> Pool:
+    with Learned(context) as learned:
+        pool = offered(candidates(context, sources, learned), context)
+        if not learned.knows:
+            return pool
+        return msgspec.structs.replace(pool, learned=learned.totals(pool.rows))

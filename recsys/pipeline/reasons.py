@@ -48,11 +48,13 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "item_to_item": "because you {}",
     "bought_together": "often bought together: you {}",
     "content": "much alike: you {}",
+    "lately": "people go on to this in these hours: you {}",
 }
 _PLAIN: Final[Mapping[str, Reason]] = {
     "neighbours": Reason("neighbours", "others with sessions like yours went on to this"),
     "als": Reason("als", "fits your taste"),
     "popular": Reason("popular", "popular in this shop"),
+    "surging": Reason("surging", "much looked at in these hours"),
     NEW: Reason(NEW, "new in this shop"),
     CATALOGUE: Reason(CATALOGUE, "also in this shop"),
 }
@@ -193,10 +195,18 @@ def _nearest_seed(rows: list[int], query: Query) -> list[int]:
     return nearest
 
 
+def _left_from(row: int, query: Query) -> int:
+    """The newest seed from which people went on to the row of late."""
+    after = query.visit.columns.after
+    seeds = query.seeds.rows.tolist()
+    return next((place for place, seed in enumerate(seeds) if seed in after and row in after[seed][0]), 0)
+
+
 _SEED_OF: Final[Mapping[str, Callable[[list[int], Query, Bundle], list[int]]]] = {
     "item_to_item": lambda rows, query, bundle: _strongest_seed(rows, query, bundle.item_to_item.table),
     "bought_together": lambda rows, query, bundle: _strongest_seed(rows, query, bundle.bought_together.table),
     "content": lambda rows, query, _: _nearest_seed(rows, query),
+    "lately": lambda rows, query, _: [_left_from(row, query) for row in rows],
 }
 """For each source that goes by seeds which of them speaks most for each row, as places among the seeds."""
 

@@ -23,6 +23,11 @@ class Scored(msgspec.Struct, frozen=True, eq=False):
     totals: Scores
 
 
+def score(pool: Pool, query: Query) -> Scored:
+    """What the ranker says; without one the plain sum."""
+    return plain_score(pool, query) if pool.learned is None else Scored(pool, pool.learned)
+
+
 def plain_score(pool: Pool, query: Query) -> Scored:
     """Each source's scores divided by its best, times the placement's weight, summed."""
     totals = np.empty(len(pool.rows), np.float32)

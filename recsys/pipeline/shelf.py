@@ -10,11 +10,12 @@ import numpy as np
 
 from recsys.catalog import Item
 from recsys.counters import ItemCounters
+from recsys.models.arrays import Rows
 from recsys.models.bundle import Bundle
 from recsys.models.content import item_text
 from recsys.models.scratch import Scratch
 from recsys.pipeline.cold import MAX_COLD_ITEMS
-from recsys.pipeline.columns import HOT_ITEMS, TYPE_SETS, Columns, offer_of
+from recsys.pipeline.columns import HOT_ITEMS, TYPE_SETS, Columns, Heats32, by_heat, offer_of
 
 Serialise = Callable[[Item], bytes]
 """How a server sends an item; called once for each version of it."""
@@ -77,15 +78,20 @@ class Shelf:
             columns = shelf.columns
             columns.counters[row] = counters
             if counters is not None:
-                columns.heat[row] = columns.heat_of(counters)
+                shelf._write_counters(row, counters)
             shelf._write_row(row, item, wire)
             by_leaf.setdefault(int(columns.leaf[row]), []).append(row)
             if row >= n_bundle:
                 cold.append((item.changed_ms, row))
         columns = shelf.columns
         columns.leaf_rows.update({code: np.array(of, np.int32) for code, of in by_leaf.items() if code >= 0})
-        for types in TYPE_SETS:
-            columns.hot[types] = columns.hottest(types)
+        for heat, warm in columns.warmths:
+            for types in TYPE_SETS:
+                warm[types] = columns.warmest(heat, types)
+        # What people went on to may stand in a later row: all rows are there now.
+        for row, counters in enumerate(columns.counters):
+            if counters is not None and counters.after:
+                columns.after[row] = columns.after_of(counters)
         for _, row in sorted(cold)[-MAX_COLD_ITEMS // 2 :]:
             shelf._embed(row)
         return shelf
@@ -114,8 +120,7 @@ class Shelf:
         """Take an item's newest counters. Those of an item never upserted are ignored."""
         row = self.columns.row(item_id)
         if row >= 0:
-            self.columns.counters[row] = counters
-            self.columns.heat[row] = self.columns.heat_of(counters)
+            self._write_counters(row, counters)
             self._rewarm(row)
 
     def scratch(self) -> PipelineScratch:
@@ -156,6 +161,14 @@ class Shelf:
         if offer:
             self._set_offer(row, offer)
 
+    def _write_counters(self, row: int, counters: ItemCounters) -> None:
+        columns = self.columns
+        columns.counters[row] = counters
+        columns.heat[row] = columns.heat_of(counters)
+        columns.surge[row] = columns.surge_of(counters)
+        if counters.after:
+            columns.after[row] = columns.after_of(counters)
+
     def _set_offer(self, row: int, offer: int) -> None:
         columns = self.columns
         columns.offer[row] = offer
@@ -177,23 +190,25 @@ class Shelf:
             columns.leaf_rows[code] = np.append(known, np.int32(row))
 
     def _rewarm(self, row: int) -> None:
-        """Put the row at its place among the hot ones, or take it out."""
+        """Put the row at its place among the warm ones, or take it out."""
         columns = self.columns
-        for types in TYPE_SETS:
-            hot = columns.hot[types]
-            belongs = bool(columns.offer[row] & types) and bool(np.isfinite(columns.heat[row]))
-            there = hot == row
-            if not belongs:
-                if there.any():
-                    hot = hot[~there]
-                    # The next in line is looked for now and then only: it takes a pass over all items.
-                    columns.hot[types] = columns.hottest(types) if len(hot) == HOT_ITEMS // 2 else hot
-                continue
+        for heat, warm in columns.warmths:
+            for types in TYPE_SETS:
+                warm[types] = self._with_row(heat, warm[types], types, row)
+
+    def _with_row(self, heat: Heats32, warm: Rows, types: int, row: int) -> Rows:
+        columns, there = self.columns, warm == row
+        if not (columns.offer[row] & types and np.isfinite(heat[row])):
             if not there.any():
-                if len(hot) == HOT_ITEMS and columns.heat[row] <= columns.heat[hot[-1]]:
-                    continue
-                hot = np.append(hot, np.int32(row))
-            columns.hot[types] = columns.by_heat(hot)[:HOT_ITEMS]
+                return warm
+            rest = warm[~there]
+            # The next in line is looked for now and then only: it takes a pass over all items.
+            return columns.warmest(heat, types) if len(rest) == HOT_ITEMS // 2 else rest
+        if not there.any():
+            if len(warm) == HOT_ITEMS and heat[row] <= heat[warm[-1]]:
+                return warm
+            warm = np.append(warm, np.int32(row))
+        return by_heat(heat, warm)[:HOT_ITEMS]
 
     def _embed(self, row: int) -> None:
         item = self.columns.items[row]

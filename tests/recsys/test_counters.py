@@ -6,21 +6,33 @@ import itertools
 
 import pytest
 
-from recsys.counters import HALF_LIFE_S, ItemCounters, counts, decay
+from recsys.counters import (
+    AFTER_HALF_LIFE_S,
+    HALF_LIFE_S,
+    MAX_AFTER,
+    SURGE_HALF_LIFE_S,
+    ItemCounters,
+    counts,
+    decay,
+    decode_counters,
+    encode_counters,
+)
 from recsys.events import Action
 from tests.recsys.worlds import event
 
 T_S = 1_760_000_000
 
 
+def sums(counters: ItemCounters) -> tuple[float, float, float, int]:
+    return counters.views, counters.carts, counters.orders, counters.at_s
+
+
 def test_a_count_halves_in_two_days() -> None:
     assert HALF_LIFE_S == 2 * 86_400
     assert (decay(0), decay(HALF_LIFE_S), decay(3 * HALF_LIFE_S)) == (1.0, 0.5, 0.125)
     viewed = ItemCounters().counted(Action.VIEW, 1, T_S)
-    assert viewed == ItemCounters(1.0, 0.0, 0.0, T_S)
-    assert viewed.counted(Action.CART_ADD, 1, T_S + HALF_LIFE_S) == ItemCounters(
-        0.5, 1.0, 0.0, T_S + HALF_LIFE_S
-    )
+    assert sums(viewed) == (1.0, 0.0, 0.0, T_S)
+    assert sums(viewed.counted(Action.CART_ADD, 1, T_S + HALF_LIFE_S)) == (0.5, 1.0, 0.0, T_S + HALF_LIFE_S)
 
 
 def test_the_order_of_events_makes_no_difference() -> None:
@@ -35,7 +47,7 @@ def test_the_order_of_events_makes_no_difference() -> None:
         counters = ItemCounters()
         for action, quantity, at_s in order:
             counters = counters.counted(action, quantity, at_s)
-        assert (counters.views, counters.carts, counters.orders, counters.at_s) == expected
+        assert sums(counters) == expected
 
 
 def test_one_huge_order_does_not_make_a_trend() -> None:
@@ -43,10 +55,38 @@ def test_one_huge_order_does_not_make_a_trend() -> None:
 
 
 def test_what_happened_ages_ago_counts_for_nothing() -> None:
-    assert ItemCounters(at_s=T_S).counted(Action.VIEW, 1, 0) == ItemCounters(at_s=T_S)
+    assert sums(ItemCounters(at_s=T_S).counted(Action.VIEW, 1, 0)) == (0.0, 0.0, 0.0, T_S)
 
 
 def test_views_reads_carts_and_orders_of_items_count() -> None:
     counted = {action for action in Action if counts(event(0, action))}
     assert counted == {Action.VIEW, Action.READ, Action.CART_ADD, Action.ORDER}
     assert not counts(event(0, Action.VIEW, None))
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_surge_is_the_views_of_the_last_hours(order: tuple[int, ...]) -> None:
+    at_s = (T_S, T_S + SURGE_HALF_LIFE_S, T_S + SURGE_HALF_LIFE_S)
+    counters = ItemCounters()
+    for place in order:
+        counters = counters.counted(Action.VIEW, 1, at_s[place])
+    now = (T_S + 2 * SURGE_HALF_LIFE_S) / SURGE_HALF_LIFE_S
+    assert 2.0 ** (counters.surge - now) == pytest.approx(0.25 + 0.5 + 0.5)
+    assert counters.counted(Action.CART_ADD, 1, T_S).surge == counters.surge
+
+
+def test_what_people_went_on_to_is_kept_by_heat() -> None:
+    counters = ItemCounters().followed_by("a", T_S).followed_by("b", T_S).followed_by("b", T_S)
+    assert [after.item for after in counters.after] == ["b", "a"]
+    assert counters.after[0].heat - counters.after[1].heat == pytest.approx(1.0), "twice as often"
+    later = counters.followed_by("a", T_S + 4 * AFTER_HALF_LIFE_S)
+    assert [after.item for after in later.after] == ["a", "b"]
+
+
+def test_what_people_went_on_to_is_bounded() -> None:
+    counters = ItemCounters().followed_by("stays", T_S + 10)
+    for number in range(3 * MAX_AFTER):
+        counters = counters.followed_by(f"i{number}", T_S)
+    assert len(counters.after) == MAX_AFTER
+    assert counters.after[0].item == "stays"
+    assert decode_counters(encode_counters(counters)) == counters

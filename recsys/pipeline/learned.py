@@ -1,0 +1,71 @@
+"""What the bundle's ranker has to say: candidates of its own, and how good each of a context's is."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Final
+
+import numpy as np
+
+from recsys.models.arrays import NOTHING, Ranked, Rows, Scores
+from recsys.models.interactions import InteractionKind
+from recsys.models.signal_kernels import CHANNELS
+from recsys.models.signals import Trail
+from recsys.pipeline.query import Context
+
+_NEAR: Final = CHANNELS.index("neighbours_near")
+_LEAST: Final = 1e-3
+"""The score of a candidate that no neighbour named: less than that of any they did."""
+
+
+class Learned:
+    """The ranker at work on one context, from finding candidates to weighing all of them."""
+
+    def __init__(self, context: Context) -> None:
+        visit = context.visit
+        self._ranker = visit.bundle.ranker if visit.bundle is not None else None
+        self._desk = visit.scratch.models.desk if visit.scratch.models is not None else None
+        self._context = context
+
+    @property
+    def knows(self) -> bool:
+        """Whether there is a ranker at all."""
+        return self._ranker is not None and self._desk is not None
+
+    def __enter__(self) -> Learned:  # noqa: PYI034 - typing.Self is newer than Python 3.10
+        if self._ranker is not None and self._desk is not None:
+            self._trail = trail_of(self._context)
+            self._rows = self._ranker.gather(self._trail, self._desk)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ranker is not None and self._desk is not None:
+            self._ranker.signals.clear(self._desk)
+
+    def neighbours(self) -> Ranked:
+        """Its candidates; the score is the votes of sessions like this one."""
+        if self._desk is None or not len(self._context.session):
+            return NOTHING
+        votes = self._desk.sums[self._desk.place[self._rows] - 1, _NEAR]
+        return self._rows, votes / max(float(votes.max(initial=0.0)), _LEAST) + np.float32(_LEAST)
+
+    def totals(self, rows: Rows) -> Scores:
+        """float32[c], the greater the better: how likely each of `rows` int32[c] is to be what comes next."""
+        assert self._ranker is not None
+        assert self._desk is not None
+        return self._ranker.score(rows, self._trail, self._desk)
+
+
+def trail_of(context: Context) -> Trail:
+    """What the person did, and at last, on the page of an item, that they look at it."""
+    person, page_row = context.visit.person, context.page_row
+    now_s = context.visit.person.now_ms / 1000
+    rows, kinds, at_s = person.history_rows, person.history_kinds, person.history_at_s
+    start = len(rows) - len(person.rows) + person.session_from
+    if page_row >= 0 and (start == len(rows) or rows[-1] != page_row):
+        rows = np.append(rows, np.int32(page_row))
+        kinds = np.append(kinds, np.uint8(InteractionKind.VIEW))
+        at_s = np.append(at_s, np.int64(now_s))
+    return Trail(rows, kinds, at_s, start, now_s)
