@@ -6,28 +6,34 @@ due, so a slow server cannot slow its own measurement down (Gil Tene, "How NOT t
 
 from __future__ import annotations
 
-import itertools
+import gc
 import random
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event, Thread
+from select import select
+from threading import Event
 from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
 
+from bench.http2 import Call, Connection, call_of
 from bench.ids import user_id, visitor_id
 from bench.runner import Tell, percentiles, run_alone
+from recsys.settings import ServerSettings
+from server.lane import open_lane
 from server.pb import headrace_pb2 as pb
 
 METHOD = "/headrace.v1.Headrace/GetBlocks"
 POOL = 20_000
 """Requests made beforehand; repeated when a step has more."""
-THREADS = 32
-CHANNELS = 4
-TIMEOUT_S = 10.0
+CALLERS = 32
+"""Of a closed loop."""
+CONNECTIONS = 4
+TIMEOUT_S = 10
 START_S = 0.3
+WAKE_S = 0.0001
+"""So much too late the system may wake the generator; for that long it looks again and again."""
 LOOKED_AT = 50
 """Answers that are read, to see that blocks are filled."""
 
@@ -47,6 +53,8 @@ class Latencies(NamedTuple):
     errors: int
     fewest_items: int
     """In the answers that were looked at, over all slots."""
+    generator_cpu_us: float = 0.0
+    """Processor time of a generator for each request; in an open loop with what it waits awake."""
 
 
 def step(address: str, argument: dict[str, Any], generators: int, core: int | None) -> Latencies:
@@ -65,6 +73,7 @@ def step(address: str, argument: dict[str, Any], generators: int, core: int | No
         runs = [pool.submit(run_alone, "bench.load:generate", share, core) for share in shares]
         answers = [run.result().answer for run in runs]
     latencies = [ms for answer in answers for ms in answer["latencies_ms"]]
+    answered = sum(answer["answered"] for answer in answers)
     p50_ms, p90_ms, p99_ms, p999_ms = percentiles(latencies, 0.5, 0.9, 0.99, 0.999)
     return Latencies(
         rate=round(argument["rate"], 1),
@@ -73,36 +82,42 @@ def step(address: str, argument: dict[str, Any], generators: int, core: int | No
         p90_ms=p90_ms,
         p99_ms=p99_ms,
         p999_ms=p999_ms,
-        answered=sum(answer["answered"] for answer in answers),
+        answered=answered,
         errors=sum(answer["errors"] for answer in answers),
         fewest_items=min(answer["fewest_items"] for answer in answers),
+        generator_cpu_us=round(1e6 * sum(answer["cpu_s"] for answer in answers) / max(answered, 1), 1),
     )
 
 
 def generate(argument: dict[str, Any]) -> dict[str, Any]:
-    """One generator process. `rate` 0: as fast as `THREADS` callers can, one call after the other."""
-    sys.setswitchinterval(0.0005)  # a thread whose request is due must not wait for another's turn
+    """One generator process. `rate` 0: a closed loop of `CALLERS`, as fast as they are answered."""
     rng = np.random.default_rng(argument["seed"])
-    requests = _requests(argument)
     warm_s, rate = argument["warm_s"], argument["rate"]
     total_s = warm_s + argument["seconds"]
+    calls = [call_of(METHOD, message, TIMEOUT_S) for message in _requests(argument)]
+    host, _, port = argument["address"].rpartition(":")
+    connections = [Connection(host, int(port), TIMEOUT_S) for _ in range(CONNECTIONS)]
+    gc.freeze()
+    began_cpu_s = time.process_time()
     if rate:
-        due_s = arrivals(rng, rate, 0.0, warm_s) + arrivals(rng, rate, warm_s, total_s)
+        load = _Load(connections, calls, total_s + TIMEOUT_S)
+        load.open_loop(arrivals(rng, rate, 0.0, warm_s) + arrivals(rng, rate, warm_s, total_s))
     else:
-        due_s = [0.0] * (POOL * 10)
-    clients = [_Client(argument["address"], number) for number in range(CHANNELS)]
-    load = _Load(clients, requests, due_s, total_s)
-    load.run()
-    for client in clients:
-        client.channel.close()
+        load = _Load(connections, calls, total_s)
+        load.closed_loop(CALLERS)
+    cpu_s = time.process_time() - began_cpu_s
+    for connection in connections:
+        connection.close()
     counted = [(due, end) for due, end in load.answered if (due if rate else end) >= warm_s]
     window_s = max((end for _, end in counted), default=0.0) - warm_s
+    read = [pb.GetBlocksResponse.FromString(answer) for answer in load.samples]
     return {
         "latencies_ms": [round((end - due) * 1000, 3) for due, end in counted] if rate else [],
         "done_per_s": len(counted) / max(window_s, 1e-9),
         "answered": len(load.answered),
+        "cpu_s": cpu_s,
         "errors": load.errors,
-        "fewest_items": load.fewest_items,
+        "fewest_items": min((sum(len(block.items) for block in one.blocks) for one in read), default=0),
     }
 
 
@@ -124,76 +139,94 @@ def _requests(argument: dict[str, Any]) -> list[bytes]:
     ]
 
 
-class _Client:
-    """A connection of its own, with bytes in and out."""
-
-    def __init__(self, address: str, number: int) -> None:
-        options = [("grpc.use_local_subchannel_pool", 1), ("bench.connection", number)]
-        self.channel = grpc.insecure_channel(address, options)
-        self.call = self.channel.unary_unary(METHOD)
-
-
 class _Load:
-    """The callers: each takes the next request, waits until it is due, and sends it."""
+    """The load of one process: sends each call when it is due, over connections in turn, and notes when
+    its answer is there. One thread that waits for whatever comes first."""
 
-    def __init__(
-        self, clients: list[_Client], requests: list[bytes], due_s: list[float], total_s: float
-    ) -> None:
+    def __init__(self, connections: list[Connection], calls: list[Call], until_s: float) -> None:
         self.answered: list[tuple[float, float]] = []
-        """Seconds from the start at which a request was due, and at which it was answered."""
+        """Seconds from the start at which a call was due, and at which it was answered."""
         self.errors = 0
-        self.fewest_items = 1 << 30
-        self._clients = clients
-        self._requests = requests
-        self._due_s = due_s
-        self._total_s = total_s
-        self._next = itertools.count()
-        self._samples: list[bytes] = []
-        self._failed = itertools.count()
+        self.samples: list[bytes] = []
+        self._connections = connections
+        self._calls = calls
+        self._until_s = until_s
+        self._under_way: list[dict[int, float]] = [{} for _ in connections]
+        """For each connection when the call on a stream was due."""
+        self._started_s = time.perf_counter() + START_S
 
-    def run(self) -> None:
-        for client in self._clients:
-            grpc.channel_ready_future(client.channel).result(TIMEOUT_S)
-        started_s = time.perf_counter() + START_S
-        threads = [Thread(target=self._call, args=(number, started_s)) for number in range(THREADS)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.errors = next(self._failed)
-        read = [pb.GetBlocksResponse.FromString(answer) for answer in self._samples]
-        self.fewest_items = min((sum(len(block.items) for block in one.blocks) for one in read), default=0)
+    def open_loop(self, due_s: list[float]) -> None:
+        """Calls at these seconds from the start, whether or not earlier ones have been answered."""
+        sent = 0
+        while (sent < len(due_s) or any(self._under_way)) and self._now_s() < self._until_s:
+            now_s = self._now_s()
+            while sent < len(due_s) and due_s[sent] <= now_s and self._send(sent, due_s[sent]):
+                sent += 1
+            self._wait(due_s[sent] if sent < len(due_s) else self._until_s)
+        # What was not answered in good time is not there: the rate says so.
+        self.errors += sum(map(len, self._under_way))
 
-    def _call(self, number: int, started_s: float) -> None:
-        call = self._clients[number % len(self._clients)].call
-        clock, answered = time.perf_counter, self.answered
-        while (index := next(self._next)) < len(self._due_s):
-            due_s = self._due_s[index]
-            wait_s = started_s + due_s - clock()
-            if wait_s > 0:
-                time.sleep(wait_s)
-            elif clock() - started_s > self._total_s + TIMEOUT_S:
-                return  # hopelessly behind: what was not sent is not answered, and the rate says so
-            if due_s == 0.0 and clock() - started_s > self._total_s:
-                return
-            try:
-                answer = call(self._requests[index % POOL], timeout=TIMEOUT_S)
-            except grpc.RpcError:
-                next(self._failed)
+    def closed_loop(self, callers: int) -> None:
+        """As many calls as `callers` get answered who ask again at once."""
+        sent = 0
+        while self._now_s() < self._until_s:
+            under_way = sum(map(len, self._under_way))
+            for _ in range(callers - under_way):
+                sent += self._send(sent, 0.0)
+            self._wait(self._until_s)
+
+    def _now_s(self) -> float:
+        return time.perf_counter() - self._started_s
+
+    def _send(self, number: int, due_s: float) -> bool:
+        """Whether call `number` could be sent: a server that is behind takes no more."""
+        place = number % len(self._connections)
+        connection = self._connections[place]
+        if not connection.has_room:
+            return False
+        self._under_way[place][connection.call(self._calls[number % len(self._calls)])] = due_s
+        return True
+
+    def _wait(self, until_s: float) -> None:
+        """Send and read what there is to be, until the time has come or an answer is there."""
+        for connection in self._connections:
+            connection.flush()
+        behind = [connection for connection in self._connections if connection.is_behind]
+        # A little less than the time there is: the system likes to come back late.
+        wait_s = max(until_s - self._now_s() - WAKE_S, 0.0)
+        ready, _, _ = select(self._connections, behind, (), wait_s)
+        for place, connection in enumerate(self._connections):
+            if connection not in ready:
                 continue
-            answered.append((due_s, clock() - started_s))
-            if len(self._samples) < LOOKED_AT:
-                self._samples.append(answer)
+            under_way = self._under_way[place]
+            for answer in connection.answers():
+                due_s = under_way.pop(answer.stream, None)
+                if due_s is None:
+                    continue  # a stream may be reset behind its answer
+                if not answer.ok:
+                    self.errors += 1
+                    continue
+                self.answered.append((due_s, self._now_s()))
+                if len(self.samples) < LOOKED_AT:
+                    self.samples.append(answer.message)
 
 
-def trivial_server(argument: dict[str, Any], tell: Tell) -> None:
-    """Answers every request with the same bytes: what the generator alone can do is seen against it."""
+def empty_server(argument: dict[str, Any], tell: Tell) -> None:
+    """Answers every request with the same bytes, as the server does (`lane`) or grpcio's ordinary way:
+    what a handler that does nothing leaves to be had."""
     answer = pb.GetBlocksResponse(request_id="x" * argument["answer_bytes"]).SerializeToString()
-    handler = grpc.unary_unary_rpc_method_handler(lambda *_: answer)
-    service, _, method = METHOD[1:].partition("/")
-    server = grpc.server(ThreadPoolExecutor(8))
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+    parse = pb.GetBlocksRequest.FromString
+    threads = ServerSettings().threads
+    server = grpc.server(ThreadPoolExecutor(threads))
+    handler = grpc.unary_unary_rpc_method_handler(lambda *_: answer, parse)
+    service, _, name = METHOD[1:].partition("/")
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
+    lane = None
+    if argument["lane"]:
+        lane = open_lane(server, METHOD, parse, lambda *_: answer, threads, max_calls=threads * CALLERS)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    if lane is not None:
+        lane.start()
     tell({"port": port})
     Event().wait()

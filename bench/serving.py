@@ -2,8 +2,9 @@
 
 A shop of 50k items, 500k sessions and 1 M profiles (`bench.dataset`); each request asks for blocks of
 a person drawn at random, all of them in an open session. Load is open-loop (`bench.load`), from
-processes on another core. The rate is found by steps and refined; its latencies are those of a longer
-run at it. `stages_us` is measured in-process, on the same data, by `bench.stages`.
+processes on another core. The rate is found by bisection (`bench.rates`); its latencies are those of a
+longer run at it. The same is done for page calls of 4 slots of 10 items. `stages_us` is measured
+in-process, on the same data, by `bench.stages`.
 """
 
 from __future__ import annotations
@@ -11,33 +12,23 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from bench.dataset import Sizes, prepared
 from bench.load import Latencies, step
+from bench.rates import GOAL_MS, Measure, highest_rate, is_held, sustained
 from bench.runner import cores, present, report, run_alone, running, say
 from bench.system import HOST, argument_of, cpu_s, server_settings
 from recsys.settings import SessionSettings, Settings, load_settings
 
-GOAL_MS = 5.0
-"""At p90."""
-LEAST_DONE = 0.97
-"""Of the requests due; beyond, the queue grows and the rate is not held."""
-FIRST_RATE = 50.0
-GROWTH = 2.0
-FINE = 1.05
-"""The rate is refined until what is held and what is not are this close."""
-ANSWER_BYTES = 3000
+ANSWER_BYTES_A_BLOCK = 3000
+PAGE = (4, 10)
+"""Slots of a page call, and items of each."""
 FEED = "home.feed"
 PLACEMENTS = (FEED, "home.hero", "cart.cross_sell", "email.digest")
-
-Measure = Callable[[float, float], Latencies]
-"""`measure(rate, seconds)`."""
 
 
 def slots_of(count: int, limit: int) -> list[dict[str, Any]]:
@@ -61,40 +52,6 @@ def settings_of(data: Path, home: Path) -> Settings:
     )
 
 
-def is_held(found: Latencies) -> bool:
-    return found.p90_ms < GOAL_MS and found.done_per_s >= LEAST_DONE * found.rate and not found.errors
-
-
-def highest_rate(measure: Measure, step_s: float, ceiling: float) -> tuple[float, list[Latencies]]:
-    """The highest rate held for `step_s`, 0.0 if none is, and all steps on the way."""
-    steps: list[Latencies] = []
-
-    def held(rate: float) -> bool:
-        found = measure(rate, step_s)
-        steps.append(found)
-        shown = f"p50 {found.p50_ms} p90 {found.p90_ms} p99 {found.p99_ms} ms, {found.errors} errors"
-        say(f"  {rate:,.0f}/s: {shown}")
-        return is_held(found)
-
-    low, high = 0.0, FIRST_RATE
-    while high < ceiling and held(high):
-        low, high = high, high * GROWTH
-    high = min(high, ceiling)
-    while low and high / low > FINE:
-        middle = (low + high) / 2
-        low, high = (middle, high) if held(middle) else (low, middle)
-    return low, steps
-
-
-def sustained(measure: Measure, rate: float, hold_s: float) -> Latencies:
-    """A longer run at `rate`, or at the next lower one that is held."""
-    while True:
-        found = measure(rate, hold_s)
-        if is_held(found) or rate < FIRST_RATE:
-            return found
-        rate /= FINE
-
-
 def measure_with(address: str, asked: argparse.Namespace, slots: list[dict[str, Any]]) -> Measure:
     warm_s = min(1.0, asked.step_s / 4)
     argument = {"slots": slots, "profiles": asked.profiles, "seed": asked.seed, "warm_s": warm_s}
@@ -106,11 +63,12 @@ def measure_with(address: str, asked: argparse.Namespace, slots: list[dict[str, 
     return measure
 
 
-def generator_ceiling(asked: argparse.Namespace, slots: list[dict[str, Any]]) -> float:
-    """Requests a second that the generator sends to a server that does nothing."""
+def empty_server(asked: argparse.Namespace, slots: list[dict[str, Any]], *, lane: bool) -> Latencies:
+    """What a server answers which does nothing, to callers who ask again at once."""
     core, _ = cores()
-    with running("bench.load:trivial_server", {"answer_bytes": ANSWER_BYTES * len(slots)}, core) as told:
-        return measure_with(f"{HOST}:{told['port']}", asked, slots)(0.0, asked.step_s).done_per_s
+    argument = {"answer_bytes": ANSWER_BYTES_A_BLOCK * len(slots), "lane": lane}
+    with running("bench.load:empty_server", argument, core) as told:
+        return measure_with(f"{HOST}:{told['port']}", asked, slots)(0.0, asked.step_s)
 
 
 def cpu_of_a_request(pid: int, measure: Measure, rate: float, seconds: float) -> float | None:
@@ -123,31 +81,64 @@ def cpu_of_a_request(pid: int, measure: Measure, rate: float, seconds: float) ->
     return round((after_s - before_s) / found.answered * 1e6)
 
 
+class Held(NamedTuple):
+    """What a server holds of one kind of call."""
+
+    best: Latencies
+    """Of the longer run at the highest rate."""
+    cpu_us: float | None
+    """Of the server for each call, at half of that rate."""
+    steps: list[Latencies]
+
+    @property
+    def calls_per_s(self) -> float:
+        """0: not even the lowest rate was held."""
+        return self.best.done_per_s if is_held(self.best) else 0.0
+
+
+def held(
+    told: dict[str, Any], asked: argparse.Namespace, slots: list[dict[str, Any]], ceiling: float
+) -> Held:
+    """Search the highest rate of calls for `slots` on the server that `told` its port and pid."""
+    say(f"{len(slots)} slot(s) of {slots[0]['limit']} items a call")
+    measure = measure_with(f"{HOST}:{told['port']}", asked, slots)
+    measure(0.0, asked.step_s)  # warms up: kernels, pages of the state, branches
+    rate, steps = highest_rate(measure, asked.step_s, ceiling)
+    best = sustained(measure, rate, asked.hold_s, steps) if rate else steps[-1]
+    return Held(best, cpu_of_a_request(told["pid"], measure, best.rate / 2, asked.step_s), steps)
+
+
 def measured(asked: argparse.Namespace, data: Path, home: Path) -> dict[str, Any]:
     core, _ = cores()
-    slots, settings = slots_of(asked.slots, asked.limit), settings_of(data, home)
-    ceiling = generator_ceiling(asked, slots)
-    say(f"generator: {ceiling:,.0f} requests/s against a server that does nothing")
+    slots, page, settings = slots_of(asked.slots, asked.limit), slots_of(*PAGE), settings_of(data, home)
+    empty = empty_server(asked, slots, lane=True)
+    empty_per_s, ordinary_per_s = empty.done_per_s, empty_server(asked, slots, lane=False).done_per_s
+    say(f"a server that does nothing: {empty_per_s:,.0f}/s, {ordinary_per_s:,.0f}/s the ordinary way")
     about = {"home": str(data), "slots": slots, "profiles": asked.profiles, "seed": asked.seed}
     stages = run_alone("bench.stages:stages", {**about, "requests": asked.stage_requests}, core).answer
-    with ExitStack() as stack:
-        told = stack.enter_context(running("bench.system:server", argument_of(settings, home), core))
-        measure = measure_with(f"{HOST}:{told['port']}", asked, slots)
-        measure(FIRST_RATE, asked.step_s)  # warms up: kernels, pages of the state, branches
-        rate, steps = highest_rate(measure, asked.step_s, ceiling)
-        best = sustained(measure, rate, asked.hold_s) if rate else steps[0]
-        cpu_us = cpu_of_a_request(told["pid"], measure, best.rate / 2, asked.step_s)
+    with running("bench.system:server", argument_of(settings, home), core) as told:
+        one = held(told, asked, slots, empty_per_s)
+        whole = held(told, asked, page, empty_per_s)
+    best = one.best
     return {
-        "requests_per_s": best.done_per_s if is_held(best) else 0.0,
+        "requests_per_s": one.calls_per_s,
         "p50_ms": best.p50_ms,
         "p90_ms": best.p90_ms,
         "p99_ms": best.p99_ms,
         "p999_ms": best.p999_ms,
+        "page_calls_per_s": whole.calls_per_s,
+        "blocks_per_s": round(whole.calls_per_s * len(page), 1),
+        "page_p90_ms": whole.best.p90_ms,
         "stages_us": stages,
-        "server_cpu_us": cpu_us,
-        "generator_ceiling_per_s": ceiling,
+        "server_cpu_us": one.cpu_us,
+        "page_server_cpu_us": whole.cpu_us,
+        "empty_server_per_s": empty_per_s,
+        "ordinary_empty_server_per_s": ordinary_per_s,
+        "generator_cpu_us": empty.generator_cpu_us,
         "fewest_items": best.fewest_items,
-        "steps": [found._asdict() for found in steps],
+        "page_fewest_items": whole.best.fewest_items,
+        "steps": [found._asdict() for found in one.steps],
+        "page_steps": [found._asdict() for found in whole.steps],
     }
 
 
@@ -175,7 +166,7 @@ def main(argv: list[str]) -> int:
     load = (
         f"open loop, Poisson arrivals, {asked.slots} slot(s) of {asked.limit} items; one server process on"
         f" one core, {asked.generators} generator process(es) on another; the highest rate with"
-        f" p90 < {GOAL_MS:g} ms"
+        f" p90 < {GOAL_MS:g} ms; page calls: {PAGE[0]} slots of {PAGE[1]} items"
     )
     size = {**sizes._asdict(), "slots": asked.slots, "limit": asked.limit}
     present(report("serving", size, load, found), asked.json)

@@ -46,16 +46,16 @@ def at(arrival: Arrival) -> datetime:
     return datetime.fromtimestamp(arrival.event.at_ms / 1000, timezone.utc)
 
 
-def by_visitor(batch: Sequence[object]) -> list[tuple[str, Arrival]]:
-    return [(one.event.visitor, one) for one in batch if isinstance(one, Arrival)]
+def by_visitor(batch: Sequence[steps.Decoded]) -> list[tuple[str, Arrival]]:
+    return [(visitor, one) for decoded in batch for visitor, visit in decoded.visits.items() for one in visit]
 
 
-def save(session: tuple[str, tuple[int, list[Arrival]]]) -> steps.Save:
+def save(session: tuple[str, tuple[int, list[Arrival]]]) -> steps.Records:
     visitor, (_, arrivals) = session
     events = [arrival.event for arrival in arrivals]
     items = tuple(line.item for event in events for line in event.lines)
     summary = SessionSummary(events[0].at_ms, events[-1].at_ms, len(events), items)
-    return steps.Save(visitor_key(visitor), msgspec.msgpack.encode(summary))
+    return {visitor_key(visitor): msgspec.msgpack.encode(summary)}
 
 
 def windows(settings: Settings) -> Dataflow:
@@ -65,8 +65,8 @@ def windows(settings: Settings) -> Dataflow:
         lambda: open_log(settings.log), Until(open_log(settings.log).end()), settings.flow.batch
     )
     flow = Dataflow("bytewax_window")
-    records = op.input("log", flow, source)  # (Record, watermark_ms)
-    decoded = op.flat_map_batch("decode", records, stages.decode)
+    reads = op.input("log", flow, source)  # [(Record, watermark_ms)]
+    decoded = op.flat_map_batch("decode", reads, stages.decode)
     visits = op.flat_map_batch("visits", decoded, by_visitor)  # (visitor, Arrival)
     clock = win.EventClock(at, wait_for_system_duration=timedelta(seconds=settings.flow.allowed_lateness_s))
     windower = win.SessionWindower(gap=timedelta(seconds=settings.session.gap_s))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -26,8 +25,7 @@ SETTLED_S = 0.05
 """When the flow is past a position for so long, whatever it changed is in the state."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What the state knows of an asker."""
 
     record: PersonRecord | None = None

@@ -6,7 +6,7 @@ Errors say where, what was expected and what came; the servicer turns them into 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NoReturn
 
 import msgspec
@@ -44,24 +44,21 @@ class RequestError(ValueError):
         self.field = field
 
 
-@dataclass(frozen=True, slots=True)
-class Asker:
+class Asker(msgspec.Struct, frozen=True, gc=False):
     """Whom blocks are for, as the request names them; None where it names nobody."""
 
     visitor: str | None
     user_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """What the caller says about the request itself; kept with what was served."""
 
     request_id: str = ""
-    context: Mapping[str, str] = field(default_factory=dict)
+    context: dict[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class BlocksRequest:
+class BlocksRequest(msgspec.Struct, frozen=True):
     """A checked GetBlocksRequest."""
 
     asker: Asker
@@ -167,7 +164,7 @@ class RequestChecks:
             _wrong("slots", f"1 to {most}", str(len(slots)))
         checked = tuple(self._slot(slot, f"slots[{index}]") for index, slot in enumerate(slots))
         names: set[str] = set()
-        for index, slot in enumerate(checked):
+        for index, slot in enumerate(checked if len(checked) > 1 else ()):
             if slot.name in names:
                 _wrong(f"slots[{index}].name", "a name of its own", f"`{slot.name}` again")
             names.add(slot.name)
@@ -203,6 +200,8 @@ def _item_id(slot: pb.Slot, where: str) -> str | None:
 
 
 def _excluded(ids: Collection[str], where: str) -> tuple[str, ...]:
+    if not ids:
+        return ()
     if len(ids) > MAX_EXCLUDED:
         _wrong(f"{where}.exclude", f"at most {MAX_EXCLUDED}", str(len(ids)))
     return tuple(_short(item, f"{where}.exclude[{index}]") for index, item in enumerate(ids))

@@ -20,6 +20,7 @@ from recsys.settings import Settings
 from server.auth import Keys, tls_pair
 from server.blocks import Blocks, Decider
 from server.explain import Decisions
+from server.lane import Lane, open_lane
 from server.live import BundleWatch, Live
 from server.metrics import Metrics, ModelNote
 from server.people import People
@@ -99,12 +100,14 @@ class RunningServer:
         self._health = NamedHealth(settings)
         self._draining = False
         self._server: grpc.Server | None = None
+        self._lane: Lane | None = None
 
     def start(self, port: int, *, share_port: bool = False) -> int:
         """Listen, and begin to read the catalogue; the port that was bound. `share_port`: with
         other processes (SO_REUSEPORT). Raises RuntimeError when the port cannot be bound."""
         self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
         threads = self._settings.threads
+        most_calls = threads * CALLS_A_THREAD
         self._server = grpc.server(
             ThreadPoolExecutor(threads, thread_name_prefix="request"),
             options=(
@@ -112,9 +115,10 @@ class RunningServer:
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             ),
-            maximum_concurrent_rpcs=threads * CALLS_A_THREAD,
+            maximum_concurrent_rpcs=most_calls,
         )
         self._server.add_generic_rpc_handlers((self._service.handlers(),))
+        self._lane = open_lane(self._server, *self._service.get_blocks(), threads, most_calls)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
@@ -123,6 +127,8 @@ class RunningServer:
         self.live.start()
         self.queue.start()
         self._server.start()
+        if self._lane is not None:
+            self._lane.start()
         return bound
 
     def stop(self, grace_s: float = 10.0, drain_s: float = 5.0) -> None:
@@ -132,6 +138,8 @@ class RunningServer:
         self._health.enter_graceful_shutdown()
         if self._server is not None:
             self._server.stop(grace_s).wait()
+        if self._lane is not None:
+            self._lane.close()
         self.live.stop()
         self.queue.stop(drain_s)
 

@@ -19,6 +19,7 @@ from recsys.segment import with_message_id
 from server.auth import Keys
 from server.blocks import Blocks, Deadline, NotLoaded
 from server.explain import Decisions
+from server.lane import Handle, Parse
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.refusals import Refusal, bad_request, refuse, try_again
@@ -66,17 +67,21 @@ class HeadraceService:
         self._bulk_streams = BoundedSemaphore(max(max_bulk_streams, 1))
         self._decoder = Decoder()
 
+    def get_blocks(self) -> tuple[str, Parse, Handle]:
+        """GetBlocks for a lane: its full name, how its request is parsed, and its handler."""
+        handle = self._guarded("GetBlocks", "read", self._get_blocks)
+        return f"/{SERVICE}/GetBlocks", pb.GetBlocksRequest.FromString, handle
+
     def handlers(self) -> grpc.GenericRpcHandler:
         """For grpc.Server.add_generic_rpc_handlers. Answers are bytes already, so there is no
         serialiser between them and the wire."""
         unary = grpc.unary_unary_rpc_method_handler
         stream = grpc.unary_stream_rpc_method_handler
+        _, parse, get_blocks = self.get_blocks()
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                "GetBlocks": unary(
-                    self._guarded("GetBlocks", "read", self._get_blocks), pb.GetBlocksRequest.FromString
-                ),
+                "GetBlocks": unary(get_blocks, parse),
                 "GetBlocksBulk": stream(
                     self._guarded_stream("GetBlocksBulk", "read", self._get_blocks_bulk),
                     pb.GetBlocksBulkRequest.FromString,

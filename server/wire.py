@@ -15,7 +15,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Protocol
 
-from recsys.block import Block, BlockItem, Freshness
+from recsys.block import Block, BlockItem, Freshness, Reason
 from recsys.catalog import Item, type_of
 from server.pb import headrace_pb2 as pb
 
@@ -82,35 +82,35 @@ def item_field(item: Item) -> bytes:
     return message_field(b"\x0a", message.SerializeToString())
 
 
-_source_and_event = lru_cache(maxsize=4096)(
-    # `BlockItem.source`, and the start of `BlockItem.reason`'s content.
-    lambda source, event: (text_field(b"\x1a", source), text_field(b"\x1a", event))
-)
-
-
-def _item(item: BlockItem, facts: bytes) -> bytes:
-    """`Block.items`, tag and length included. Runs for every item of every answer: it joins once,
-    and calls nothing of Python for lengths that are in the table."""
-    reason = item.reason
-    source, event = _source_and_event(reason.source, reason.evidence_event)
-    text, evidence = reason.text.encode(), reason.evidence_item.encode()
-    try:
-        before, between = _VARINTS[len(text)], _VARINTS[len(evidence)]
-        # Texts with their tags and lengths, the event, a tag and eight bytes of time.
-        size = len(text) + len(before) + len(evidence) + len(between) + len(event) + 11
-        length = _VARINTS[size]
-        whole = _VARINTS[len(facts) + len(source) + len(length) + size + 6]
-    except IndexError:
-        before, between = varint(len(text)), varint(len(evidence))
-        size = len(text) + len(before) + len(evidence) + len(between) + len(event) + 11
-        length = varint(size)
-        whole = varint(len(facts) + len(source) + len(length) + size + 6)
-    return b"".join(
+def _why(reason: Reason) -> bytes:
+    """`BlockItem.source` and `BlockItem.reason`, tags and lengths included."""
+    told = b"".join(
         (
-            b"\x2a", whole, facts, b"\x15", _float(item.score), source, b"\x22", length,
-            b"\x0a", before, text, b"\x12", between, evidence, event, b"\x21", _int64(reason.evidence_at_ms),
+            text_field(b"\x0a", reason.text),
+            text_field(b"\x12", reason.evidence_item),
+            _texts(b"\x1a", reason.evidence_event),
+            b"\x21",
+            _int64(reason.evidence_at_ms),
         )
-    )  # fmt: skip
+    )
+    return _texts(b"\x1a", reason.source) + message_field(b"\x22", told)
+
+
+def _item_fields(items: Sequence[BlockItem], facts: Facts) -> list[bytes]:
+    """`Block.items` in pieces. Runs for every item of every answer; the reason is made once for all
+    items that share it, and nothing of Python is called for lengths that are in the table."""
+    reasons: dict[int, bytes] = {}
+    pieces: list[bytes] = []
+    for item in items:
+        reason = item.reason
+        why = reasons.get(id(reason))
+        if why is None:
+            why = reasons[id(reason)] = _why(reason)
+        about = facts.get(item.item) or _bare(item.item)
+        size = len(about) + len(why) + 5  # and the score with its tag
+        length = _VARINTS[size] if size < _SHORT else _varint(size)
+        pieces += (b"\x2a", length, about, b"\x15", _float(item.score), why)
+    return pieces
 
 
 def _freshness(freshness: Freshness) -> bytes:
@@ -136,7 +136,7 @@ def block_message(block: Block, title: str, facts: Facts) -> bytes:
         _texts(b"\x1a", block.placement),
         _texts(b"\x22", title),
     ]
-    parts += [_item(item, facts.get(item.item) or _bare(item.item)) for item in block.items]
+    parts += _item_fields(block.items, facts)
     parts += (
         _texts(b"\x32", block.fallback),
         _texts(b"\x3a", block.model_version),

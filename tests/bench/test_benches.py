@@ -16,8 +16,8 @@ import pytest
 from bench.dataset import COMPLETE, Sizes, prepared
 from bench.freshness import WARM_S, Ids, Job, Seen, figures, jobs
 from bench.load import Latencies, arrivals
+from bench.rates import FINE, highest_rate, is_held, sustained
 from bench.runner import BenchFailed, percentiles, run_alone
-from bench.serving import highest_rate, is_held, sustained
 
 ROOT = Path(__file__).parents[2]
 COMMON = {"bench", "at", "sizes", "load", "hardware", "versions"}
@@ -81,13 +81,17 @@ def test_serving_prints_rate_latencies_and_stages_and_keeps_its_data(tmp_path):
         "p90_ms",
         "p99_ms",
         "p999_ms",
-        "generator_ceiling_per_s",
+        "page_calls_per_s",
+        "blocks_per_s",
+        "empty_server_per_s",
+        "ordinary_empty_server_per_s",
     }
     assert {"read", "candidates", "filter", "score", "rank", "mix", "decide", "serialise"} < set(
         report["stages_us"]
     )
     assert all(stage["p50"] <= stage["p99"] for stage in report["stages_us"].values())
     assert report["fewest_items"] == 2 * 5
+    assert report["page_fewest_items"] == 4 * 10
     assert report["server_cpu_us"] is None or report["server_cpu_us"] > 0
     assert report["sizes"]["profiles"] == 500
 
@@ -106,20 +110,43 @@ def test_freshness_times_probes_through_flow_and_server():
     assert report["failed"] == 0
 
 
-def test_search_finds_the_rate_that_a_server_holds():
-    def measure(rate, seconds):
-        return latencies(rate, p90_ms=4.0 if rate <= 730 else 9.0)
+class Holds:
+    """A server that holds up to `limit` requests a second, but for the runs whose numbers are `noisy`."""
 
-    rate, steps = highest_rate(measure, 1.0, ceiling=10_000)
-    assert 730 / 1.05 <= rate <= 730
+    def __init__(self, limit: float, noisy: frozenset[int] = frozenset()) -> None:
+        self.limit, self.noisy, self.runs = limit, noisy, 0
+
+    def __call__(self, rate: float, seconds: float) -> Latencies:
+        if not rate:
+            return latencies(1.2 * self.limit)
+        self.runs += 1
+        return latencies(rate, p90_ms=4.0 if rate <= self.limit and self.runs not in self.noisy else 9.0)
+
+
+@pytest.mark.parametrize("limit", [11.0, 730.0, 9_000.0])
+def test_search_finds_the_rate_that_a_server_holds(limit):
+    rate, steps = highest_rate(Holds(limit), 1.0, ceiling=10_000)
+    assert limit / FINE <= rate <= limit
     assert rate in [step.rate for step in steps]
-    assert 500 / 1.05 <= highest_rate(measure, 1.0, ceiling=500)[0] <= 500
-    assert highest_rate(lambda rate, _: latencies(rate, p90_ms=9.0), 1.0, 10_000)[0] == 0.0
+    assert len(steps) < 16
+
+
+@pytest.mark.parametrize("noisy", range(1, 6))
+def test_search_is_not_misled_by_one_noisy_step(noisy):
+    rate, _ = highest_rate(Holds(730.0, frozenset([noisy])), 1.0, ceiling=10_000)
+    assert 730 / FINE <= rate <= 730
+
+
+def test_search_ends_at_the_ceiling_and_at_nothing():
+    assert highest_rate(Holds(730.0), 1.0, ceiling=500)[0] == 500
+    assert highest_rate(Holds(1.0), 1.0, ceiling=10_000)[0] == 0.0
 
 
 def test_a_rate_that_breaks_in_the_longer_run_gives_way_to_a_lower_one():
-    found = sustained(lambda rate, _: latencies(rate, p90_ms=4.0 if rate <= 600 else 9.0), 730, 1.0)
-    assert 600 / 1.05 <= found.rate <= 600
+    steps = []
+    found = sustained(Holds(600.0), 730, 1.0, steps)
+    assert 600 / FINE <= found.rate <= 600
+    assert steps[-1] == found
 
 
 @pytest.mark.parametrize(

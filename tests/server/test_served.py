@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,6 +98,24 @@ class TestEvent:
     )
     def test_reads_back_what_was_written(self, one: Served) -> None:
         assert decode_served(encode_served(one)) == one
+
+    def test_reads_what_older_versions_wrote(self) -> None:
+        one = served()
+        reason = one.block.items[0].reason
+        event = msgspec.json.decode(encode_served(one))
+        event["properties"]["items"] = [
+            {
+                "id": "p1",
+                "position": 0,
+                "score": 0.5,
+                "source": reason.source,
+                "reason": reason.text,
+                "evidence_item_id": reason.evidence_item,
+                "evidence_event": reason.evidence_event,
+                "evidence_at_ms": reason.evidence_at_ms,
+            }
+        ]
+        assert decode_served(msgspec.json.encode(event)) == one
 
     def test_an_exact_message_too_long_for_an_event_is_left_out(self) -> None:
         import random
@@ -199,9 +218,11 @@ class TestThroughTheServer:
         assert event["event"] == "Block Served"
         assert (event["messageId"], event["anonymousId"]) == (block.decision_id, "v1")
         said = event["properties"]
-        assert [item["id"] for item in said["items"]] == [item.item.id for item in block.items]
-        assert [item["position"] for item in said["items"]] == [0, 1, 2]
-        assert said["items"][0]["source"] == block.items[0].source
+        ids, scores, reasons, propensities = zip(*said["items"], strict=True)
+        assert list(ids) == [item.item.id for item in block.items]
+        assert list(scores) == pytest.approx([item.score for item in block.items])
+        assert [reason[0] for reason in reasons] == [item.source for item in block.items]
+        assert propensities == (1.0, 1.0, 1.0)
         assert (said["person"], said["request_id"], said["market"]) == ("a:v1", "r1", "DE")
         assert said["freshness"]["event_at_ms"] == AT_MS
 

@@ -1,0 +1,67 @@
+"""The highest rate that a server holds: found by bisection around an estimate of what it can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf, sqrt
+
+from bench.load import Latencies
+from bench.runner import say
+
+GOAL_MS = 5.0
+"""At p90."""
+LEAST_DONE = 0.97
+"""Of the requests due; beyond, the queue grows and the rate is not held."""
+NEAR_CAPACITY = 0.75
+"""The search begins at this share of what callers get who ask again at once."""
+GROWTH = 1.25
+FINE = 1.05
+"""The rate is refined until what is held and what is not are this close."""
+TRIES = 2
+"""A rate that is missed is tried once more: something else may have had the machine for a moment."""
+LEAST_RATE = 10.0
+
+Measure = Callable[[float, float], Latencies]
+"""`measure(rate, seconds)`; rate 0: a closed loop."""
+
+
+def is_held(found: Latencies) -> bool:
+    return found.p90_ms < GOAL_MS and found.done_per_s >= LEAST_DONE * found.rate and not found.errors
+
+
+def highest_rate(measure: Measure, step_s: float, ceiling: float) -> tuple[float, list[Latencies]]:
+    """The highest rate held for `step_s`, 0.0 if none of LEAST_RATE or more is, and all steps on the way."""
+    steps: list[Latencies] = []
+
+    def held(rate: float) -> bool:
+        return any(is_held(_tried(measure, rate, step_s, steps)) for _ in range(TRIES))
+
+    capacity = measure(0.0, step_s).done_per_s
+    say(f"  {capacity:,.0f}/s answered to callers who ask again at once")
+    low, high, rate = 0.0, inf, min(max(NEAR_CAPACITY * capacity, LEAST_RATE), ceiling)
+    while rate >= LEAST_RATE and low < ceiling and high > FINE * low:
+        if held(rate):
+            low, rate = rate, min(GROWTH * rate, ceiling)
+        else:
+            high, rate = rate, rate / 2
+        if low and high < inf:
+            rate = sqrt(low * high)
+    return low, steps
+
+
+def sustained(measure: Measure, rate: float, hold_s: float, steps: list[Latencies]) -> Latencies:
+    """A longer run at `rate`, or at the next lower one that is held. Adds each to `steps`."""
+    while True:
+        for _ in range(TRIES):
+            found = _tried(measure, rate, hold_s, steps)
+            if is_held(found) or rate < LEAST_RATE:
+                return found
+        rate /= FINE
+
+
+def _tried(measure: Measure, rate: float, seconds: float, steps: list[Latencies]) -> Latencies:
+    found = measure(rate, seconds)
+    steps.append(found)
+    shown = f"p50 {found.p50_ms} p90 {found.p90_ms} p99 {found.p99_ms} ms, {found.errors} errors"
+    say(f"  {rate:,.0f}/s: {shown}")
+    return found

@@ -1,0 +1,170 @@
+"""The lane answers as grpcio's own server does; where it cannot be had, that one answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from threading import Event, Timer
+from typing import Any
+
+import grpc
+import pytest
+
+from server import lane
+from server.lane import Call, open_lane
+from server.pb import headrace_pb2 as pb
+from tests.server.shop import Shop, until
+
+METHOD = "/test.Echo/Say"
+Ask = Callable[..., Any]
+
+
+def parse(raw: bytes) -> str:
+    return raw.decode()
+
+
+@contextmanager
+def answering(handle: Callable[[str, Call], bytes], threads: int = 2, max_calls: int = 8) -> Iterator[str]:
+    """The address of a server on which a lane answers calls of METHOD."""
+    server = grpc.server(ThreadPoolExecutor(1))
+    opened = open_lane(server, METHOD, parse, handle, threads, max_calls)
+    assert opened is not None, "grpcio is not the one that the lane was written for"
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    opened.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(5).wait()
+        opened.close()
+
+
+@contextmanager
+def asking(handle: Callable[[str, Call], bytes], threads: int = 2, max_calls: int = 8) -> Iterator[Ask]:
+    """A client's call of METHOD."""
+    with answering(handle, threads, max_calls) as address, grpc.insecure_channel(address) as channel:
+        yield channel.unary_unary(METHOD)
+
+
+def echo(message: str, call: Call) -> bytes:
+    return message.encode()
+
+
+def refused(ask: Ask, message: bytes = b"x", **options: Any) -> grpc.RpcError:
+    with pytest.raises(grpc.RpcError) as caught:
+        ask(message, timeout=10, **options)
+    return caught.value
+
+
+def test_each_call_gets_its_own_answer() -> None:
+    with asking(echo, threads=3, max_calls=500) as ask:
+        calls = [ask.future(f"hello {number}".encode(), timeout=20) for number in range(300)]
+        assert [call.result() for call in calls] == [f"hello {number}".encode() for number in range(300)]
+
+
+def test_an_answer_may_be_empty_or_long() -> None:
+    with asking(lambda message, _: bytes(int(message))) as ask:
+        assert ask(b"0", timeout=10) == b""
+        assert len(ask(b"3000000", timeout=10)) == 3_000_000
+
+
+def test_a_handler_is_told_metadata_and_time() -> None:
+    def tell(_: str, call: Call) -> bytes:
+        given = dict(call.invocation_metadata())
+        return f"{given['who']} {call.time_remaining():.0f} {call.is_active()}".encode()
+
+    with asking(tell) as ask:
+        assert ask(b"", timeout=1000, metadata=(("who", "ann"),)) == b"ann 1000 True"
+        _who, left_s, _ = ask(b"", metadata=(("who", "ann"),)).split()
+        assert float(left_s) > 1e9, "no deadline is one that lies centuries ahead"
+
+
+def test_a_refusal_has_its_status_words_and_details() -> None:
+    def refuse(_: str, call: Call) -> bytes:
+        call.set_trailing_metadata((("why-bin", b"\0\1"),))
+        call.abort(grpc.StatusCode.INVALID_ARGUMENT, "Expected more, got `é`")
+
+    with asking(refuse) as ask:
+        error = refused(ask)
+    assert (error.code(), error.details()) == (grpc.StatusCode.INVALID_ARGUMENT, "Expected more, got `é`")
+    assert ("why-bin", b"\0\1") in [tuple(one) for one in error.trailing_metadata()]
+
+
+def test_what_fails_is_told_and_the_next_call_is_answered() -> None:
+    def fail(message: str, _: Call) -> bytes:
+        if message == "fail":
+            raise RuntimeError("no")
+        return b"fine"
+
+    with asking(fail) as ask:
+        assert refused(ask, b"fail").code() is grpc.StatusCode.UNKNOWN
+        assert refused(ask, b"\xff").code() is grpc.StatusCode.INTERNAL  # no message of ours
+        assert ask(b"", timeout=10) == b"fine"
+
+
+def test_no_more_are_answered_at_once_than_there_are_threads_and_too_many_are_refused() -> None:
+    hold, busy = Event(), []
+
+    def slow(message: str, _: Call) -> bytes:
+        busy.append(message)
+        hold.wait(20)
+        return message.encode()
+
+    with asking(slow, threads=2, max_calls=5) as ask:
+        calls = [ask.future(b"%d" % number, timeout=20) for number in range(9)]
+        full = until(lambda: len(done := [call for call in calls if call.done()]) == 4 and done)
+        assert {call.code() for call in full} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert len(busy) == 2
+        hold.set()
+        assert sum(call.code() is grpc.StatusCode.OK for call in calls) == 5
+        assert ask(b"again", timeout=10) == b"again"
+
+
+def test_a_handler_that_asks_learns_that_the_caller_is_gone() -> None:
+    seen: list[bool] = []
+
+    def patient(_: str, call: Call) -> bytes:
+        seen.append(call.is_active())
+        until(lambda: not call.is_active())
+        seen.append(False)
+        return b""
+
+    with asking(patient) as ask:
+        call = ask.future(b"", timeout=20)
+        until(lambda: seen == [True])
+        call.cancel()
+        until(lambda: seen == [True, False])
+
+
+def test_a_stop_lets_calls_finish() -> None:
+    hold, begun = Event(), Event()
+
+    def slow(_: str, __: Call) -> bytes:
+        begun.set()
+        hold.wait(20)
+        return b"done"
+
+    with ExitStack() as server:
+        address = server.enter_context(answering(slow))
+        with grpc.insecure_channel(address) as channel:
+            call = channel.unary_unary(METHOD).future(b"", timeout=20)
+            assert begun.wait(10)
+            Timer(0.2, hold.set).start()
+            server.close()
+            assert call.result(10) == b"done"
+
+
+@pytest.mark.parametrize("missing", ["cygrpc", "request_registered_call"])
+def test_without_it_calls_go_the_ordinary_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    if missing == "cygrpc":
+        monkeypatch.setattr(lane, "cygrpc", None)
+    else:
+        monkeypatch.setitem(lane._NEEDED, "Server", ("as_it_will_be_called_one_day",))
+    with Shop(tmp_path).open() as shop:
+        assert shop.running._lane is None
+        answer = shop.client.GetBlocks(pb.GetBlocksRequest(slots=[pb.Slot(placement="home.hero")]), timeout=5)
+        assert [block.slot for block in answer.blocks] == ["home.hero"]
