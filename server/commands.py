@@ -73,6 +73,7 @@ def ask(
     after: Annotated[
         str, typer.Option(help="Wait for the event at this position, as track printed it.")
     ] = "",
+    cursor: Annotated[str, typer.Option(help="The next page: the cursor that the page before told.")] = "",
     why: Annotated[bool, typer.Option(help="The evidence behind each item, and the intent.")] = False,
     as_json: Json = False,
     deadline_ms: Annotated[int, typer.Option(min=1)] = 5000,
@@ -86,6 +87,7 @@ def ask(
 
     home: Home = ctx.obj
     slots = slots_of(placements or ["home.hero"], home.settings().all_placements(), item, limit)
+    slots[0].cursor = cursor
     with _client(home, key, server, deadline_ms) as client:
         began_s = time.perf_counter()
         answer = client.blocks(slots, anonymous_id=anonymous_id, user_id=user, after=after)

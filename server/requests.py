@@ -12,6 +12,7 @@ from typing import NoReturn
 import msgspec
 
 from recsys.block import Placement, Slot
+from recsys.cursor import decode_cursor
 from recsys.decode import SYSTEM_KEY
 from recsys.events import (
     ARTICLE_PREFIX,
@@ -185,6 +186,7 @@ class RequestChecks:
             limit=slot.limit or placement.limit,
             item=item,
             exclude=_excluded(slot.exclude, where),
+            seen=_seen(slot.cursor, where),
         )
 
 
@@ -197,6 +199,14 @@ def _item_id(slot: pb.Slot, where: str) -> str | None:
     if slot.item_type not in (pb.ITEM_TYPE_UNSPECIFIED, pb.ITEM_TYPE_PRODUCT, pb.ITEM_TYPE_ARTICLE):
         _wrong(f"{where}.item_type", "an ItemType", str(slot.item_type))
     return item
+
+
+def _seen(cursor: str, where: str) -> tuple[str, ...]:
+    """What the pages before have shown."""
+    try:
+        return decode_cursor(cursor)
+    except ValueError:
+        _wrong(f"{where}.cursor", "the `next_cursor` of a block", f"`{cursor[:32]}`")
 
 
 def _excluded(ids: Collection[str], where: str) -> tuple[str, ...]:

@@ -69,6 +69,8 @@ def print_blocks(console: Console, answer: pb.GetBlocksResponse, call_ms: float,
     """An answer to GetBlocks; `call_ms` is how long it took the caller."""
     for block in answer.blocks:
         console.print(block_table(block, caption=state_line(block, call_ms, answer.server_ms)))
+        if block.next_cursor:
+            console.print(f"next page: --cursor {block.next_cursor}", style="dim", soft_wrap=True)
         if why:
             console.print(*evidence_lines(block), sep="\n", markup=False, highlight=False, soft_wrap=True)
     if why:

@@ -107,9 +107,10 @@ def _item_fields(items: Sequence[BlockItem], facts: Facts) -> list[bytes]:
         if why is None:
             why = reasons[id(reason)] = _why(reason)
         about = facts.get(item.item) or _bare(item.item)
-        size = len(about) + len(why) + 5  # and the score with its tag
+        chance = b"" if item.propensity == 1.0 else b"\x2d" + _float(item.propensity)
+        size = len(about) + len(why) + len(chance) + 5  # and the score with its tag
         length = _VARINTS[size] if size < _SHORT else _varint(size)
-        pieces += (b"\x2a", length, about, b"\x15", _float(item.score), why)
+        pieces += (b"\x2a", length, about, b"\x15", _float(item.score), why, chance)
     return pieces
 
 
@@ -142,6 +143,7 @@ def block_message(block: Block, title: str, facts: Facts) -> bytes:
         _texts(b"\x3a", block.model_version),
         message_field(b"\x42", _freshness(block.freshness)),
         _int_field(b"\x48", block.at_ms),
+        text_field(b"\x52", block.next_cursor),
     )
     return b"".join(parts)
 

@@ -47,20 +47,22 @@ class Context(_message.Message):
     def __init__(self, market: _Optional[str] = ..., device: _Optional[str] = ..., referrer: _Optional[str] = ..., page_url: _Optional[str] = ...) -> None: ...
 
 class Slot(_message.Message):
-    __slots__ = ("name", "placement", "limit", "item_id", "item_type", "exclude")
+    __slots__ = ("name", "placement", "limit", "item_id", "item_type", "exclude", "cursor")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     ITEM_TYPE_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_FIELD_NUMBER: _ClassVar[int]
+    CURSOR_FIELD_NUMBER: _ClassVar[int]
     name: str
     placement: str
     limit: int
     item_id: str
     item_type: ItemType
     exclude: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., placement: _Optional[str] = ..., limit: _Optional[int] = ..., item_id: _Optional[str] = ..., item_type: _Optional[_Union[ItemType, str]] = ..., exclude: _Optional[_Iterable[str]] = ...) -> None: ...
+    cursor: str
+    def __init__(self, name: _Optional[str] = ..., placement: _Optional[str] = ..., limit: _Optional[int] = ..., item_id: _Optional[str] = ..., item_type: _Optional[_Union[ItemType, str]] = ..., exclude: _Optional[_Iterable[str]] = ..., cursor: _Optional[str] = ...) -> None: ...
 
 class GetBlocksResponse(_message.Message):
     __slots__ = ("blocks", "person", "server_ms", "request_id", "render_id")
@@ -77,7 +79,7 @@ class GetBlocksResponse(_message.Message):
     def __init__(self, blocks: _Optional[_Iterable[_Union[Block, _Mapping]]] = ..., person: _Optional[_Union[Person, _Mapping]] = ..., server_ms: _Optional[float] = ..., request_id: _Optional[str] = ..., render_id: _Optional[str] = ...) -> None: ...
 
 class Block(_message.Message):
-    __slots__ = ("decision_id", "slot", "placement", "title", "items", "fallback", "model_version", "freshness", "at_ms")
+    __slots__ = ("decision_id", "slot", "placement", "title", "items", "fallback", "model_version", "freshness", "at_ms", "next_cursor")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_FIELD_NUMBER: _ClassVar[int]
@@ -87,6 +89,7 @@ class Block(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     FRESHNESS_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_CURSOR_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     slot: str
     placement: str
@@ -96,19 +99,22 @@ class Block(_message.Message):
     model_version: str
     freshness: Freshness
     at_ms: int
-    def __init__(self, decision_id: _Optional[str] = ..., slot: _Optional[str] = ..., placement: _Optional[str] = ..., title: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BlockItem, _Mapping]]] = ..., fallback: _Optional[str] = ..., model_version: _Optional[str] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., at_ms: _Optional[int] = ...) -> None: ...
+    next_cursor: str
+    def __init__(self, decision_id: _Optional[str] = ..., slot: _Optional[str] = ..., placement: _Optional[str] = ..., title: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BlockItem, _Mapping]]] = ..., fallback: _Optional[str] = ..., model_version: _Optional[str] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., at_ms: _Optional[int] = ..., next_cursor: _Optional[str] = ...) -> None: ...
 
 class BlockItem(_message.Message):
-    __slots__ = ("item", "score", "source", "reason")
+    __slots__ = ("item", "score", "source", "reason", "propensity")
     ITEM_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
     item: CatalogItem
     score: float
     source: str
     reason: Reason
-    def __init__(self, item: _Optional[_Union[CatalogItem, _Mapping]] = ..., score: _Optional[float] = ..., source: _Optional[str] = ..., reason: _Optional[_Union[Reason, _Mapping]] = ...) -> None: ...
+    propensity: float
+    def __init__(self, item: _Optional[_Union[CatalogItem, _Mapping]] = ..., score: _Optional[float] = ..., source: _Optional[str] = ..., reason: _Optional[_Union[Reason, _Mapping]] = ..., propensity: _Optional[float] = ...) -> None: ...
 
 class CatalogItem(_message.Message):
     __slots__ = ("id", "type", "title", "url", "image_url", "price", "currency", "brand", "category", "full_price")

@@ -18,6 +18,7 @@ from server.people import Found, People
 from server.requests import Asker
 from tests.fakes import MemoryStore
 from tests.server.shop import (
+    PRODUCTS,
     Shop,
     article,
     catalogue,
@@ -331,3 +332,24 @@ class TestWrongRequests:
 
 def test_articles_are_in_the_fixture() -> None:
     assert article(1).id == "article:1"
+
+
+def test_pages_of_a_feed_follow_each_other(shop: Shop) -> None:
+    seen: list[str] = []
+    slot = pb.Slot(placement="home.feed", limit=8)
+    while True:
+        (block,) = shop.client.GetBlocks(pb.GetBlocksRequest(slots=[slot], anonymous_id="v1")).blocks
+        if not block.items:
+            break
+        seen += [entry.item.id for entry in block.items]
+        slot.cursor = block.next_cursor
+    assert sorted(seen) == sorted(f"p{number}" for number in range(PRODUCTS))
+
+
+def test_a_cursor_of_somebody_elses_is_refused(shop: Shop) -> None:
+    request = pb.GetBlocksRequest(slots=[pb.Slot(placement="home.feed", cursor="page=2")])
+    with pytest.raises(grpc.RpcError) as refused:
+        shop.client.GetBlocks(request)
+    assert refused.value.details() == (
+        "Expected the `next_cursor` of a block, got `page=2` - at `slots[0].cursor`"
+    )

@@ -16,7 +16,8 @@ scores = st.floats(width=32, allow_nan=False)
 times_ms = st.integers(0, 2**62)
 int64s = st.integers(-(2**63), 2**63 - 1)
 reasons = st.builds(Reason, texts, texts, texts, texts, times_ms)
-items = st.builds(BlockItem, texts.filter(bool), scores, reasons)
+chances = st.one_of(st.just(1.0), st.floats(0, 1, width=32))
+items = st.builds(BlockItem, texts.filter(bool), scores, reasons, chances)
 blocks = st.builds(
     Block,
     decision_id=texts,
@@ -27,6 +28,7 @@ blocks = st.builds(
     model_version=texts,
     freshness=st.builds(Freshness, int64s, int64s, int64s, st.booleans()),
     at_ms=int64s,
+    next_cursor=texts,
 )
 
 
@@ -43,10 +45,11 @@ def test_a_block_is_read_back_whole(block: Block, title: str) -> None:
         block.placement,
         title,
     )
-    assert (read.fallback, read.model_version, read.at_ms) == (
+    assert (read.fallback, read.model_version, read.at_ms, read.next_cursor) == (
         block.fallback,
         block.model_version,
         block.at_ms,
+        block.next_cursor,
     )
     freshness = read.freshness
     assert block.freshness == Freshness(
@@ -59,7 +62,8 @@ def test_a_block_is_read_back_whole(block: Block, title: str) -> None:
 def _item(read: pb.BlockItem) -> BlockItem:
     said = read.reason
     reason = Reason(read.source, said.text, said.evidence_item_id, said.event, said.at_ms)
-    return BlockItem(read.item.id, read.score, reason)
+    propensity = read.propensity if read.HasField("propensity") else 1.0
+    return BlockItem(read.item.id, read.score, reason, propensity)
 
 
 @given(st.lists(blocks, max_size=2), texts, texts)
