@@ -1,7 +1,8 @@
 """The dataflow, from top to bottom, with the data's shape behind each step.
 
-Between keyed steps travels one value for each key of a batch, not one for each event: what a value
-costs on its way through the engine is paid a few times less.
+What a value costs on its way through the engine is paid by the value: so a read of the log is one
+value, between keyed steps travels one for each key of a batch, and behind the visitors all that a
+batch came to is gathered into one, of which each branch takes its part.
 """
 
 from __future__ import annotations
@@ -30,33 +31,35 @@ class Sinks:
 def personalize(source: Source[Any], stages: Stages, sinks: Sinks) -> Dataflow:
     """log -> events -> visitors -> persons, items, tally -> state, archive, dead letters."""
     flow = Dataflow("personalize")
-    records = op.input("log", flow, source)  # (Record, watermark_ms)
-    decoded = op.flat_map_batch("decode", records, stages.decode)  # Arrival | DeadLetter | CatalogChange
+    reads = op.input("log", flow, source)  # [(Record, watermark_ms)]
+    decoded = op.flat_map_batch("decode", reads, stages.decode)  # Decoded: visits, changes, served, dead
 
     visits = op.flat_map_batch("visits", decoded, steps.visits)  # (visitor, [Arrival])
     visited = op.stateful_batch("visitor", visits, stages.visitor)  # (visitor, Visited)
+    came = op.flat_map_batch("came", visited, steps.gathered)  # Gathered: all that a batch came to
 
-    facts = op.flat_map_batch("facts", visited, steps.facts)  # (user_id, [Fact])
+    facts = op.flat_map_batch("facts", came, steps.facts)  # (user_id, [Fact])
     told = op.stateful_batch("person", facts, stages.person)  # (user_id, Told)
 
-    mentions = op.flat_map_batch("mentions", visited, steps.mentions)  # (item_id, [Mention])
+    mentions = op.flat_map_batch("mentions", came, steps.mentions)  # (item_id, [Mention])
     changes = op.flat_map_batch("changes", decoded, steps.changes)  # (item_id, [CatalogChange])
-    items = op.stateful_batch("item", op.merge("news", mentions, changes), stages.item)  # (item_id, Seen)
+    items = op.stateful_batch("item", op.merge("news", mentions, changes), stages.item)  # (item_id, Kept)
 
     aside = op.flat_map_batch("aside", decoded, steps.count_decoded)  # ("tally", Count)
-    fates = op.flat_map_batch("fates", visited, steps.count_visited)  # ("tally", Count)
+    fates = op.flat_map_batch("fates", came, steps.count_gathered)  # ("tally", Count)
     effects = op.flat_map_batch("effects", told, steps.count_told)  # ("tally", Count)
     tally = op.stateful_batch("tally", op.merge("counts", aside, fates, effects), stages.tally)
 
-    saved = op.flat_map_batch("saves", op.merge("kept", visited, told, items, tally), steps.saves)  # Save
+    seen = op.flat_map_batch("seen", came, steps.records)  # {key: record}
+    kept = op.flat_map_batch("kept", op.merge("others", told, items, tally), steps.kept)  # {key: record}
     served = op.flat_map_batch("served", decoded, steps.served)  # Claim
-    op.output("state", op.merge("writes", saved, served), sinks.state)
+    op.output("state", op.merge("writes", seen, kept, served), sinks.state)
 
-    seen = op.flat_map_batch("seen", visited, steps.rows)  # ("0", [archive row])
-    shown = op.flat_map_batch("shown", decoded, steps.served_rows)  # ("0", [archive row])
-    op.output("archive", op.merge("rows", seen, shown), sinks.archive)
+    rows = op.flat_map_batch("rows", came, steps.rows)  # ("0", columns of the archive)
+    shown = op.flat_map_batch("shown", decoded, steps.served_rows)  # ("0", columns of the archive)
+    op.output("archive", op.merge("archived", rows, shown), sinks.archive)
 
     broken = op.flat_map_batch("broken", decoded, steps.broken)  # DeadLetter
-    refused = op.flat_map_batch("refused", visited, steps.refused)  # DeadLetter
+    refused = op.flat_map_batch("refused", came, steps.refused)  # DeadLetter
     op.output("dead", op.merge("dead_letters", broken, refused), sinks.dead_letters)
     return flow

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from bytewax.outputs import DynamicSink, FixedPartitionedSink, StatefulSinkPartition, StatelessSinkPartition
 
 from flows.dead_letters import DeadLetters
-from flows.steps import Claim, Save
+from flows.steps import Claim, Records
 from recsys import archive
 from recsys.events import DeadLetter
 from recsys.keys import COUNTER_PREFIX, ITEM_PREFIX, ITEMS_JOURNAL
@@ -64,13 +64,13 @@ class StatePartition(StatelessSinkPartition[Any]):
         self._aside = Aside()
         self._synced_s = time.monotonic()
 
-    def write_batch(self, items: list[Save | Claim]) -> None:
-        records: dict[str, bytes] = {}
+    def write_batch(self, items: list[Records | Claim]) -> None:
+        records: Records = {}
         for item in items:
-            if isinstance(item, Save):
-                records[item.key] = item.value
-            else:
+            if isinstance(item, Claim):
                 self._store.claim(item.key, item.value, self._decision_ttl_s)
+            else:
+                records.update(item)
         if records:
             self._store.put_many(records)
             changed = [key for key in records if key.startswith((ITEM_PREFIX, COUNTER_PREFIX))]
@@ -136,7 +136,7 @@ class ArchivePartition(StatefulSinkPartition[Any, ArchiveState]):
         self._directory, self._part = directory, part
         self._roll_rows, self._roll_s = roll_rows, roll_s
         self._seq, self._length, self._rows = resume if resume is not None else (0, 0, 0)
-        self._buffer: list[tuple[Any, ...]] = []
+        self._buffer: archive.Columns = [[] for _ in archive.SCHEMA]
         self._snapshots = 0
         # Sequence number and snapshot at which it was closed; a crash may have left some behind.
         self._closed = [(seq, 0) for seq in archive.open_seqs(directory, part) if seq < self._seq]
@@ -146,7 +146,12 @@ class ArchivePartition(StatefulSinkPartition[Any, ArchiveState]):
             if path != mine:
                 path.unlink()
         self._aside = Aside()
+        self._aside.start(self._convert_left)
         self._file = self._open()
+
+    def _convert_left(self) -> None:
+        for seq, _ in tuple(self._closed):
+            archive.close_file(self._directory, self._part, seq)
 
     def _open(self) -> BinaryIO:
         path = archive.open_path(self._directory, self._part, self._seq)
@@ -164,22 +169,25 @@ class ArchivePartition(StatefulSinkPartition[Any, ArchiveState]):
         self._opened_s = time.monotonic()
         return file
 
-    def write_batch(self, values: list[list[tuple[Any, ...]]]) -> None:
-        for rows in values:
-            self._buffer.extend(rows)
-        if len(self._buffer) >= self.BUFFER_ROWS:
+    def write_batch(self, values: list[archive.Columns]) -> None:
+        for columns in values:
+            for held, more in zip(self._buffer, columns, strict=True):
+                held.extend(more)
+        if len(self._buffer[0]) >= self.BUFFER_ROWS:
             self._write()
 
     def _write(self) -> None:
-        if self._buffer:
+        if self._buffer[0]:
             self._file.write(archive.batch_of(self._buffer).serialize())
-            self._rows += len(self._buffer)
-            self._buffer.clear()
+            self._rows += len(self._buffer[0])
+            for held in self._buffer:
+                held.clear()
 
     def snapshot(self) -> ArchiveState:
         self._write()
         self._file.flush()
-        self._aside.start(partial(os.fsync, self._file.fileno()))
+        # Waits for the conversion before: a file goes only once its Parquet files are there.
+        self._aside.wait()
         # Once newer snapshots are committed nothing goes back to before a file was closed.
         self._snapshots += 1
         while self._closed and self._closed[0][1] <= self._snapshots - self.KEPT_SNAPSHOTS:
@@ -189,13 +197,15 @@ class ArchivePartition(StatefulSinkPartition[Any, ArchiveState]):
             self._rows >= self._roll_rows or time.monotonic() - self._opened_s >= self._roll_s
         ):
             self._roll()
+        else:
+            self._aside.start(partial(os.fsync, self._file.fileno()))
         self._length = self._file.tell()
         return self._seq, self._length, self._rows
 
     def _roll(self) -> None:
-        self._aside.wait()
-        self._file.close()
-        archive.close_file(self._directory, self._part, self._seq)
+        """Go on in a new file; the full one becomes Parquet beside the flow, which takes seconds.
+        Until then, and after a crash, it is read as it is."""
+        self._aside.start(partial(_close, self._file, self._directory, self._part, self._seq))
         self._closed.append((self._seq, self._snapshots))
         self._seq, self._length, self._rows = self._seq + 1, 0, 0
         self._file = self._open()
@@ -204,3 +214,9 @@ class ArchivePartition(StatefulSinkPartition[Any, ArchiveState]):
     def close(self) -> None:
         self._aside.wait()
         self._file.close()
+
+
+def _close(file: BinaryIO, directory: Path, part: int, seq: int) -> None:
+    os.fsync(file.fileno())
+    file.close()
+    archive.close_file(directory, part, seq)

@@ -18,7 +18,11 @@ ReadTo = tuple[dict[int, int], int]
 """Offsets behind which to go on, by partition, and the watermark up to there."""
 
 
-class LogPartition(StatefulSourcePartition[tuple[Record, int], ReadTo]):
+Read = list[tuple[Record, int]]
+"""Records as one read found them, each with the watermark up to it."""
+
+
+class LogPartition(StatefulSourcePartition[Read, ReadTo]):
     def __init__(
         self, log: EventLog, resume: ReadTo | None, until: Until, batch: int, poll: timedelta
     ) -> None:
@@ -30,7 +34,8 @@ class LogPartition(StatefulSourcePartition[tuple[Record, int], ReadTo]):
         self._poll = poll
         self._wake: datetime | None = None
 
-    def next_batch(self) -> list[tuple[Record, int]]:
+    def next_batch(self) -> list[Read]:
+        # One item a read, not one a record: each step of the engine is paid by the item.
         if self._until.stopped():
             raise StopIteration
         records = self._reader.read(self._batch)
@@ -40,13 +45,16 @@ class LogPartition(StatefulSourcePartition[tuple[Record, int], ReadTo]):
             self._wake = datetime.now(timezone.utc) + self._poll
             return []
         self._wake = None
-        watermark_ms, out = self._watermark_ms, []
+        watermark_ms, offsets = self._watermark_ms, self._offsets
+        read: Read = []
         for record in records:
-            watermark_ms = max(watermark_ms, record.received_ms)
-            self._offsets[record.position.partition] = record.position.offset
-            out.append((record, watermark_ms))
+            (partition, offset), _, _, received_ms = record
+            if received_ms > watermark_ms:  # noqa: PLR1730 (`max` costs ten times as much)
+                watermark_ms = received_ms
+            offsets[partition] = offset
+            read.append((record, watermark_ms))
         self._watermark_ms = watermark_ms
-        return out
+        return [read]
 
     def next_awake(self) -> datetime | None:
         return self._wake
@@ -73,7 +81,7 @@ class Until:
         return all(offsets.get(partition, -1) >= offset for partition, offset in self._end.items())
 
 
-class LogSource(FixedPartitionedSource[tuple[Record, int], ReadTo]):
+class LogSource(FixedPartitionedSource[Read, ReadTo]):
     """Opens the log on the worker that reads."""
 
     def __init__(

@@ -16,7 +16,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from bytewax.operators import StatefulBatchLogic
 
-from flows.steps import Kept, Save, Told, Visited
+from flows.source import Read
+from flows.steps import Decoded, Kept, Told, Visited, decoded_of
 from recsys.catalog import CatalogChange, encode_item
 from recsys.counters import encode_counters
 from recsys.decode import Decoder
@@ -24,8 +25,6 @@ from recsys.events import Arrival, DeadLetter
 from recsys.item import ItemState, Mention
 from recsys.keys import FLOW_KEY, counter_key, idle_key, item_key, person_key, visitor_key
 from recsys.person import PersonState
-from recsys.ports import Record
-from recsys.profile import encode_record
 from recsys.progress import encode_progress
 from recsys.tally import Count, TallyState
 from recsys.visitor import Accepted, Duplicate, Fact, StageRules, VisitorState
@@ -93,9 +92,9 @@ class Stage(StatefulBatchLogic["list[V]", W, bytes], Generic[V, W, S]):
             return (), StatefulBatchLogic.RETAIN
         data = self.snapshot()
         key = self._key(data)
-        return (self.parting((Save(idle_key(self.kind, key), data),)),), StatefulBatchLogic.DISCARD
+        return (self.parting(((idle_key(self.kind, key), data),)),), StatefulBatchLogic.DISCARD
 
-    def parting(self, saves: tuple[Save, ...]) -> W:
+    def parting(self, records: tuple[tuple[str, bytes], ...]) -> W:
         raise AssertionError("a stage tells what it is when it leaves")
 
     def _key(self, data: bytes) -> str:
@@ -135,14 +134,19 @@ class VisitorStage(Stage[Arrival, Visited, VisitorState]):
         return self.decode(data).visitor
 
     def fold(self, state: VisitorState, values: Iterable[Arrival]) -> Visited:
-        fates: list[Accepted | Duplicate | DeadLetter] = []
+        accepted: list[Accepted] = []
+        others: list[Duplicate | DeadLetter] = []
         facts: list[Fact] = []
         for arrival in values:
             fate, told = state.take(arrival)
-            fates.append(fate)
-            facts += told
-        save = Save(visitor_key(state.visitor), encode_record(state.record()))
-        return Visited((save,), fates, facts)
+            if type(fate) is Accepted:
+                accepted.append(fate)
+            else:
+                others.append(fate)
+            if told:
+                facts += told
+        record = (visitor_key(state.visitor), state.encoded_record())
+        return Visited((record,), accepted, others, facts)
 
 
 class PersonStage(Stage[Fact, Told, PersonState]):
@@ -166,7 +170,7 @@ class PersonStage(Stage[Fact, Told, PersonState]):
 
     def fold(self, state: PersonState, values: Iterable[Fact]) -> Told:
         effects = [effect for fact in values for effect in state.take(fact)]
-        return Told((Save(person_key(state.user_id), encode_record(state.record())),), effects)
+        return Told(((person_key(state.user_id), state.encoded_record()),), effects)
 
 
 class ItemStage(Stage["Mention | CatalogChange", Kept, ItemState]):
@@ -189,12 +193,12 @@ class ItemStage(Stage["Mention | CatalogChange", Kept, ItemState]):
         item, counters = state.item, state.counters
         for news in values:
             state.take(news)
-        saves: tuple[Save, ...] = ()
+        records: tuple[tuple[str, bytes], ...] = ()
         if state.item is not None and state.item is not item:
-            saves = (Save(item_key(state.item_id), encode_item(state.item)),)
+            records = ((item_key(state.item_id), encode_item(state.item)),)
         if state.counters is not counters:
-            saves += (Save(counter_key(state.item_id), encode_counters(state.counters)),)
-        return Kept(saves)
+            records += ((counter_key(state.item_id), encode_counters(state.counters)),)
+        return Kept(records)
 
 
 class TallyStage(StatefulBatchLogic[Count, Kept, bytes]):
@@ -226,7 +230,7 @@ class TallyStage(StatefulBatchLogic[Count, Kept, bytes]):
 
     def _save(self) -> Kept:
         progress = self._state.progress(time.time_ns() // 1_000_000)
-        return Kept((Save(FLOW_KEY, encode_progress(progress)),))
+        return Kept(((FLOW_KEY, encode_progress(progress)),))
 
 
 class Stages:
@@ -238,10 +242,11 @@ class Stages:
         self.idle = timedelta(seconds=idle_s)
         self._decoder = decoder
 
-    def decode(self, batch: list[tuple[Record, int]]) -> Iterable[Arrival | DeadLetter | CatalogChange]:
+    def decode(self, reads: list[Read]) -> list[Decoded]:
         decode = self._decoder.decode
-        for record, watermark_ms in batch:
-            yield from decode(record, watermark_ms)
+        return [
+            decoded_of([one for record, at_ms in read for one in decode(record, at_ms)]) for read in reads
+        ]
 
     def visitor(self, snapshot: bytes | None) -> VisitorStage:
         return VisitorStage(self, snapshot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -16,14 +16,10 @@ from recsys.keys import decision_key
 from recsys.tally import Count, count_of
 from recsys.visitor import Accepted, Duplicate, Fact
 
-Decoded: TypeAlias = "Arrival | DeadLetter | CatalogChange"
+SERVED = Action.SERVED
 
-
-class Save(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A record for the state, whole: writing it twice is writing it once."""
-
-    key: str
-    value: bytes
+Records: TypeAlias = "dict[str, bytes]"
+"""Records for the state by key, whole: writing one twice is writing it once."""
 
 
 class Claim(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -33,101 +29,161 @@ class Claim(msgspec.Struct, frozen=True, array_like=True, gc=False):
     value: bytes
 
 
+class Decoded(msgspec.Struct, frozen=True, array_like=True):
+    """What a read of the log holds."""
+
+    visits: dict[str, list[Arrival]]
+    """By visitor, in the log's order."""
+    changes: list[CatalogChange]
+    served: list[Arrival]
+    dead: list[DeadLetter]
+
+
 class Visited(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a visitor's events of one batch came to."""
 
-    saves: tuple[Save, ...]
-    fates: Sequence[Accepted | Duplicate | DeadLetter] = ()
+    records: tuple[tuple[str, bytes], ...]
+    accepted: Sequence[Accepted] = ()
+    others: Sequence[Duplicate | DeadLetter] = ()
     facts: Sequence[Fact] = ()
 
 
 class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a person's facts of one batch came to."""
 
-    saves: tuple[Save, ...]
+    records: tuple[tuple[str, bytes], ...]
     effects: Sequence[Effect] = ()
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What an item's news, or the tally's counts, came to."""
 
-    saves: tuple[Save, ...]
+    records: tuple[tuple[str, bytes], ...]
+
+
+class Gathered(msgspec.Struct, frozen=True, array_like=True):
+    """What all visitors of one batch came to."""
+
+    records: Records
+    accepted: list[Accepted]
+    others: list[Duplicate | DeadLetter]
+    facts: list[Fact]
+
+
+def decoded_of(batch: Iterable[Arrival | DeadLetter | CatalogChange]) -> Decoded:
+    """Sorts what came out of a read by where it goes."""
+    visits: dict[str, list[Arrival]] = {}
+    out = Decoded(visits, [], [], [])
+    for one in batch:
+        if type(one) is Arrival:
+            event = one.event
+            if event.action is SERVED:
+                out.served.append(one)
+                continue
+            known = visits.get(event.visitor)
+            if known is None:
+                visits[event.visitor] = [one]
+            else:
+                known.append(one)
+        elif isinstance(one, DeadLetter):
+            out.dead.append(one)
+        elif isinstance(one, CatalogChange):
+            out.changes.append(one)
+    return out
 
 
 def visits(batch: Sequence[Decoded]) -> Iterable[tuple[str, list[Arrival]]]:
-    by_visitor: dict[str, list[Arrival]] = {}
-    for one in batch:
-        if isinstance(one, Arrival) and one.event.action is not Action.SERVED:
-            by_visitor.setdefault(one.event.visitor, []).append(one)
-    return by_visitor.items()
+    return [visit for decoded in batch for visit in decoded.visits.items()]
 
 
-def facts(batch: Sequence[tuple[str, Visited]]) -> Iterable[tuple[str, list[Fact]]]:
-    by_person: dict[str, list[Fact]] = {}
+def gathered(batch: Sequence[tuple[str, Visited]]) -> Iterable[Gathered]:
+    came = Gathered({}, [], [], [])
     for _, visited in batch:
-        for fact in visited.facts:
+        came.records.update(visited.records)
+        came.accepted.extend(visited.accepted)
+        if visited.others:
+            came.others.extend(visited.others)
+        if visited.facts:
+            came.facts.extend(visited.facts)
+    return (came,)
+
+
+def facts(batch: Sequence[Gathered]) -> Iterable[tuple[str, list[Fact]]]:
+    by_person: dict[str, list[Fact]] = {}
+    for came in batch:
+        for fact in came.facts:
             by_person.setdefault(fact.user_id, []).append(fact)
     return by_person.items()
 
 
-def mentions(batch: Sequence[tuple[str, Visited]]) -> Iterable[tuple[str, list[Mention]]]:
+def mentions(batch: Sequence[Gathered]) -> Iterable[tuple[str, list[Mention]]]:
     by_item: dict[str, list[Mention]] = {}
-    for accepted in _accepted(batch):
-        if accepted.event.lines:
-            for item_id, mention in mentions_of(accepted.event):
-                by_item.setdefault(item_id, []).append(mention)
+    for came in batch:
+        for accepted in came.accepted:
+            if accepted.event.lines:
+                for item_id, mention in mentions_of(accepted.event):
+                    by_item.setdefault(item_id, []).append(mention)
     return by_item.items()
 
 
 def changes(batch: Sequence[Decoded]) -> list[tuple[str, list[CatalogChange]]]:
-    return [(change.item_id, [change]) for change in batch if isinstance(change, CatalogChange)]
+    return [(change.item_id, [change]) for decoded in batch for change in decoded.changes]
 
 
 def count_decoded(batch: Sequence[Decoded]) -> list[tuple[str, Count]]:
-    return _counted(count_of(batch))
+    return _counted(one for decoded in batch for one in (*decoded.changes, *decoded.served, *decoded.dead))
 
 
-def count_visited(batch: Sequence[tuple[str, Visited]]) -> list[tuple[str, Count]]:
-    return _counted(count_of(fate for _, visited in batch for fate in visited.fates))
+def count_gathered(batch: Sequence[Gathered]) -> list[tuple[str, Count]]:
+    return _counted(one for came in batch for one in (*came.accepted, *came.others))
 
 
 def count_told(batch: Sequence[tuple[str, Told]]) -> list[tuple[str, Count]]:
-    return _counted(count_of(effect for _, told in batch for effect in told.effects))
+    return _counted(effect for _, told in batch for effect in told.effects)
 
 
-def _counted(count: Count) -> list[tuple[str, Count]]:
+def _counted(batch: Iterable[object]) -> list[tuple[str, Count]]:
+    count = count_of(batch)
     return [("tally", count)] if count.partitions or count.effects else []
 
 
-def saves(batch: Sequence[tuple[str, Visited | Told | Kept]]) -> list[Save]:
-    return [save for _, kept in batch for save in kept.saves]
+def records(batch: Sequence[Gathered]) -> list[Records]:
+    return [came.records for came in batch]
+
+
+def kept(batch: Sequence[tuple[str, Told | Kept]]) -> list[Records]:
+    return [dict(record for _, one in batch for record in one.records)]
 
 
 def served(batch: Sequence[Decoded]) -> list[Claim]:
-    return [Claim(decision_key(arrival.event.message_id), arrival.raw) for arrival in _served(batch)]
+    return [Claim(decision_key(one.event.message_id), one.raw) for decoded in batch for one in decoded.served]
 
 
-def rows(batch: Sequence[tuple[str, Visited]]) -> list[tuple[str, list[Any]]]:
-    made = [archive.row(one.event, one.raw, one.person, one.session_ms) for one in _accepted(batch)]
-    return [("0", made)] if made else []
+def rows(batch: Sequence[Gathered]) -> list[tuple[str, archive.Columns]]:
+    return [("0", _columns(came.accepted)) for came in batch if came.accepted]
 
 
-def served_rows(batch: Sequence[Decoded]) -> list[tuple[str, list[Any]]]:
-    made = [archive.row(one.event, one.raw, f"a:{one.event.visitor}", 0) for one in _served(batch)]
-    return [("0", made)] if made else []
+def _columns(accepted: Sequence[Accepted]) -> archive.Columns:
+    return archive.columns_of(
+        [one.event for one in accepted],
+        [one.raw for one in accepted],
+        [one.person for one in accepted],
+        [one.session_ms for one in accepted],
+    )
+
+
+def served_rows(batch: Sequence[Decoded]) -> list[tuple[str, archive.Columns]]:
+    shown = [one for decoded in batch for one in decoded.served]
+    if not shown:
+        return []
+    events = [one.event for one in shown]
+    persons = [f"a:{event.visitor}" for event in events]
+    return [("0", archive.columns_of(events, [one.raw for one in shown], persons, [0] * len(shown)))]
 
 
 def broken(batch: Sequence[Decoded]) -> list[DeadLetter]:
-    return [one for one in batch if isinstance(one, DeadLetter)]
+    return [one for decoded in batch for one in decoded.dead]
 
 
-def refused(batch: Sequence[tuple[str, Visited]]) -> list[DeadLetter]:
-    return [fate for _, visited in batch for fate in visited.fates if isinstance(fate, DeadLetter)]
-
-
-def _accepted(batch: Sequence[tuple[str, Visited]]) -> Iterable[Accepted]:
-    return (fate for _, visited in batch for fate in visited.fates if isinstance(fate, Accepted))
-
-
-def _served(batch: Sequence[Decoded]) -> Iterable[Arrival]:
-    return (one for one in batch if isinstance(one, Arrival) and one.event.action is Action.SERVED)
+def refused(batch: Sequence[Gathered]) -> list[DeadLetter]:
+    return [one for came in batch for one in came.others if isinstance(one, DeadLetter)]

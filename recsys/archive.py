@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timezone
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -47,36 +49,53 @@ _PARQUET = re.compile(r"^(?P<part>\d+)-(?P<seq>\d+)\.parquet$")
 _OPEN = re.compile(r"^open-(?P<part>\d+)-(?P<seq>\d+)\.arrows$")
 
 
-def row(event: Event, raw: bytes, person: str, session_ms: int) -> tuple[Any, ...]:
-    """An event as the archive keeps it, in the order of SCHEMA. `person` is whose event it was
-    when it happened; `session_ms` the start of the visitor's session."""
-    position = event.position
-    return (
-        event.at_ms,
-        event.received_ms,
-        position.partition,
-        position.offset,
-        event.index,
-        event.message_id,
-        int(event.action),
-        event.name,
-        event.touchpoint,
-        event.visitor,
-        person,
+Columns = list[list[Any]]
+"""Events as the archive keeps them: a list for each field of SCHEMA, in its order."""
+
+
+def columns_of(
+    events: Sequence[Event], raws: list[bytes], persons: list[str], session_ms: list[int]
+) -> Columns:
+    """`persons`: whose event each was when it happened; `session_ms`: the start of the visitor's
+    session. A list at a time: a row at a time costs three times as much."""
+    positions = [event.position for event in events]
+    lines = [event.lines for event in events]
+    return [
+        [event.at_ms for event in events],
+        [event.received_ms for event in events],
+        [position[0] for position in positions],
+        [position[1] for position in positions],
+        [event.index for event in events],
+        [event.message_id for event in events],
+        [event.action for event in events],
+        [event.name for event in events],
+        [event.touchpoint for event in events],
+        [event.visitor for event in events],
+        persons,
         session_ms,
-        [line.item for line in event.lines],
-        [line.quantity for line in event.lines],
-        event.query,
-        event.value,
-        raw,
-    )
+        [[line.item for line in each] if each else () for each in lines],
+        [[line.quantity for line in each] if each else () for each in lines],
+        [event.query for event in events],
+        [event.value for event in events],
+        raws,
+    ]
 
 
-def batch_of(rows: Sequence[tuple[Any, ...]]) -> pa.RecordBatch:
-    """Rows as `row` makes them -> one record batch of SCHEMA."""
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(SCHEMA)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+def batch_of(columns: Sequence[Sequence[Any]]) -> pa.RecordBatch:
+    """Columns in the order of SCHEMA -> one record batch."""
+    arrays = [_array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    # By way of numpy, and flattened: several times faster than Arrow's own look at each value.
+    if pa.types.is_list(kind):
+        offsets = np.zeros(len(column) + 1, np.int32)
+        np.cumsum([len(each) for each in column], out=offsets[1:])
+        return pa.ListArray.from_arrays(offsets, pa.array(list(chain.from_iterable(column)), kind.value_type))
+    if pa.types.is_integer(kind):
+        return pa.array(np.array(column, kind.to_pandas_dtype()))
+    return pa.array(column, kind)
 
 
 def parquet_path(archive: Path, day: date, part: int, seq: int) -> Path:

@@ -25,6 +25,9 @@ MAX_LINES = 250
 class Action(IntEnum):
     """What an event means to the fold. Stored in profiles and archive: append, never renumber."""
 
+    # An enum's own hash is a Python function: too slow for sets and tables asked for every event.
+    __hash__ = int.__hash__
+
     OTHER = 0
     VIEW = 1
     CLICK = 2

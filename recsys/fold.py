@@ -1,30 +1,30 @@
 """apply(profile, event) -> (profile, effects): how one event changes what is known of a person.
 
-Pure functions on immutable values. Time comes with the event. Reading from the top: the fold of an
+`apply` is pure; what it does is written once, as `fold`, which changes a draft of the profile in
+place and is what the stages use. Time comes with the event. Reading from the top: the fold of an
 event in order, the fold of one that comes too late, then each part of a profile in turn. The merge
 of two profiles at login is `recsys.merge`; what a profile shows of intent, `recsys.intent`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 import msgspec
 
+from recsys.cart import cart_after, place_order, undo, without_ordered
 from recsys.catalog import split_category
-from recsys.events import ITEM_ACTIONS, Action, Event, Line
+from recsys.draft import Draft, DraftSession, freeze, thaw
+from recsys.events import ITEM_ACTIONS, Action, Event
 from recsys.profile import (
     MAX_AFFINITIES,
-    MAX_CART_LINES,
     MAX_ORDER_ITEMS,
-    MAX_ORDERS,
     MAX_QUERIES,
     MAX_TOUCHES,
     Affinity,
-    CartLine,
-    Order,
     Profile,
     Session,
     Touch,
@@ -34,7 +34,7 @@ from recsys.profile import (
 VIEW, READ, LIST_VIEW, SEARCH = Action.VIEW, Action.READ, Action.LIST_VIEW, Action.SEARCH
 CART_ADD, CART_REMOVE, CART_VIEW = Action.CART_ADD, Action.CART_REMOVE, Action.CART_VIEW
 CHECKOUT, ORDER, LEAVE, LOGOUT = Action.CHECKOUT, Action.ORDER, Action.LEAVE, Action.LOGOUT
-EMAIL_CLICK = Action.EMAIL_CLICK
+EMAIL_CLICK, EMAIL_OPEN, GROUP = Action.EMAIL_CLICK, Action.EMAIL_OPEN, Action.GROUP
 
 HALF_LIFE_S = 14 * 86_400
 """After two weeks a preference counts half."""
@@ -73,6 +73,16 @@ _PASSIVE = frozenset(
     )
 )
 _CART = frozenset((CART_ADD, CART_REMOVE, CART_VIEW, ORDER))
+_UNDOING = frozenset((Action.REFUND, Action.ORDER_CANCEL))
+_COUNTERS = {
+    VIEW: "views",
+    READ: "reads",
+    LIST_VIEW: "lists",
+    SEARCH: "searches",
+    CART_ADD: "cart_adds",
+    CHECKOUT: "checkouts",
+}
+"""What a session counts by name (orders: only those that are new)."""
 _CATEGORY_WEIGHT = {
     Action.VIEW: 1.0,
     Action.CLICK: 0.5,
@@ -86,108 +96,127 @@ _CATEGORY_WEIGHT = {
 
 def apply(profile: Profile, event: Event, rules: SessionRules) -> tuple[Profile, tuple[Effect, ...]]:
     """Fold an event that is not older than anything the profile has seen."""
-    action = event.action
-    if action in _PASSIVE or (action is LEAVE and not _sits(profile, event, rules)):
-        return _apply_passive(profile, event)
-    session, effects = _session_at(profile, event, rules)
-    placed = _ordered(profile, event) if action is ORDER else {}
-    learnable = _learnable(profile, event)
-    changed: dict[str, object] = {
-        "first_ms": profile.first_ms or event.at_ms,
-        "last_ms": max(profile.last_ms, event.at_ms),
-        "events": profile.events + 1,
-    }
-    if event.consent is not None:
-        changed.update(_consented(profile, event))
-    changed["session"] = _count(session, event, learnable, bool(placed))
-    if effects:
-        changed["sessions"] = profile.sessions + 1
-    if event.blocked_ids:
-        changed["blocked_ids"] = profile.blocked_ids + event.blocked_ids
-    if effects or action is EMAIL_CLICK:  # one count a visit, and one for each answer to a mail
-        changed["channels"] = leaning(profile.channels, ((event.touchpoint, 1.0),), event.at_ms // 1000)
-    if learnable and (placed or action is not ORDER):
-        _learn(changed, profile, event)
-    cart = _cart_after(profile.cart, event) if action in _CART else profile.cart
-    if cart is not profile.cart:
-        changed["cart"], changed["cart_ms"] = cart, event.at_ms
-        effects += (Effect("cart_changed", event.at_ms),)
-    if placed:
-        changed.update(placed)
-        effects += (Effect("order_placed", event.at_ms),)
-    return msgspec.structs.replace(profile, **changed), effects
+    draft = thaw(profile)
+    effects = fold(draft, event, rules)
+    return freeze(draft), effects
 
 
 def apply_late(profile: Profile, event: Event) -> Profile:
+    """Fold an event older than the lateness allowed: see `fold_late`."""
+    draft = thaw(profile)
+    fold_late(draft, event)
+    return freeze(draft)
+
+
+def fold(draft: Draft, event: Event, rules: SessionRules) -> tuple[Effect, ...]:
+    """`apply` to a draft in place: what the flow does with nearly every event."""
+    action, at_ms = event.action, event.at_ms
+    if action in _PASSIVE or (action is LEAVE and not _sits(draft, event, rules)):
+        return _fold_passive(draft, event)
+    effects = NO_EFFECTS
+    session = draft.session
+    if (  # `is_open`, written out: a call costs as much as the question
+        session is None
+        or session.closed
+        or at_ms - session.last_ms > rules.gap_ms
+        or at_ms - session.start_ms >= rules.cap_ms
+    ):
+        effects = _started(draft, event)
+        session = draft.session
+        assert session is not None
+        draft.sessions += 1
+    learnable = _learnable(draft, event)
+    _seen(draft, event)
+    if event.consent is not None:
+        _consent(draft, event)
+    placed = action is ORDER and place_order(draft, event)
+    _count(session, event, learnable, placed)
+    if event.blocked_ids:
+        draft.blocked_ids += event.blocked_ids
+    if effects or action is EMAIL_CLICK:  # one count a visit, and one for each answer to a mail
+        _channel(draft, event)
+    if learnable and (placed or action is not ORDER):
+        _learn(draft, event)
+    if action in _CART:
+        cart = cart_after(draft.cart, event)
+        if cart is not draft.cart:
+            draft.cart, draft.cart_ms = cart, at_ms
+            effects += (Effect("cart_changed", at_ms),)
+    if placed:
+        effects += (Effect("order_placed", at_ms),)
+    return effects
+
+
+def fold_late(draft: Draft, event: Event) -> None:
     """Fold an event older than the lateness allowed: totals are corrected, sessions stay closed
     and what is newer stays as it is."""
-    changed: dict[str, object] = {
-        "first_ms": min(profile.first_ms or event.at_ms, event.at_ms),
-        "last_ms": max(profile.last_ms, event.at_ms),
-        "events": profile.events + 1,
-        "late_events": profile.late_events + 1,
-    }
-    placed = _ordered(profile, event) if event.action is ORDER else {}
+    action = event.action
+    learnable = _learnable(draft, event)
+    draft.first_ms = min(draft.first_ms or event.at_ms, event.at_ms)
+    draft.last_ms = max(draft.last_ms, event.at_ms)
+    draft.events += 1
+    draft.late_events += 1
+    placed = action is ORDER and place_order(draft, event)
     if event.consent is not None:
-        changed.update(_consented(profile, event))
-    refused = changed.get("personalization", profile.personalization) is False
-    if not refused and _learnable(profile, event) and (placed or event.action is not ORDER):
-        _learn(changed, profile, event)
-    if event.action is ORDER:
-        changed.update(placed)
-        changed["cart"] = _without_ordered(profile.cart, event)
-    elif event.action in (Action.REFUND, Action.ORDER_CANCEL):
-        changed.update(_undone(profile, event))
-    return msgspec.structs.replace(profile, **changed)
+        _consent(draft, event)
+    if draft.personalization is not False and learnable and (placed or action is not ORDER):
+        _learn(draft, event)
+    if action is ORDER:
+        draft.cart = without_ordered(draft.cart, event)
+    elif action in _UNDOING:
+        undo(draft, event)
 
 
 def touch_time(touch: Touch) -> int:
     return touch.at_s
 
 
-def _apply_passive(profile: Profile, event: Event) -> tuple[Profile, tuple[Effect, ...]]:
-    changed: dict[str, object] = {
-        "first_ms": profile.first_ms or event.at_ms,
-        "last_ms": max(profile.last_ms, event.at_ms),
-        "events": profile.events + 1,
-    }
-    effects = NO_EFFECTS
+def _fold_passive(draft: Draft, event: Event) -> tuple[Effect, ...]:
+    action = event.action
+    _seen(draft, event)
     if event.consent is not None:
-        changed.update(_consented(profile, event))
-    if event.action in (Action.REFUND, Action.ORDER_CANCEL):
-        changed.update(_undone(profile, event))
-        effects = (Effect("order_undone", event.at_ms),)
-    elif event.action is Action.EMAIL_OPEN:
-        changed["channels"] = leaning(profile.channels, ((event.touchpoint, 1.0),), event.at_ms // 1000)
-    elif event.action is Action.GROUP:
-        changed["group"] = (event.group_id or profile.group)[:100]
-    return msgspec.structs.replace(profile, **changed), effects
+        _consent(draft, event)
+    if action in _UNDOING:
+        undo(draft, event)
+        return (Effect("order_undone", event.at_ms),)
+    if action is EMAIL_OPEN:
+        _channel(draft, event)
+    elif action is GROUP:
+        draft.group = (event.group_id or draft.group)[:100]
+    return NO_EFFECTS
 
 
-def _sits(profile: Profile, event: Event, rules: SessionRules) -> bool:
+def _seen(draft: Draft, event: Event) -> None:
+    at_ms = event.at_ms
+    if not draft.first_ms:
+        draft.first_ms = at_ms
+    if at_ms > draft.last_ms:  # noqa: PLR1730 (`max` costs ten times as much)
+        draft.last_ms = at_ms
+    draft.events += 1
+
+
+def _sits(draft: Draft, event: Event, rules: SessionRules) -> bool:
     """Whether a session is open: a page left in a tab for hours is no new visit."""
-    return profile.session is not None and is_open(profile.session, event.at_ms, rules)
+    return draft.session is not None and is_open(draft.session, event.at_ms, rules)
 
 
-def _learnable(profile: Profile, event: Event) -> bool:
+def _learnable(draft: Draft, event: Event) -> bool:
     """A person who said no is served and billed, and leaves no trail of tastes."""
-    if event.consent is not None and event.consent.personalization is not None:
-        return event.consent.personalization
-    return profile.personalization is not False
+    consent = event.consent
+    if consent is not None and consent.personalization is not None:
+        return consent.personalization
+    return draft.personalization is not False
 
 
-def _session_at(profile: Profile, event: Event, rules: SessionRules) -> tuple[Session, tuple[Effect, ...]]:
-    session = profile.session
-    if session is not None and is_open(session, event.at_ms, rules):
-        return session, NO_EFFECTS
-    started = Effect("session_started", event.at_ms)
-    fresh = Session(event.at_ms, event.at_ms, source=event.source, device=(event.device or "")[:32])
-    if session is None:
-        return fresh, (started,)
-    return fresh, (Effect("session_ended", session.last_ms), started)
+def _started(draft: Draft, event: Event) -> tuple[Effect, ...]:
+    """A new session takes the place of the one before."""
+    before, at_ms = draft.session, event.at_ms
+    draft.session = DraftSession(at_ms, at_ms, source=event.source, device=(event.device or "")[:32])
+    started = Effect("session_started", at_ms)
+    return (started,) if before is None else (Effect("session_ended", before.last_ms), started)
 
 
-def is_open(session: Session, at_ms: int, rules: SessionRules) -> bool:
+def is_open(session: Session | DraftSession, at_ms: int, rules: SessionRules) -> bool:
     """Whether an event at `at_ms` belongs to the session: gap, cap, logout."""
     return (
         not session.closed
@@ -196,31 +225,32 @@ def is_open(session: Session, at_ms: int, rules: SessionRules) -> bool:
     )
 
 
-def _count(session: Session, event: Event, learnable: bool, placed: bool) -> Session:
-    action, at_ms = event.action, event.at_ms
-    category = session.category
-    if event.lines and event.lines[0].category:
-        category = event.lines[0].category[:100]
-    elif event.category:
-        category = event.category[:100]
-    return Session(
-        session.start_ms,
-        max(session.last_ms, at_ms),
-        session.events + 1,
-        session.views + (action is VIEW),
-        session.reads + (action is READ),
-        session.lists + (action is LIST_VIEW),
-        session.searches + (action is SEARCH),
-        session.cart_adds + (action is CART_ADD),
-        session.checkouts + (action is CHECKOUT),
-        session.orders + placed,
-        session.dwell_s + event.dwell_s if event.dwell_s else session.dwell_s,
-        _with_query(session.queries, event.query) if learnable else (),
-        session.source or event.source,
-        session.device or (event.device or "")[:32],
-        action is LOGOUT,
-        category if learnable else "",
-    )
+def _count(session: DraftSession, event: Event, learnable: bool, placed: bool) -> None:
+    action, at_ms, lines = event.action, event.at_ms, event.lines
+    if at_ms > session.last_ms:  # noqa: PLR1730 (`max` costs ten times as much)
+        session.last_ms = at_ms
+    session.events += 1
+    counter = _COUNTERS.get(action)
+    if counter is not None:
+        setattr(session, counter, getattr(session, counter) + 1)
+    if placed:
+        session.orders += 1
+    if event.dwell_s:
+        session.dwell_s += event.dwell_s
+    if session.source is None:
+        session.source = event.source
+    if not session.device and event.device:
+        session.device = event.device[:32]
+    if action is LOGOUT:
+        session.closed = True
+    if not learnable:
+        session.queries, session.category = (), ""
+        return
+    if event.query:
+        session.queries = _with_query(session.queries, event.query)
+    category = (lines[0].category if lines else None) or event.category
+    if category:
+        session.category = category if len(category) <= 100 else category[:100]
 
 
 def _with_query(queries: tuple[str, ...], query: str | None) -> tuple[str, ...]:
@@ -229,18 +259,20 @@ def _with_query(queries: tuple[str, ...], query: str | None) -> tuple[str, ...]:
     return (*queries, query[:100])[-MAX_QUERIES:]
 
 
-def _consented(profile: Profile, event: Event) -> dict[str, object]:
+def _consent(draft: Draft, event: Event) -> None:
     said = event.consent
     assert said is not None
-    changed: dict[str, object] = {"consent_ms": max(event.at_ms, profile.consent_ms)}
-    newest = event.at_ms >= profile.consent_ms  # an older word counts only where nothing newer was said
-    if said.personalization is not None and (newest or profile.personalization is None):
-        changed["personalization"] = said.personalization
+    newest = event.at_ms >= draft.consent_ms  # an older word counts only where nothing newer was said
+    if newest:
+        draft.consent_ms = event.at_ms
+    if said.personalization is not None and (newest or draft.personalization is None):
+        draft.personalization = said.personalization
         if not said.personalization:  # what was learned before is forgotten with the consent
-            changed.update(touches=(), categories=(), session=forgetful(profile.session))
-    if said.email is not None and (newest or profile.email is None):
-        changed["email"] = said.email
-    return changed
+            draft.touches, draft.categories = [], []
+            if draft.session is not None:
+                draft.session.queries, draft.session.category = (), ""
+    if said.email is not None and (newest or draft.email is None):
+        draft.email = said.email
 
 
 def forgetful(session: Session | None) -> Session | None:
@@ -248,19 +280,33 @@ def forgetful(session: Session | None) -> Session | None:
     return None if session is None else msgspec.structs.replace(session, queries=(), category="")
 
 
-def _learn(changed: dict[str, object], profile: Profile, event: Event) -> None:
-    at_s = event.at_ms // 1000
-    if event.action in ITEM_ACTIONS and event.lines:
-        changed["touches"] = _touched(profile.touches, event, at_s)
-    elif event.action is LEAVE and event.dwell_s:
-        changed["touches"] = _dwelt(profile.touches, event)
-    weight = _CATEGORY_WEIGHT.get(event.action)
-    if weight is not None:
-        leaves = {leaf_of(line.category): weight for line in event.lines[:5] if line.category}
-        if not leaves and event.category:
-            leaves = {leaf_of(event.category): weight}
-        if leaves:
-            changed["categories"] = leaning(profile.categories, tuple(leaves.items()), at_s)
+def _channel(draft: Draft, event: Event) -> None:
+    lean(draft.channels, event.touchpoint, 1.0, event.at_ms // 1000)
+    keep_strongest(draft.channels)
+
+
+def _learn(draft: Draft, event: Event) -> None:
+    at_s, action, lines = event.at_ms // 1000, event.action, event.lines
+    if lines and action in ITEM_ACTIONS:
+        _touch(draft, event, at_s)
+    elif action is LEAVE and event.dwell_s:
+        _dwell(draft.touches, event)
+    weight = _CATEGORY_WEIGHT.get(action)
+    if weight is None:
+        return
+    categories = draft.categories
+    if not lines:
+        leaves: Iterable[str] = ()
+    elif len(lines) == 1:
+        leaves = (leaf_of(lines[0].category),) if lines[0].category else ()
+    else:
+        leaves = dict.fromkeys([leaf_of(line.category) for line in lines[:5] if line.category])
+    if not leaves and event.category:
+        leaves = (leaf_of(event.category),)
+    for leaf in leaves:
+        lean(categories, leaf, weight, at_s)
+    if len(categories) > MAX_AFFINITIES:
+        keep_strongest(categories)
 
 
 @lru_cache(maxsize=20_000)
@@ -270,142 +316,62 @@ def leaf_of(category: str) -> str:
     return parts[-1][:60] if parts else category[:60]
 
 
-def _touched(touches: tuple[Touch, ...], event: Event, at_s: int) -> tuple[Touch, ...]:
+def _touch(draft: Draft, event: Event, at_s: int) -> None:
+    touches, lines = draft.touches, event.lines
     action = int(event.action)
     dwell_s = event.dwell_s or 0.0
-    new = tuple(Touch(line.item, action, at_s, dwell_s) for line in event.lines[:MAX_ORDER_ITEMS])
     last = touches[-1] if touches else None
     if last is not None and at_s < last.at_s:  # a late one goes to its place, if that is still kept
-        return tuple(sorted((*touches, *new), key=touch_time)[-MAX_TOUCHES:])
+        touches += [Touch(line.item, action, at_s, dwell_s) for line in lines[:MAX_ORDER_ITEMS]]
+        touches.sort(key=touch_time)
     # Page views fire twice, and a reload is no second interest: consecutive repeats are one.
-    if last is not None and len(new) == 1 and (last.item, last.action) == (new[0].item, action):
-        return (*touches[:-1], Touch(last.item, action, at_s, last.dwell_s + dwell_s))
-    return (touches + new)[-MAX_TOUCHES:]
+    elif last is not None and len(lines) == 1 and last.item == lines[0].item and last.action == action:
+        touches[-1] = Touch(last.item, action, at_s, last.dwell_s + dwell_s)
+    else:
+        touches += [Touch(line.item, action, at_s, dwell_s) for line in lines[:MAX_ORDER_ITEMS]]
+    if len(touches) > MAX_TOUCHES:
+        del touches[:-MAX_TOUCHES]
 
 
-def _dwelt(touches: tuple[Touch, ...], event: Event) -> tuple[Touch, ...]:
+def _dwell(touches: list[Touch], event: Event) -> None:
     """A page-leave event adds its dwell to the item it names, else to the last one looked at."""
     named = event.lines[0].item if event.lines else None
     for index in range(len(touches) - 1, -1, -1):
         touch = touches[index]
         if named is None or touch.item == named:
-            longer = Touch(touch.item, touch.action, touch.at_s, touch.dwell_s + (event.dwell_s or 0.0))
-            return (*touches[:index], longer, *touches[index + 1 :])
-    return touches
+            dwell_s = touch.dwell_s + (event.dwell_s or 0.0)
+            touches[index] = Touch(touch.item, touch.action, touch.at_s, dwell_s)
+            return
 
 
-def leaning(
-    known: tuple[Affinity, ...], gained: tuple[tuple[str, float], ...], at_s: int
-) -> tuple[Affinity, ...]:
-    """The affinities after gaining weights at `at_s`; the strongest are kept."""
-    for name, gain in gained:
-        known = _leant(known, name, gain, at_s)
-    if len(known) <= MAX_AFFINITIES:
-        return known
-    now_s = max(affinity.at_s for affinity in known)
-    ranked = sorted(known, key=lambda a: (-a.weight * _decay(now_s - a.at_s), a.name))
-    return tuple(ranked[:MAX_AFFINITIES])
-
-
-def _leant(known: tuple[Affinity, ...], name: str, gain: float, at_s: int) -> tuple[Affinity, ...]:
+def lean(known: list[Affinity], name: str, gain: float, at_s: int) -> None:
+    """Gain weight for a name at `at_s`. See `keep_strongest`."""
     for index, before in enumerate(known):
         if before.name == name:
+            weight, age_s = before.weight, at_s - before.at_s
             # Either may be the newer (late events): both weights are brought to the later time.
-            now_s = max(at_s, before.at_s)
-            weight = gain * _decay(now_s - at_s) + before.weight * _decay(now_s - before.at_s)
-            return (*known[:index], Affinity(name, round(weight, 3), now_s), *known[index + 1 :])
-    return (*known, Affinity(name, gain, at_s))
+            if age_s > 0:
+                weight *= 0.5 ** (age_s / HALF_LIFE_S)
+            elif age_s < 0:
+                gain *= 0.5 ** (-age_s / HALF_LIFE_S)
+                at_s = before.at_s
+            # To three digits. `round` goes by way of decimal text, which costs three times as much.
+            known[index] = Affinity(name, int((weight + gain) * 1000 + 0.5) / 1000, at_s)
+            return
+    known.append(Affinity(name, gain, at_s))
 
 
-def _decay(age_s: int) -> float:
-    return 1.0 if age_s == 0 else float(0.5 ** (age_s / HALF_LIFE_S))
+def keep_strongest(known: list[Affinity]) -> None:
+    """Drop the weakest names beyond the limit, as they stand at the newest one's time."""
+    while len(known) > MAX_AFFINITIES:
+        now_s = max([affinity.at_s for affinity in known])
+        weights = [each.weight * 0.5 ** ((now_s - each.at_s) / HALF_LIFE_S) for each in known]
+        weakest = min(weights)
+        if weights.count(weakest) == 1:
+            del known[weights.index(weakest)]
+        else:
+            known.remove(max([a for a, w in zip(known, weights, strict=True) if w == weakest], key=_name_of))
 
 
-def _cart_after(cart: tuple[CartLine, ...], event: Event) -> tuple[CartLine, ...]:
-    action, at_s = event.action, event.at_ms // 1000
-    if action is CART_ADD and event.lines:
-        for line in event.lines:
-            cart = _with_line(cart, line, at_s)
-        return cart[-MAX_CART_LINES:]
-    if action is CART_REMOVE and event.lines:
-        for line in event.lines:
-            cart = _less_line(cart, line, at_s)
-        return cart
-    if action is CART_VIEW and (event.lines or event.value == 0):  # the shop's own word on it
-        seen: tuple[CartLine, ...] = ()
-        for line in event.lines:
-            seen = _with_line(seen, line, at_s)
-        return seen[-MAX_CART_LINES:] if seen or cart else cart
-    if action is ORDER and cart:
-        return _without_ordered(cart, event)
-    return cart
-
-
-def _with_line(cart: tuple[CartLine, ...], line: Line, at_s: int) -> tuple[CartLine, ...]:
-    for index, held in enumerate(cart):
-        if held.item == line.item:
-            price = line.price if line.price is not None else held.price
-            more = CartLine(held.item, held.quantity + line.quantity, price, at_s)
-            return (*cart[:index], more, *cart[index + 1 :])
-    return (*cart, CartLine(line.item, line.quantity, line.price, at_s))
-
-
-def _less_line(cart: tuple[CartLine, ...], line: Line, at_s: int) -> tuple[CartLine, ...]:
-    for index, held in enumerate(cart):
-        if held.item == line.item:
-            left = held.quantity - line.quantity
-            rest = (CartLine(held.item, left, held.price, at_s),) if left > 0 else ()
-            return (*cart[:index], *rest, *cart[index + 1 :])
-    return cart
-
-
-def _without_ordered(cart: tuple[CartLine, ...], event: Event) -> tuple[CartLine, ...]:
-    """What an order leaves in the cart. An order that names no products is taken for all of it."""
-    if not event.lines:
-        return tuple(line for line in cart if line.at_s * 1000 > event.at_ms)
-    ordered = {line.item for line in event.lines}
-    return tuple(line for line in cart if line.item not in ordered or line.at_s * 1000 > event.at_ms)
-
-
-def _ordered(profile: Profile, event: Event) -> dict[str, object]:
-    order_id = event.order_id or event.message_id
-    if any(order.order_id == order_id for order in profile.orders):
-        return {}  # the same order told twice (browser and server): counted once
-    value = event.value
-    if value is None:
-        value = sum((line.price or 0.0) * line.quantity for line in event.lines)
-    items = tuple(line.item for line in event.lines[:MAX_ORDER_ITEMS])
-    orders = (*profile.orders, Order(order_id, event.at_ms // 1000, value, items))
-    return {
-        "orders": tuple(sorted(orders, key=lambda order: (order.at_s, order.order_id))[-MAX_ORDERS:]),
-        "order_count": profile.order_count + 1,
-        "order_value": round(profile.order_value + value, 2),
-    }
-
-
-def _undone(profile: Profile, event: Event) -> dict[str, object]:
-    for index, order in enumerate(profile.orders):
-        if order.order_id == event.order_id and not order.refunded:
-            part = _refunded_part(order, event)
-            if part is not None:  # it lowers the value and leaves the order standing
-                after = msgspec.structs.replace(order, value=round(order.value - part, 2))
-            else:
-                after = msgspec.structs.replace(order, refunded=True)
-            return {
-                "orders": (*profile.orders[:index], after, *profile.orders[index + 1 :]),
-                "order_count": profile.order_count - (part is None),
-                "order_value": round(profile.order_value - (order.value if part is None else part), 2),
-            }
-    return {}
-
-
-def _refunded_part(order: Order, event: Event) -> float | None:
-    """What a refund gives back of an order that stands; None: all of it, as a cancellation does."""
-    if event.action is Action.ORDER_CANCEL:
-        return None
-    if event.value is not None:
-        return event.value if 0 < event.value < order.value else None
-    returned = {line.item for line in event.lines}
-    if not returned or returned.issuperset(order.items):
-        return None
-    return min(sum((line.price or 0.0) * line.quantity for line in event.lines), order.value)
+def _name_of(affinity: Affinity) -> str:
+    return affinity.name

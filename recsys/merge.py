@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recsys.fold import forgetful, leaning, touch_time
+from recsys.fold import forgetful, keep_strongest, lean, touch_time
 from recsys.profile import (
     MAX_CART_LINES,
     MAX_DEVICES,
@@ -122,7 +122,8 @@ def _joined_orders(one: tuple[Order, ...], other: tuple[Order, ...]) -> tuple[tu
 
 
 def _joined_leanings(older: tuple[Affinity, ...], newer: tuple[Affinity, ...]) -> tuple[Affinity, ...]:
-    joined = older
+    joined = list(older)
     for affinity in newer:
-        joined = leaning(joined, ((affinity.name, affinity.weight),), affinity.at_s)
-    return joined
+        lean(joined, affinity.name, affinity.weight, affinity.at_s)
+        keep_strongest(joined)
+    return tuple(joined)

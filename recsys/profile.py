@@ -149,8 +149,8 @@ _link_decoder = msgspec.msgpack.Decoder(VisitorLink)
 _VERSION = bytes((PROFILE_VERSION,))
 
 
-def encode_record(record: PersonRecord | VisitorLink) -> bytes:
-    """One version byte, then msgpack."""
+def encode_record(record: PersonRecord | VisitorLink | msgspec.Struct) -> bytes:
+    """One version byte, then msgpack. Drafts of these records have the same bytes."""
     return _VERSION + _encoder.encode(record)
 
 

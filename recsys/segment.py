@@ -62,6 +62,8 @@ class Call(msgspec.Struct, gc=False, rename="camel"):
     context: Context | None = None
     properties: msgspec.Raw = msgspec.Raw(b"")
     traits: msgspec.Raw = msgspec.Raw(b"")
+    batch: msgspec.Raw = msgspec.Raw(b"")
+    """Of a batch call: its events."""
 
 
 class Product(msgspec.Struct, gc=False):

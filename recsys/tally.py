@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -13,6 +13,8 @@ from recsys.fold import Effect
 from recsys.ports import Position
 from recsys.progress import MAX_NAMES, FlowProgress, decode_progress, encode_progress
 from recsys.visitor import Accepted, Duplicate
+
+PAGE = Action.PAGE
 
 
 class Count(msgspec.Struct, array_like=True):
@@ -29,48 +31,73 @@ class Count(msgspec.Struct, array_like=True):
 def count_of(batch: Iterable[object]) -> Count:
     """Counts whatever of a batch counts: Accepted, Duplicate, DeadLetter, CatalogChange, blocks
     served and Effects; everything else is passed over."""
-    partitions: dict[int, int] = {}
-    totals: Counter[str] = Counter()
-    names: Counter[str] = Counter()
-    dead: Counter[str] = Counter()
-    effects: Counter[str] = Counter()
-    watermark_ms = 0
+    accepted: list[Accepted] = []
+    others: list[object] = []
     for out in batch:
-        position: Position
-        if isinstance(out, Accepted):
-            event = out.event
-            position = event.position
-            watermark_ms = max(watermark_ms, event.watermark_ms)
-            totals["accepted"] += 1
-            totals["late"] += out.late
-            totals["blocked_ids"] += event.blocked_ids
-            # Pages are named by their titles: counted as what they are, not one by one.
-            names["page" if event.action is Action.PAGE else event.name] += 1
-            for effect in out.effects:
-                effects[effect.kind] += 1
-        elif isinstance(out, Effect):
-            effects[out.kind] += 1
-            continue
-        elif isinstance(out, Duplicate):
-            position = out.event.position
-            totals["duplicates"] += 1
-        elif isinstance(out, DeadLetter):
-            position = out.position
-            totals["dead"] += 1
-            dead[out.kind] += 1
-        elif isinstance(out, CatalogChange):
-            position = out.position
-            totals["accepted"] += 1
-            totals["catalog"] += 1
-        elif isinstance(out, Arrival) and out.event.action is Action.SERVED:
-            position = out.event.position
-            totals["accepted"] += 1
-            totals["served"] += 1
+        if type(out) is Accepted:
+            accepted.append(out)
         else:
-            continue
-        if position.offset > partitions.get(position.partition, -1):
-            partitions[position.partition] = position.offset
-    return Count(partitions, watermark_ms, dict(totals), dict(names), dict(dead), dict(effects))
+            others.append(out)
+    count = _count_accepted(accepted)
+    for out in others:
+        _count_other(count, out)
+    return count
+
+
+def _count_accepted(accepted: Sequence[Accepted]) -> Count:
+    if not accepted:
+        return Count()
+    events = [one.event for one in accepted]
+    names: Counter[str] = Counter([event.name for event in events if event.action is not PAGE])
+    # Pages are named by their titles: counted as what they are, not one by one.
+    pages = len(events) - names.total()
+    if pages:
+        names["page"] += pages
+    partitions: dict[int, int] = {}
+    for partition, offset in [event.position for event in events]:
+        if offset > partitions.get(partition, -1):
+            partitions[partition] = offset
+    totals = {
+        "accepted": len(accepted),
+        "late": sum([one.late for one in accepted]),
+        "blocked_ids": sum([event.blocked_ids for event in events]),
+    }
+    effects: Counter[str] = Counter(
+        [effect.kind for one in accepted if one.effects for effect in one.effects]
+    )
+    watermark_ms = max([event.watermark_ms for event in events])
+    return Count(partitions, watermark_ms, totals, dict(names), {}, dict(effects))
+
+
+def _count_other(count: Count, out: object) -> None:
+    position: Position
+    totals = count.totals
+    if isinstance(out, Effect):
+        _add(count.effects, out.kind)
+        return
+    if isinstance(out, Duplicate):
+        position = out.event.position
+        _add(totals, "duplicates")
+    elif isinstance(out, DeadLetter):
+        position = out.position
+        _add(totals, "dead")
+        _add(count.dead_kinds, out.kind)
+    elif isinstance(out, CatalogChange):
+        position = out.position
+        _add(totals, "accepted")
+        _add(totals, "catalog")
+    elif isinstance(out, Arrival) and out.event.action is Action.SERVED:
+        position = out.event.position
+        _add(totals, "accepted")
+        _add(totals, "served")
+    else:
+        return
+    if position.offset > count.partitions.get(position.partition, -1):
+        count.partitions[position.partition] = position.offset
+
+
+def _add(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
 
 
 _TOTALS = ("accepted", "duplicates", "dead", "late", "blocked_ids", "served", "catalog")

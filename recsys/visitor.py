@@ -11,20 +11,25 @@ time up to the record), never by the clock or by who was read first: a replay de
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import msgspec
 
+from recsys.draft import Draft, DraftLink, DraftRecord, freeze
 from recsys.events import Action, Arrival, DeadLetter, Event
-from recsys.fold import NO_EFFECTS, Effect, SessionRules, apply, apply_late
-from recsys.profile import PersonRecord, Profile, Standing, VisitorLink
+from recsys.fold import NO_EFFECTS, Effect, SessionRules, fold, fold_late
+from recsys.profile import PersonRecord, Profile, Standing, VisitorLink, encode_record
+from recsys.tail import Tail
 
+LOGOUT = Action.LOGOUT
 VISITOR_STATE_VERSION = 1
 MAX_TAIL = 500
 """Events kept for reordering; beyond, the oldest count as settled."""
+LONG_TAIL = 64
+"""Of so many events it is worth while to look which have settled."""
 MAX_MESSAGE_IDS = 1000
 MESSAGE_ID_MS = 48 * 3_600_000
 """A message id is remembered this long, by the log's time, for the newest 1,000 of a visitor."""
@@ -70,16 +75,19 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
         return (at_ms, self.partition, self.offset, self.index, self.step)
 
 
-class View(msgspec.Struct, frozen=True, array_like=True):
-    """What the stage knows between two events."""
+class View(msgspec.Struct, array_like=True, gc=False):
+    """What the stage knows between two events. Changed in place."""
 
     user_id: str | None = None
-    profile: Profile = Profile()
+    profile: Draft = msgspec.field(default_factory=Draft)
     last_ms: int = 0
     session_ms: int = 0
     """Start of the device's session."""
     closed: bool = False
     """Whether that session ended with a logout: what comes next is a new one."""
+
+    def copy(self) -> View:
+        return View(self.user_id, self.profile.copy(), self.last_ms, self.session_ms, self.closed)
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -105,18 +113,19 @@ class _Settled(msgspec.Struct, frozen=True, array_like=True):
 
     visitor: str
     view: View
-    tail: tuple[Event, ...]
-    ids: tuple[tuple[int, int, int], ...]
+    tail: list[Event]
+    ids: list[tuple[int, int, int]]
     standing: Standing
     event_ms: int
 
 
-class _Step(msgspec.Struct, frozen=True, gc=False):
-    """One event of the tail, the view after it and the facts it sent."""
+class _Folded(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What came of one event in its place."""
 
-    event: Event
-    place: Place
-    after: View
+    user_id: str | None
+    """Who is behind the visitor, as known before the event, with it or behind it."""
+    session_ms: int
+    effects: tuple[Effect, ...]
     facts: tuple[Fact, ...]
 
 
@@ -126,23 +135,29 @@ class StageRules:
     lateness_ms: int = 60_000
 
 
-class VisitorState:
+class VisitorState(Tail[View, Event, _Folded]):
     """State of one visitor; `take` is its only verb. Not shared between threads."""
 
-    __slots__ = ("_base", "_event_ms", "_ids", "_positions", "_rules", "_steps", "visitor")
+    __slots__ = ("_event_ms", "_ids", "_positions", "_rules", "_watermark_ms", "visitor")
 
-    def __init__(self, visitor: str, rules: StageRules) -> None:
+    def __init__(self, visitor: str, rules: StageRules, base: View | None = None) -> None:
         self.visitor = visitor
         self._rules = rules
-        self._base = View()
-        self._steps: list[_Step] = []
+        super().__init__(View() if base is None else base)
         self._ids: dict[int, tuple[int, int]] = {}
         self._positions: dict[int, int] = {}
         self._event_ms = 0
+        self._watermark_ms = 0
 
     @property
     def view(self) -> View:
-        return self._steps[-1].after if self._steps else self._base
+        """As it is now; changed by the next event."""
+        return self.now
+
+    @property
+    def profile(self) -> Profile:
+        """What is known while nobody is known behind the visitor."""
+        return freeze(self.now.profile)
 
     def take(self, arrival: Arrival) -> tuple[Fate, Sequence[Fact]]:
         """Fold one event; returns what became of it, and the facts it sends or changes."""
@@ -153,80 +168,81 @@ class VisitorState:
         repeated = self._repeated(event, arrival.raw)
         if repeated is not None:
             return repeated, ()
-        settled_ms = event.watermark_ms - self._rules.lateness_ms
-        if self._steps and self._steps[0].place[0] < settled_ms:
-            self._settle(settled_ms)
-        at_ms = event.at_ms
-        self._event_ms = max(self._event_ms, at_ms)
+        at_ms, watermark_ms = event.at_ms, event.watermark_ms
+        settled_ms = watermark_ms - self._rules.lateness_ms
+        self._watermark_ms = watermark_ms
+        if at_ms > self._event_ms:  # noqa: PLR1730 (`max` costs ten times as much)
+            self._event_ms = at_ms
         late = at_ms < settled_ms
         place = (settled_ms if late else at_ms, partition, offset, event.index)
-        person, session_ms, effects, facts = self._put(event, place)
-        return Accepted(event, arrival.raw, person, session_ms, late, effects), facts
+        steps = self.steps
+        if steps:
+            newest = steps[-1].place
+            if newest[0] < settled_ms:
+                self.drop(len(steps))
+            elif len(steps) > LONG_TAIL:
+                self._shorten(settled_ms)
+            if place < newest:
+                return self._put(arrival, place, late)
+        folded = self.append(place, event)
+        person = _person_of(self.visitor, folded.user_id)
+        fate = Accepted(event, arrival.raw, person, folded.session_ms, late, folded.effects)
+        return fate, folded.facts
 
-    def _put(self, event: Event, place: Place) -> tuple[str, int, tuple[Effect, ...], Sequence[Fact]]:
-        """Fold an event in its place, and those behind it again."""
-        steps = self._steps
-        at = len(steps)
-        if steps and place < steps[-1].place:
-            at = bisect_left([step.place for step in steps], place)
-        before = steps[at - 1].after if at else self._base
-        step, effects = self._step(before, event, place)
-        followers = steps[at:]
-        steps[at:] = [step]
-        facts: Sequence[Fact] = step.facts
-        if followers:
-            facts = [*step.facts, *self._again(step.after, followers)]
-        if len(steps) > MAX_TAIL:
-            self._base = steps[0].after
-            del steps[0]
-        person = _person_of(self.visitor, event.user_id or step.after.user_id or before.user_id)
-        return person, step.after.session_ms, effects, facts
+    def _put(self, arrival: Arrival, place: Place, late: bool) -> tuple[Fate, Sequence[Fact]]:
+        """Fold an event in its place, and those behind it again; what that changes of their facts
+        is told too."""
+        at = self.index(place)
+        before = [step.out for step in self.steps[at:]]
+        folded, *after = self.replace(at, at, [(place, arrival.event)])
+        facts = list(folded.facts)
+        for old, new in zip(before, after, strict=True):
+            facts += _difference(old.facts, new.facts)
+        person = _person_of(self.visitor, folded.user_id)
+        fate = Accepted(arrival.event, arrival.raw, person, folded.session_ms, late, folded.effects)
+        return fate, facts
 
-    def _again(self, view: View, followers: list[_Step]) -> list[Fact]:
-        """Fold later events again behind a changed view; what that changes of their facts."""
-        changes: list[Fact] = []
-        for old in followers:
-            new, _ = self._step(view, old.event, old.place)
-            view = new.after
-            self._steps.append(new)
-            changes.extend(_difference(old.facts, new.facts))
-        return changes
+    def _shorten(self, settled_ms: int) -> None:
+        if self.steps[0].place[0] < settled_ms:
+            self.settle_before(settled_ms)
+        if len(self.steps) >= MAX_TAIL:
+            self.drop(1)
 
-    def _step(self, before: View, event: Event, place: Place) -> tuple[_Step, tuple[Effect, ...]]:
-        if place[0] > event.at_ms < before.last_ms:  # late, and newer events are folded already
-            return self._late_step(before, event, place), NO_EFFECTS
+    def fold_in(self, view: View, event: Event, place: tuple[int, ...]) -> _Folded:
+        if place[0] > event.at_ms < view.last_ms:  # late, and newer events are folded already
+            return self._fold_late(view, event)
         facts: tuple[Fact, ...] = ()
-        user_id, profile = before.user_id, before.profile
-        effects: tuple[Effect, ...] = NO_EFFECTS
-        if event.user_id is not None and event.user_id != user_id:
-            if user_id is None:
-                facts = (self._fact(event.user_id, event, 0, Absorb(profile)),)
+        effects = NO_EFFECTS
+        before = view.user_id
+        if event.user_id is not None and event.user_id != before:
+            if before is None:
+                facts = (self._fact(event.user_id, event, 0, Absorb(freeze(view.profile))),)
             # Another customer on the same device gets nothing of the one before.
-            user_id, profile = event.user_id, Profile()
-        if user_id is None:
-            profile, effects = apply(profile, event, self._rules.session)
+            view.user_id, view.profile = event.user_id, Draft()
+        if view.user_id is None:
+            effects = fold(view.profile, event, self._rules.session)
         else:
-            facts += (self._fact(user_id, event, 1, Happened(event)),)
-        closed = event.action is Action.LOGOUT
-        known = None if closed else user_id
-        session_ms = self._session_ms(before, event)
-        last_ms = max(before.last_ms, event.at_ms)
-        after = View(known, profile, last_ms, session_ms, closed)
-        return _Step(event, place, after, facts), effects
+            facts += (self._fact(view.user_id, event, 1, Happened(event)),)
+        view.session_ms = self._session_ms(view, event)
+        if event.at_ms > view.last_ms:  # noqa: PLR1730 (`max` costs ten times as much)
+            view.last_ms = event.at_ms
+        view.closed = event.action is LOGOUT
+        if view.closed:
+            view.user_id = None
+        return _Folded(event.user_id or view.user_id or before, view.session_ms, effects, facts)
 
-    def _late_step(self, before: View, event: Event, place: Place) -> _Step:
+    def _fold_late(self, view: View, event: Event) -> _Folded:
         """A late event corrects totals. A late login tells who an unknown visitor is; it does not
         change who a known one is, and a late logout changes nothing either."""
-        told = event.user_id or before.user_id
+        told = event.user_id or view.user_id
         if told is None:
-            after = msgspec.structs.replace(before, profile=apply_late(before.profile, event))
-            return _Step(event, place, after, ())
+            fold_late(view.profile, event)
+            return _Folded(None, view.session_ms, NO_EFFECTS, ())
         facts: tuple[Fact, ...] = (self._fact(told, event, 1, Happened(event)),)
-        after = before
-        if before.user_id is None:
-            facts = (self._fact(told, event, 0, Absorb(before.profile)), *facts)
-            after = msgspec.structs.replace(before, user_id=told, profile=Profile())
-        return _Step(event, place, after, facts)
+        if view.user_id is None:
+            facts = (self._fact(told, event, 0, Absorb(freeze(view.profile))), *facts)
+            view.user_id, view.profile = told, Draft()
+        return _Folded(told, view.session_ms, NO_EFFECTS, facts)
 
     def _session_ms(self, before: View, event: Event) -> int:
         rules = self._rules.session
@@ -239,16 +255,6 @@ class VisitorState:
         return Fact(
             user_id, self.visitor, event.at_ms, partition, offset, event.index, step, event.watermark_ms, body
         )
-
-    def _settle(self, before_ms: int) -> None:
-        """Events older than the lateness allowed have found their place for good."""
-        steps = self._steps
-        settled = 0
-        while settled < len(steps) and steps[settled].place[0] < before_ms:
-            settled += 1
-        if settled:
-            self._base = steps[settled - 1].after
-            del steps[:settled]
 
     def _repeated(self, event: Event, raw: bytes) -> Duplicate | DeadLetter | None:
         # The hash of the id keeps the state small; Python's own hash differs between processes.
@@ -276,37 +282,49 @@ class VisitorState:
 
     def record(self) -> VisitorLink:
         """What servers read."""
-        view = self.view
-        if view.user_id is not None:
-            return VisitorLink(self.visitor, view.user_id, None)
-        own = PersonRecord(f"a:{self.visitor}", view.profile, Standing.of(self._positions), self._event_ms)
+        user_id = self.view.user_id
+        if user_id is not None:
+            return VisitorLink(self.visitor, user_id, None)
+        own = PersonRecord(f"a:{self.visitor}", self.profile, Standing.of(self._positions), self._event_ms)
         return VisitorLink(self.visitor, None, own)
+
+    def encoded_record(self) -> bytes:
+        """`encode_record(self.record())`, without the way by an immutable profile."""
+        view = self.now
+        if view.user_id is not None:
+            return encode_record(VisitorLink(self.visitor, view.user_id, None))
+        standing = Standing.of(self._positions)
+        own = DraftRecord(f"a:{self.visitor}", view.profile, standing, self._event_ms)
+        return encode_record(DraftLink(self.visitor, None, own))
+
+    def settle(self) -> None:
+        """Events older than the lateness allowed have found their place for good."""
+        self.settle_before(self._watermark_ms - self._rules.lateness_ms)
 
     def encode(self) -> bytes:
         """One version byte, then msgpack. Ids past their time are left out."""
-        newest = max((seen for _, seen in self._ids.values()), default=0)
-        ids = tuple((k, crc, at) for k, (crc, at) in self._ids.items() if newest - at <= MESSAGE_ID_MS)
-        tail = tuple(step.event for step in self._steps)
-        settled = _Settled(self.visitor, self._base, tail, ids, Standing.of(self._positions), self._event_ms)
-        return bytes((VISITOR_STATE_VERSION,)) + _encoder.encode(settled)
+        self.settle()
+        newest = max([seen for _, seen in self._ids.values()], default=0)
+        ids = [(k, crc, at) for k, (crc, at) in self._ids.items() if newest - at <= MESSAGE_ID_MS]
+        tail = [step.entry for step in self.steps]
+        standing = Standing.of(self._positions)
+        settled = _Settled(self.visitor, self.base, tail, ids, standing, self._event_ms)
+        return _VERSION + _encoder.encode(settled)
 
     @classmethod
     def decode(cls, data: bytes, rules: StageRules) -> VisitorState:
         """Raises ValueError for another version."""
-        if data[:1] != bytes((VISITOR_STATE_VERSION,)):
+        if data[:1] != _VERSION:
             raise ValueError(f"Expected a visitor state of version {VISITOR_STATE_VERSION}, got {data[:1]!r}")
         settled = _decoder.decode(memoryview(data)[1:])
-        state = cls(settled.visitor, rules)
-        state._base = settled.view
+        state = cls(settled.visitor, rules, settled.view)
         state._ids = {key: (crc, at) for key, crc, at in settled.ids}
         state._positions = dict(settled.standing.partitions)
         state._event_ms = settled.event_ms
-        view = settled.view
         for event in settled.tail:
-            at_ms = max(event.at_ms, event.watermark_ms - rules.lateness_ms)
-            step, _ = state._step(view, event, (at_ms, *event.position, event.index))
-            state._steps.append(step)
-            view = step.after
+            settled_ms = event.watermark_ms - rules.lateness_ms
+            state._watermark_ms = max(state._watermark_ms, event.watermark_ms)
+            state.append((max(event.at_ms, settled_ms), *event.position, event.index), event)
         return state
 
 
@@ -327,8 +345,11 @@ def _difference(old: tuple[Fact, ...], new: tuple[Fact, ...]) -> list[Fact]:
 
 def _hash(message_id: str) -> int:
     digest = blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
+    number: int = _U64.unpack(digest)[0]
+    return number >> 1
 
 
+_U64 = struct.Struct(">Q")
+_VERSION = bytes((VISITOR_STATE_VERSION,))
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Settled)

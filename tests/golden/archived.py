@@ -13,18 +13,22 @@ from tests.golden.formats import FOLDER, an_event
 OPEN = FOLDER / "archive_open_v1.arrows"
 CLOSED = FOLDER / "archive_v1.parquet"
 
-ROWS = [
-    archive.row(an_event(1, Action.VIEW), b'{"type":"track"}', "a:v1", 1_760_000_000_000),
-    archive.row(an_event(2, Action.ORDER, "anna", 5000), b"\xff", "u:anna", 1_760_000_000_000),
+BATCHES = [
+    archive.columns_of([event], [raw], [person], [1_760_000_000_000])
+    for event, raw, person in (
+        (an_event(1, Action.VIEW), b'{"type":"track"}', "a:v1"),
+        (an_event(2, Action.ORDER, "anna", 5000), b"\xff", "u:anna"),
+    )
 ]
+ROWS = [row for batch in BATCHES for row in zip(*batch, strict=True)]
 
 
 def write_open(path: Path) -> None:
     """Two batches, as the flow appends them; no end mark."""
     with path.open("wb") as file:
         file.write(archive.SCHEMA.serialize())
-        for row in ROWS:
-            file.write(archive.batch_of([row]).serialize())
+        for batch in BATCHES:
+            file.write(archive.batch_of(batch).serialize())
 
 
 def write_closed(path: Path, scratch: Path) -> None:
@@ -34,7 +38,7 @@ def write_closed(path: Path, scratch: Path) -> None:
 
 
 def rows_of(folder: Path) -> list[tuple[Any, ...]]:
-    """Every row of an archive, as `archive.row` makes them."""
+    """Every row of an archive, in the order of its columns."""
     names = archive.SCHEMA.names
     return [
         tuple(row[name] for name in names)

@@ -196,13 +196,14 @@ class Format:
 
 
 def _of_visitor(state: VisitorState) -> object:
-    events = [step.event for step in state._steps]
-    return (state.visitor, state.view, state._base, events, state._ids, state.record())
+    state.settle()
+    events = [step.entry for step in state.steps]
+    return (state.visitor, state.view, state.base, events, state._ids, state.record())
 
 
 def _of_person(state: PersonState) -> object:
-    facts = [step.fact for step in state._steps]
-    return (state.user_id, state._base, facts, state._watermark_ms, state.record())
+    facts = [step.entry for step in state.steps]
+    return (state.user_id, state.base, facts, state._watermark_ms, state.record())
 
 
 def _of_item(state: ItemState) -> object:

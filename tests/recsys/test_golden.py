@@ -90,7 +90,9 @@ def test_an_archive_file_of_another_version_is_refused(
     tmp_path: Path, closed: bool, metadata: dict[str, str] | None, got: str
 ) -> None:
     schema = archive.SCHEMA.with_metadata(metadata)
-    table = pa.Table.from_batches([archive.batch_of(ROWS)]).replace_schema_metadata(metadata)
+    table = pa.Table.from_batches([archive.batch_of(list(zip(*ROWS, strict=True)))]).replace_schema_metadata(
+        metadata
+    )
     if closed:
         path = archive.parquet_path(tmp_path, DAY, 0, 0)
         path.parent.mkdir(parents=True)

@@ -55,7 +55,7 @@ class Stages:
         found = {f"u:{name}": state.profile for name, state in self.people.items()}
         for name, state in self.visitors.items():
             if state.view.user_id is None:
-                found[f"a:{name}"] = state.view.profile
+                found[f"a:{name}"] = state.profile
         return found
 
 

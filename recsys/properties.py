@@ -1,0 +1,205 @@
+"""What an event's properties tell: products and articles, words searched, money, attention.
+
+Shops send the same properties over and over: a product's page, a category's list. What they tell
+is kept by their bytes, so that most events are read by looking them up.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from recsys.events import (
+    BLOCKED_IDS,
+    MAX_ID_BYTES,
+    MAX_LINES,
+    MAX_TEXT_CHARS,
+    Action,
+    Line,
+    article_key,
+)
+from recsys.refusal import Refused, refusal_of, refuse
+from recsys.segment import UNREADABLE, Product, Properties, decode_properties
+
+MAX_CACHED = 8192
+MAX_CACHED_BYTES = 1000
+"""Longer properties (large carts, lists) are read anew: they seldom come twice."""
+MAX_URL_CHARS = 2000
+"""Longer links are dropped: cut off they would lead nowhere."""
+MAX_AMOUNT = 1e12
+"""Prices and values beyond this, infinite ones and NaN are taken as not given."""
+
+_OPAQUE = frozenset((Action.OTHER, Action.PAGE, Action.ALIAS))
+_NO_ITEM = BLOCKED_IDS - {"0", "-1", "id", "email", "guest", "true", "false"}
+
+
+class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What properties tell, in the words of `recsys.events.Event`."""
+
+    lines: tuple[Line, ...] = ()
+    query: str | None = None
+    category: str | None = None
+    order_id: str | None = None
+    value: float | None = None
+    dwell_s: float | None = None
+    scroll: float | None = None
+    path: str | None = None
+    refused: tuple[str, str, str, str] | None = None
+    """Why they cannot be taken, as `Refused` takes it. Told, not raised: what is wrong with the
+    call as a whole is said first."""
+
+
+NOTHING = Told()
+
+
+class PropertiesReader:
+    """Reads properties. The same ones give the same answer."""
+
+    def __init__(self) -> None:
+        self._known: dict[Action, dict[bytes, Told]] = {action: {} for action in Action}
+        self._count = 0
+
+    def read(self, body: msgspec.Raw, action: Action) -> Told:
+        """Raises Refused where they are not what the spec says, for an action that reads them."""
+        data = bytes(body)
+        told = self._known[action].get(data)
+        if told is None:
+            told = _read(data, action)
+            if len(data) <= MAX_CACHED_BYTES:
+                self._keep(action, data, told)
+        return told
+
+    def _keep(self, action: Action, data: bytes, told: Told) -> None:
+        if self._count >= MAX_CACHED:
+            self._count = 0
+            for known in self._known.values():
+                known.clear()
+        self._count += 1
+        self._known[action][data] = told
+
+
+def _read(data: bytes, action: Action) -> Told:
+    try:
+        properties = decode_properties(data)
+    except UNREADABLE as error:
+        # What Headrace does not read is not refused for its shape.
+        if action not in _OPAQUE and data != b"null":
+            raise refusal_of(error, "$.properties") from None
+        return NOTHING
+    try:
+        lines = _lines(properties, action)
+        order_id = id_of(properties.order_id, "$.properties.order_id")
+    except Refused as refused:
+        return Told(refused=(refused.kind, refused.path, refused.expected, refused.got))
+    return Told(
+        lines,
+        text_of(properties.query),
+        text_of(properties.category) if action is Action.LIST_VIEW else None,
+        order_id,
+        _value(properties, action),
+        _dwell_s(properties),
+        _scroll(properties),
+        text_of(properties.path),
+    )
+
+
+def id_of(value: str | float | None, path: str) -> str | None:
+    """An id as text, without blanks around it. Raises Refused for one that is too long."""
+    if isinstance(value, str):
+        text = value.strip()
+        if len(text) <= MAX_ID_BYTES // 4:  # no need to count bytes
+            return text
+    elif value is None:
+        return None
+    else:  # 1042.0 is 1042 from a spreadsheet
+        text = repr(int(value) if isinstance(value, float) and value.is_integer() else value)
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_ID_BYTES:
+        refuse("too_long", path, f"an id of at most {MAX_ID_BYTES} bytes", f"{size} bytes")
+    return text
+
+
+def text_of(value: str | None) -> str | None:
+    """A label, cut to its limit; None for an empty one."""
+    return value if value and len(value) <= MAX_TEXT_CHARS else value[:MAX_TEXT_CHARS] if value else None
+
+
+def _link(value: str | None) -> str | None:
+    return value if value and len(value) <= MAX_URL_CHARS else None
+
+
+def _amount(value: float | None) -> float | None:
+    return value if value is not None and -MAX_AMOUNT < value < MAX_AMOUNT else None
+
+
+def _line(product: Product, path: str) -> Line | None:
+    item = id_of(product.sku if product.product_id in (None, "") else product.product_id, path)
+    if not item or item.lower() in _NO_ITEM:
+        return None
+    quantity = product.quantity
+    return Line(
+        item,
+        1.0 if quantity is None or not 0 < quantity < 1e6 else quantity,
+        _amount(product.price),
+        text_of(product.name),
+        text_of(product.category),
+        text_of(product.brand),
+        _link(product.url),
+        _link(product.image_url),
+    )
+
+
+def _lines(properties: Properties, action: Action) -> tuple[Line, ...]:
+    if action is Action.READ or _is_article(properties):
+        return _article_lines(properties)
+    if properties.products:
+        if len(properties.products) > MAX_LINES:
+            refuse("too_long", "$.properties.products", f"at most {MAX_LINES}", f"{len(properties.products)}")
+        found = (
+            _line(product, f"$.properties.products[{index}].product_id")
+            for index, product in enumerate(properties.products)
+        )
+        return tuple(line for line in found if line is not None)
+    line = _line(properties, "$.properties.product_id")
+    return (line,) if line is not None else ()
+
+
+def _is_article(properties: Properties) -> bool:
+    """Whether an event that may be about either names content and no product."""
+    if properties.content_id is None and properties.article_id is None:
+        return False
+    return properties.product_id is None and properties.sku is None and not properties.products
+
+
+def _article_lines(properties: Properties) -> tuple[Line, ...]:
+    named = "content_id" if properties.content_id is not None else "article_id"
+    item = id_of(getattr(properties, named), f"$.properties.{named}")
+    if not item or item.lower() in _NO_ITEM:
+        return ()
+    title = text_of(properties.title) or text_of(properties.name)
+    return (
+        Line(article_key(item), name=title, category=text_of(properties.category), url=_link(properties.url)),
+    )
+
+
+def _value(properties: Properties, action: Action) -> float | None:
+    for value in (properties.total, properties.revenue, properties.value):
+        if value is not None and -MAX_AMOUNT < value < MAX_AMOUNT:
+            return value
+    # "products": [] is a cart that was looked at and is empty; no list at all says nothing.
+    return 0.0 if action is Action.CART_VIEW and properties.products == [] else None
+
+
+def _dwell_s(properties: Properties) -> float | None:
+    if properties.engagement_time_msec is not None:
+        seconds = _amount(properties.engagement_time_msec / 1000)
+    else:
+        seconds = _amount(properties.dwell_s if properties.dwell_s is not None else properties.time_on_page)
+    # A tab left open overnight is not attention: half an hour at most, as the session gap.
+    return None if seconds is None else min(max(seconds, 0.0), 1800.0)
+
+
+def _scroll(properties: Properties) -> float | None:
+    for value in (properties.scroll, properties.scroll_depth, properties.percent_scrolled):
+        if value is not None and -MAX_AMOUNT < value < MAX_AMOUNT:
+            return min(max(value / 100 if value > 1 else value, 0.0), 1.0)
+    return None
