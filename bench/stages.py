@@ -40,7 +40,7 @@ from server.wire import item_field, response_message
 STAGES = {
     (pipeline, "candidates"): "candidates",
     (pipeline, "offered"): "filter",
-    (pipeline, "plain_score"): "score",
+    (pipeline, "score"): "score",
     (mixing, "best"): "rank",
     (pipeline, "mix"): "mix",
 }

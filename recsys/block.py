@@ -32,6 +32,8 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """What may stand in it; at least one."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 10
     """Items when the request names no number."""
+    filter: str = ""
+    """What items must pass besides, in CEL: `price_now < 50.0 && !("clearance" in tags)`."""
     needs_item: bool = False
     """The slot must name an item (product.similar)."""
     exclude_cart: bool = False
@@ -131,6 +133,8 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     item: str | None = None
     """The page's own item: an external product id, or `article:<id>`."""
     exclude: tuple[str, ...] = ()
+    filter: str = ""
+    """What items must pass besides what the placement asks; see `recsys.filters.expression`."""
     seen: tuple[str, ...] = ()
     """What pages before this one have shown; see `recsys.cursor`."""
 

@@ -94,12 +94,14 @@ def _visit(view: View) -> Visit:
     columns = view.shelf.columns
     person = Person.of(view.profile, columns, view.now_ms, view.rules)
     digest = blake2b(f"{view.seed}:{view.person}".encode(), digest_size=8).digest()
-    return Visit(person, columns, view.shelf.bundle, view.shelf.scratch(), int.from_bytes(digest, "little"))
+    salt, shelf = int.from_bytes(digest, "little"), view.shelf
+    return Visit(person, columns, shelf.bundle, shelf.scratch(), salt, shelf.passing)
 
 
 def _query(visit: Visit, slot: Slot, placement: Placement) -> Query:
     hidden = (*slot.exclude, *slot.seen)
-    return Query(visit, placement, slot.limit, slot.item, hidden, slot.name, not slot.seen)
+    filters = tuple(text for text in (placement.filter, slot.filter) if text)
+    return Query(visit, placement, slot.limit, slot.item, hidden, filters, slot.name, not slot.seen)
 
 
 def _unsubscribed(profile: Profile | None, placement: Placement) -> bool:

@@ -17,6 +17,7 @@ from recsys.counters import AFTER_HALF_LIFE_S, SURGE_HALF_LIFE_S
 from recsys.fold import leaf_of
 from recsys.models.arrays import NOTHING, Ranked, Rows, Vectors
 from recsys.models.tables import TopTable
+from recsys.pipeline.columns import Heats32
 from recsys.pipeline.kernels import hottest_of_leaf, looked_at
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.query import Context, Visit
@@ -64,8 +65,7 @@ def neighbours(context: Context) -> Ranked:
 
 def als(context: Context) -> Ranked:
     """What fits the taste that the whole history shows: the history folded in, now."""
-    visit, item_types = context.visit, context.item_types
-    return visit.once(("als", item_types), lambda: _nearest_to_taste(visit, item_types))
+    return context.visit.once(("als", context.shown_key), lambda: _nearest_to_taste(context))
 
 
 def item_to_item(context: Context) -> Ranked:
@@ -94,15 +94,13 @@ def new_items(context: Context) -> Rows:
 
 def trending(context: Context) -> Ranked:
     """What is in demand now: in the category the session is in, else in the whole shop."""
-    visit, item_types = context.visit, context.item_types
-    return visit.once(("trending", item_types), lambda: _in_demand(visit, item_types))
+    return context.visit.once(("trending", context.shown_key), lambda: _in_demand(context))
 
 
 def surging(context: Context) -> Ranked:
     """What most people look at in these hours; scores are views, each worth half after an hour."""
     visit = context.visit
-    rows = visit.columns.surging[context.item_types][:POPULAR_POOL]
-    rows = rows[rows < visit.columns.capacity]
+    rows = _warm(context, visit.columns.surge, visit.columns.surging)
     ago = (visit.person.now_ms / 1000 - visit.columns.base_s) / SURGE_HALF_LIFE_S
     return rows, np.exp2(visit.columns.surge[rows] - np.float32(ago))
 
@@ -142,7 +140,10 @@ def cart(context: Context) -> Ranked:
 def popular(context: Context) -> Ranked:
     """What people liked of late, as of the last training."""
     columns = context.visit.columns
-    rows = columns.popular[context.item_types][:POPULAR_POOL]
+    rows = columns.popular[context.item_types]
+    if context.filters:
+        rows = rows[context.offer[rows] != 0]
+    rows = rows[:POPULAR_POOL]
     return rows, columns.popularity[rows]
 
 
@@ -169,10 +170,13 @@ def vector_of(visit: Visit, row: int) -> Vectors | None:
     return bundle.content.vectors[row] if row < bundle.n_items else visit.columns.cold.vector(row)
 
 
-def _nearest_to_taste(visit: Visit, item_types: int) -> Ranked:
+def _nearest_to_taste(context: Context) -> Ranked:
+    visit = context.visit
     if visit.bundle is None or visit.taste is None:
         return NOTHING
-    return visit.bundle.als.nearest(visit.taste, ALS_POOL, visit.columns.eligible_bits[item_types])
+    if context.few is not None:
+        return _likest(context.few, visit.bundle.als.item_factors, visit.taste, ALS_POOL)
+    return visit.bundle.als.nearest(visit.taste, ALS_POOL, context.eligible_bits)
 
 
 def _around(context: Context, name: str, table: TopTable) -> Ranked:
@@ -191,13 +195,14 @@ def _alike(context: Context) -> Ranked:
     if bundle is None or models is None or not len(seeds.rows):
         return NOTHING
     content = bundle.content
-    if content.neighbours and max(seeds.rows.tolist()) < bundle.n_items:
+    if context.few is not None:
+        known = _likest(context.few, content.vectors, _wanted(context), CONTENT_POOL)
+    elif not context.filters and content.neighbours and max(seeds.rows.tolist()) < bundle.n_items:
         known = content.like(seeds.rows, seeds.weights, item_types, CONTENT_POOL, models)
         if not visit.columns.cold.count:
             return known
     else:
-        eligible = visit.columns.eligible_bits[item_types]
-        known = content.nearest(_wanted(context), CONTENT_POOL, eligible)
+        known = content.nearest(_wanted(context), CONTENT_POOL, context.eligible_bits)
     added = _new_alike(context)
     rows, scores = np.concatenate((known[0], added[0])), np.concatenate((known[1], added[1]))
     others = (rows[:, None] != seeds.rows).all(axis=1)
@@ -225,21 +230,38 @@ def _wanted(context: Context) -> Vectors:
     return wanted
 
 
-def _in_demand(visit: Visit, item_types: int) -> Ranked:
-    columns = visit.columns
+def _in_demand(context: Context) -> Ranked:
+    visit, columns, item_types = context.visit, context.visit.columns, context.item_types
     code = columns.leaf_codes.get(leaf_of(visit.person.category), -1) if visit.person.category else -1
     of_leaf = columns.leaf_rows.get(code)
     if of_leaf is not None:
         top_rows, top_heat = np.empty(POPULAR_POOL, np.int32), np.empty(POPULAR_POOL, np.float32)
         found = hottest_of_leaf(
-            of_leaf, columns.leaf, code, columns.heat, columns.offer, item_types, top_rows, top_heat
+            of_leaf, columns.leaf, code, columns.heat, context.offer, item_types, top_rows, top_heat
         )
         if found >= MIN_CATEGORY_POOL:
             return top_rows[:found], np.exp2(top_heat[:found] - top_heat[0])
-    rows = columns.hot[item_types][:POPULAR_POOL]
-    rows = rows[rows < columns.capacity]
+    rows = _warm(context, columns.heat, columns.hot)
     heat = columns.heat[rows]
     return rows, np.exp2(heat - heat.max()) if len(rows) else heat
+
+
+def _warm(context: Context, heat: Heats32, warm: Mapping[int, Rows]) -> Rows:
+    """int32[k]: the rows of the greatest heat that the context may show."""
+    columns, item_types = context.visit.columns, context.item_types
+    if context.filters:
+        return columns.warmest(heat, item_types, context.offer)[:POPULAR_POOL]
+    rows = warm[item_types][:POPULAR_POOL]
+    return rows[rows < columns.capacity]
+
+
+def _likest(rows: Rows, vectors: Vectors, wanted: Vectors, k: int) -> Ranked:
+    """Of these rows the k whose vectors have the greatest positive inner product with `wanted`."""
+    rows = rows[rows < len(vectors)]
+    scores = vectors[rows] @ wanted
+    best = np.argsort(-scores, kind="stable")[:k]
+    best = best[scores[best] > 0]
+    return rows[best], scores[best]
 
 
 def _looked_at(visit: Visit) -> Ranked:

@@ -182,9 +182,11 @@ class Columns:
         """What rows are ranked by, and the best rows by it."""
         return (self.heat, self.hot), (self.surge, self.surging)
 
-    def warmest(self, heat: Heats32, item_types: int) -> Rows:
-        """The eligible rows of these types of the greatest heat, computed over the whole catalogue."""
-        warm = np.flatnonzero((self.offer & item_types > 0) & np.isfinite(heat))
+    def warmest(self, heat: Heats32, item_types: int, offer: npt.NDArray[np.uint8] | None = None) -> Rows:
+        """The rows of these types of the greatest heat, computed over the whole catalogue; of those
+        that `offer` says may be shown, else of all that may."""
+        offered = self.offer if offer is None else offer
+        warm = np.flatnonzero((offered & item_types > 0) & np.isfinite(heat[: len(offered)]))
         if len(warm) > HOT_ITEMS:
             warm = warm[np.argpartition(-heat[warm], HOT_ITEMS)[:HOT_ITEMS]]
         return by_heat(heat, warm.astype(np.int32))

@@ -55,7 +55,7 @@ def draws(query: Query, shown: Sequence[int], bars: Bars) -> list[Draw] | None:
 
 
 def _drawn_from(query: Query, shown: Sequence[int], bars: Bars) -> list[int]:
-    offer, types = query.visit.columns.offer, query.item_types
+    offer, types = query.context.offer, query.item_types
     return [
         row
         for row in new_items(query.context).tolist()

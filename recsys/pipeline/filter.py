@@ -109,7 +109,7 @@ def offered(answers: Sequence[Answer], context: Context) -> Pool:
     found = unite(
         np.concatenate([answer.ranked[0] for answer in answers]),
         np.concatenate([answer.ranked[1] for answer in answers]),
-        np.array(starts, np.int64), visit.columns.offer, context.item_types, visit.scratch.place,
+        np.array(starts, np.int64), context.offer, context.item_types, visit.scratch.place,
         rows, scores, named, best,
     )  # fmt: skip
     return Pool(sources, rows[:found], scores, best, named[:found])

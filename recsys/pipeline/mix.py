@@ -63,7 +63,7 @@ class _Block:
     def take_cart(self, scored: Scored) -> None:
         """What is in the cart, with its score if it is a candidate besides. No cap counts it out."""
         query, pool = self.query, scored.pool
-        offer, marks = query.visit.columns.offer, self.bars.marks
+        offer, marks = query.context.offer, self.bars.marks
         for row in dict.fromkeys(line.row for line in query.visit.person.cart):
             if row < 0 or not offer[row] & query.item_types or marks[row] & ALL_BARS or not self.n_missing:
                 continue
@@ -84,7 +84,7 @@ class _Block:
 
     def take_any(self, item_types: int, bars: int) -> None:
         """Whatever may be shown."""
-        offer = self.query.visit.columns.offer
+        offer = self.query.context.offer
         start = self.query.visit.salt % max(len(offer), 1)
         block, size = self._room()
         size = fill_from(start, offer, item_types, bars, CHOSEN, self.bars.marks, *self._caps(), block, size)
@@ -102,7 +102,7 @@ class _Block:
 
     def _fill(self, rows: Rows, item_types: int, bars: int) -> list[int]:
         """Those of `rows` that may be shown, fit and are not there yet, as many as are missing."""
-        offer, (block, size) = self.query.visit.columns.offer, self._room()
+        offer, (block, size) = self.query.context.offer, self._room()
         size = fill(rows, offer, item_types, bars, CHOSEN, self.bars.marks, *self._caps(), block, size)
         return self._chosen(block, size)
 

@@ -25,7 +25,7 @@ def pool_of(query: Query) -> Pool:
     """The candidates of the slot's context, found once however many slots stand there."""
     context, sources = query.context, query.sources
     return query.visit.once(
-        ("pool", context.seeds_key, context.item_types, sources),
+        ("pool", context.seeds_key, context.shown_key, sources),
         lambda: _weighed(context, sources),
     )
 

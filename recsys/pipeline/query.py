@@ -4,19 +4,24 @@ context where such slots stand. What a context finds out serves every slot in it
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from recsys.block import Placement, Reason, SourceName
 from recsys.models.arrays import Rows, Vectors
 from recsys.models.bundle import Bundle
 from recsys.pipeline.columns import Columns, type_set
 from recsys.pipeline.lazy import lazy
+from recsys.pipeline.passing import Passing
 from recsys.pipeline.person import Person, Seeds, page_seeds
 from recsys.pipeline.shelf import PipelineScratch
 
+FEW_ROWS: Final = 2000
+"""Of no more than this every one is compared with the person's taste: no search in lists would reach
+most of them."""
 _Found = TypeVar("_Found")
 
 
@@ -29,6 +34,8 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
     scratch: PipelineScratch
     salt: int
     """uint64: orders what is equally good."""
+    passing: Passing | None = None
+    """Where filters are asked; None where there are none."""
     answers: dict[Hashable, object] = msgspec.field(default_factory=dict)
     """What was found; see `once`."""
     told: dict[Hashable, Reason] = msgspec.field(default_factory=dict)
@@ -61,6 +68,35 @@ class Context(msgspec.Struct, frozen=True, eq=False, dict=True):
     page_row: int = -1
     """-1 without a page item, or for one the shelf does not know."""
     about_cart: bool = False
+    filters: tuple[str, ...] = ()
+    """What items must pass, all of it; see `recsys.filters.expression`."""
+
+    @lazy
+    def offer(self) -> npt.NDArray[np.uint8]:
+        """uint8[c]: as `Columns.offer`, of the items that pass the filters."""
+        visit, offer = self.visit, self.visit.columns.offer
+        if not self.filters or visit.passing is None:
+            return offer
+        masks = [visit.passing.rows(text, len(offer)) for text in self.filters]
+        passing: npt.NDArray[np.uint8] = offer * np.logical_and.reduce(masks)
+        return passing
+
+    @lazy
+    def few(self) -> Rows | None:
+        """int32[k]: the rows that may be shown, where a filter leaves so few of them that every one can
+        be looked at; None where there are more."""
+        if not self.filters:
+            return None
+        rows = np.flatnonzero(self.offer & self.item_types).astype(np.int32)
+        return rows if len(rows) <= FEW_ROWS else None
+
+    @lazy
+    def eligible_bits(self) -> npt.NDArray[np.uint8]:
+        """A bitmap of the bundle's rows that may be shown, as VectorIndex.nearest wants it."""
+        columns = self.visit.columns
+        if not self.filters:
+            return columns.eligible_bits[self.item_types]
+        return np.packbits(self.offer[: columns.n_bundle] & self.item_types != 0, bitorder="little")
 
     @lazy
     def session(self) -> Rows:
@@ -84,6 +120,11 @@ class Context(msgspec.Struct, frozen=True, eq=False, dict=True):
         """Equal for contexts of one visit whose `seeds` are equal."""
         return self.page_row if self.page_row >= 0 else self.about_cart
 
+    @property
+    def shown_key(self) -> Hashable:
+        """Equal for contexts of one visit that may show the same items."""
+        return self.item_types, self.filters
+
 
 class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     """One slot to fill. `page_item` is the item of the page it stands on; `name` the slot's own."""
@@ -93,6 +134,7 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     limit: int
     page_item: str | None = None
     exclude: Sequence[str] = ()
+    filters: tuple[str, ...] = ()
     name: str = ""
     is_first_page: bool = True
 
@@ -104,12 +146,18 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
             row = visit.columns.row(self.page_item)
             if row >= 0:
                 item = self.page_item
-                return visit.once(("context", row, types), lambda: Context(visit, types, item, row))
+                filters = self.filters
+                return visit.once(
+                    ("context", row, types, filters),
+                    lambda: Context(visit, types, item, row, filters=filters),
+                )
         placement = self.placement
         about = placement.exclude_cart or placement.lead_with_cart
         about_cart = about and len(visit.person.cart_seeds.rows) > 0
+        filters = self.filters
         return visit.once(
-            ("context", about_cart, types), lambda: Context(visit, types, about_cart=about_cart)
+            ("context", about_cart, types, filters),
+            lambda: Context(visit, types, about_cart=about_cart, filters=filters),
         )
 
     @property

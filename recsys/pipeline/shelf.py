@@ -10,12 +10,14 @@ import numpy as np
 
 from recsys.catalog import Item
 from recsys.counters import ItemCounters
+from recsys.filters.attributes import Attributes
 from recsys.models.arrays import Rows
 from recsys.models.bundle import Bundle
 from recsys.models.content import item_text
 from recsys.models.scratch import Scratch
 from recsys.pipeline.cold import MAX_COLD_ITEMS
 from recsys.pipeline.columns import HOT_ITEMS, TYPE_SETS, Columns, Heats32, by_heat, offer_of
+from recsys.pipeline.passing import Passing
 
 Serialise = Callable[[Item], bytes]
 """How a server sends an item; called once for each version of it."""
@@ -46,6 +48,8 @@ class Shelf:
         self.columns = columns
         self.bundle = bundle
         self._serialise = serialise
+        self._attributes = Attributes(columns.capacity)
+        self.passing = Passing(self._attributes)
         self._of_thread = threading.local()
 
     @classmethod
@@ -155,6 +159,7 @@ class Shelf:
             self._set_offer(row, 0)
         columns.items[row] = item
         columns.wire[row] = wire
+        self._attributes.set(row, item)
         price = item.price_now
         columns.price[row] = np.nan if price is None else price
         columns.write_codes(row, item)

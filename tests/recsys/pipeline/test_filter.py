@@ -1,10 +1,29 @@
-"""Filter: complements against substitutes."""
+"""Filter: complements against substitutes, and expressions of callers and placements."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
 
-from tests.recsys.pipeline.shops import PRODUCTS, ask, bare_shelf, shelf, shown, slot, visitor
+import pytest
+from msgspec.structs import replace
+
+from recsys.block import DEFAULT_PLACEMENTS, Block, Placement
+from recsys.catalog import Item
+from recsys.counters import ItemCounters
+from recsys.filters.syntax import FilterError
+from recsys.pipeline.shelf import Shelf
+from tests.recsys.pipeline.shops import (
+    CATALOGUE,
+    NOW_S,
+    PRODUCTS,
+    ask,
+    bare_shelf,
+    product,
+    shelf,
+    shown,
+    slot,
+    visitor,
+)
 
 
 def families(items: list[str]) -> set[str]:
@@ -37,3 +56,69 @@ def test_the_next_slot_is_not_kept_from_them() -> None:
     on = shelf()
     blocks = ask(on, None, slot("product.complements", 3, "t2"), slot("product.similar", 3, "t2"))
     assert "t" in families(shown(blocks[1]))
+
+
+CHEAP = "price < 12.0"
+
+
+def filtered(build: Callable[[], Shelf], text: str, limit: int = 20, placement: str = "home.feed") -> Block:
+    (block,) = ask(build(), visitor("t1", "t2"), replace(slot(placement, limit), filter=text))
+    return block
+
+
+@pytest.mark.parametrize("build", [shelf, bare_shelf])
+@pytest.mark.parametrize("placement", ["home.feed", "email.digest", "cart.cross_sell"])
+def test_only_what_passes_is_shown_and_all_of_it(build, placement: str) -> None:
+    block = filtered(build, CHEAP, placement=placement)
+    assert set(shown(block)) == {f"{family}{number}" for family in "tsm" for number in (0, 1)}
+
+
+def test_a_filter_of_the_placement_and_one_of_the_caller_hold_together() -> None:
+    placement = Placement(sources=DEFAULT_PLACEMENTS["home.feed"].sources, filter='"Tents" in category')
+    (block,) = ask(shelf(), None, replace(slot("tents", 9), filter=CHEAP), placements={"tents": placement})
+    assert set(shown(block)) == {"t0", "t1"}
+
+
+def test_a_change_of_the_catalogue_is_heeded() -> None:
+    on = shelf()
+    assert "m5" not in shown(filtered(lambda: on, CHEAP))
+    on.upsert(product("m", 5, sale_price=1.0, price=1.0))
+    assert "m5" in shown(filtered(lambda: on, CHEAP))
+
+
+def test_nothing_that_passes_leaves_a_block_empty() -> None:
+    assert shown(filtered(shelf, 'brand == "nobody"')) == []
+
+
+def test_what_is_wrong_with_a_filter_is_told() -> None:
+    with pytest.raises(FilterError, match="Expected"):
+        filtered(shelf, "colour == 5")
+
+
+@pytest.mark.parametrize("limit", [20, 50, 80])
+def test_a_block_is_full_when_one_in_a_thousand_passes(limit: int) -> None:
+    items = [
+        Item(f"i{number}", title=f"Item {number}", brand="rare" if number % 1000 == 7 else "", fed=True)
+        for number in range(50_000)
+    ]
+    counters = {f"i{number}": ItemCounters(number, 0, 0, NOW_S) for number in range(0, 50_000, 3)}
+    on = bare_shelf([*CATALOGUE, *items], counters)
+    block = filtered(lambda: on, 'brand == "rare"', limit)
+    passing = [item.id for item in items if item.brand == "rare"]  # by brute force
+    assert len(block.items) == min(limit, len(passing))
+    assert set(shown(block)) <= set(passing)
+    warm = sorted((item for item in passing if item in counters), key=lambda item: -counters[item].views)
+    assert [item for item in shown(block) if item in warm] == warm[:limit]
+
+
+def test_the_taste_is_asked_of_what_passes_alone() -> None:
+    """As brute force over all that passes would have it."""
+    on = shelf()
+    placement = Placement(sources={"als": 1.0})
+    (whole,) = ask(on, visitor("t1", "t2"), slot("als", 30), placements={"als": placement})
+    (some,) = ask(
+        on, visitor("t1", "t2"), replace(slot("als", 6), filter=CHEAP), placements={"als": placement}
+    )
+    passing = {f"{family}{number}" for family in "tsm" for number in (0, 1)}
+    by_taste = [entry.item for entry in whole.items if entry.item in passing and entry.reason.source == "als"]
+    assert [entry.item for entry in some.items if entry.reason.source == "als"] == by_taste

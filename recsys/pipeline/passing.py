@@ -1,0 +1,46 @@
+"""Which rows pass a filter: looked at once for each filter and version of the catalogue."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.filters.attributes import Attributes
+from recsys.filters.expression import compile_filter
+
+MAX_KEPT: Final = 64
+"""Filters whose rows are kept, the least recently used given up first: a byte a row each."""
+
+Mask = npt.NDArray[np.bool_]
+
+
+class Passing:
+    """The rows of one catalogue that pass filters. Thread-safe."""
+
+    def __init__(self, attributes: Attributes) -> None:
+        self._attributes = attributes
+        self._lock = Lock()
+        self._kept: OrderedDict[str, tuple[int, Mask]] = OrderedDict()
+
+    def rows(self, text: str, capacity: int) -> Mask:
+        """bool[capacity]: True where there is an item and it passes. Raises FilterError."""
+        # The version from before: should the catalogue change meanwhile, the next one looks again.
+        version = self._attributes.version
+        with self._lock:
+            known = self._kept.get(text)
+            if known is not None and known[0] == version and len(known[1]) == capacity:
+                self._kept.move_to_end(text)
+                return known[1]
+        found = compile_filter(text).rows(self._attributes)
+        mask = np.zeros(capacity, np.bool_)
+        mask[: len(found)] = found[:capacity]
+        with self._lock:
+            self._kept[text] = version, mask
+            self._kept.move_to_end(text)
+            while len(self._kept) > MAX_KEPT:
+                self._kept.popitem(last=False)
+        return mask
