@@ -41,8 +41,8 @@ def personalize(source: Source[Any], stages: Stages, sinks: Sinks) -> Dataflow:
     facts = op.flat_map_batch("facts", came, steps.facts)  # (user_id, [Fact])
     told = op.stateful_batch("person", facts, stages.person)  # (user_id, Told)
 
-    mentions = op.flat_map_batch("mentions", came, steps.mentions)  # (item_id, [Mention])
-    changes = op.flat_map_batch("changes", decoded, steps.changes)  # (item_id, [CatalogChange])
+    mentions = op.flat_map_batch("mentions", came, steps.mentions)  # (item_id, [News])
+    changes = op.flat_map_batch("changes", decoded, steps.changes)  # (item_id, [News])
     items = op.stateful_batch("item", op.merge("news", mentions, changes), stages.item)  # (item_id, Kept)
 
     aside = op.flat_map_batch("aside", decoded, steps.count_decoded)  # ("tally", Count)

@@ -18,11 +18,11 @@ from bytewax.operators import StatefulBatchLogic
 
 from flows.source import Read
 from flows.steps import Decoded, Kept, Told, Visited, decoded_of
-from recsys.catalog import CatalogChange, encode_item
+from recsys.catalog import encode_item
 from recsys.counters import encode_counters
 from recsys.decode import Decoder
 from recsys.events import Arrival, DeadLetter
-from recsys.item import ItemState, Mention
+from recsys.item import ItemState, Mention, News
 from recsys.keys import FLOW_KEY, counter_key, idle_key, item_key, person_key, visitor_key
 from recsys.person import PersonState
 from recsys.progress import encode_progress
@@ -173,11 +173,11 @@ class PersonStage(Stage[Fact, Told, PersonState]):
         return Told(((person_key(state.user_id), state.encoded_record()),), effects)
 
 
-class ItemStage(Stage["Mention | CatalogChange", Kept, ItemState]):
+class ItemStage(Stage[News, Kept, ItemState]):
     kind = "i"
     parting = staticmethod(Kept)
 
-    def key_of(self, value: Mention | CatalogChange) -> str:
+    def key_of(self, value: News) -> str:
         return value.line.item if isinstance(value, Mention) else value.item_id
 
     def new(self, key: str) -> ItemState:
@@ -189,7 +189,7 @@ class ItemStage(Stage["Mention | CatalogChange", Kept, ItemState]):
     def _key(self, data: bytes) -> str:
         return self.decode(data).item_id
 
-    def fold(self, state: ItemState, values: Iterable[Mention | CatalogChange]) -> Kept:
+    def fold(self, state: ItemState, values: Iterable[News]) -> Kept:
         item, counters = state.item, state.counters
         for news in values:
             state.take(news)

@@ -11,7 +11,7 @@ from recsys import archive
 from recsys.catalog import CatalogChange
 from recsys.events import Action, Arrival, DeadLetter
 from recsys.fold import Effect
-from recsys.item import Mention, mentions_of
+from recsys.item import News, WentOn, mentions_of
 from recsys.keys import decision_key
 from recsys.tally import Count, count_of
 from recsys.visitor import Accepted, Duplicate, Fact
@@ -116,13 +116,17 @@ def facts(batch: Sequence[Gathered]) -> Iterable[tuple[str, list[Fact]]]:
     return by_person.items()
 
 
-def mentions(batch: Sequence[Gathered]) -> Iterable[tuple[str, list[Mention]]]:
-    by_item: dict[str, list[Mention]] = {}
+def mentions(batch: Sequence[Gathered]) -> Iterable[tuple[str, list[News]]]:
+    by_item: dict[str, list[News]] = {}
     for came in batch:
         for accepted in came.accepted:
             if accepted.event.lines:
                 for item_id, mention in mentions_of(accepted.event):
                     by_item.setdefault(item_id, []).append(mention)
+            if accepted.came_from:
+                event = accepted.event
+                went_on = WentOn(accepted.came_from, event.lines[0].item, event.at_ms)
+                by_item.setdefault(went_on.item_id, []).append(went_on)
     return by_item.items()
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
 from recsys.catalog import CatalogChange, Item, apply_change, apply_evidence
 from recsys.counters import ItemCounters, counts
 from recsys.events import Action, Event, Line
 
-ITEM_STATE_VERSION = 1
+ITEM_STATE_VERSION = 2
+"""2: counters of version 2. States of version 1 are read."""
 
 
 class Mention(msgspec.Struct, frozen=True, array_like=True):
@@ -19,6 +22,17 @@ class Mention(msgspec.Struct, frozen=True, array_like=True):
     at_ms: int
     counted: bool
     """Whether the event moves counters (`recsys.counters.counts`)."""
+
+
+class WentOn(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Somebody went on from this item to another within their session."""
+
+    item_id: str
+    to_item: str
+    at_ms: int
+
+
+News: TypeAlias = "Mention | WentOn | CatalogChange"
 
 
 def mentions_of(event: Event) -> list[tuple[str, Mention]]:
@@ -44,7 +58,10 @@ class ItemState:
         self.counters = ItemCounters()
         self._line: Line | None = None
 
-    def take(self, news: Mention | CatalogChange) -> None:
+    def take(self, news: News) -> None:
+        if isinstance(news, WentOn):
+            self.counters = self.counters.followed_by(news.to_item, news.at_ms // 1000)
+            return
         if isinstance(news, CatalogChange):
             self.item = apply_change(self.item, news)
             self._line = None
@@ -62,13 +79,16 @@ class ItemState:
     @classmethod
     def decode(cls, data: bytes) -> ItemState:
         """Raises ValueError for another version."""
-        if data[:1] != bytes((ITEM_STATE_VERSION,)):
-            raise ValueError(f"Expected an item state of version {ITEM_STATE_VERSION}, got {data[:1]!r}")
+        if data[:1] not in _READ:
+            raise ValueError(
+                f"Expected an item state of version {ITEM_STATE_VERSION} or older, got {data[:1]!r}"
+            )
         known = _decoder.decode(memoryview(data)[1:])
         state = cls(known.item_id)
         state.item, state.counters = known.item, known.counters
         return state
 
 
+_READ = tuple(bytes((version,)) for version in range(1, ITEM_STATE_VERSION + 1))
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Bytes)

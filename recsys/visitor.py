@@ -25,7 +25,9 @@ from recsys.profile import PersonRecord, Profile, Standing, VisitorLink, encode_
 from recsys.tail import Tail
 
 LOGOUT = Action.LOGOUT
-VISITOR_STATE_VERSION = 1
+LOOKED = frozenset((Action.VIEW, Action.READ))
+VISITOR_STATE_VERSION = 2
+"""2: the last item of the session. States of version 1 are read: without it."""
 MAX_TAIL = 500
 """Events kept for reordering; beyond, the oldest count as settled."""
 LONG_TAIL = 64
@@ -85,9 +87,13 @@ class View(msgspec.Struct, array_like=True, gc=False):
     """Start of the device's session."""
     closed: bool = False
     """Whether that session ended with a logout: what comes next is a new one."""
+    last_item: str = ""
+    """What was looked at last in that session."""
 
     def copy(self) -> View:
-        return View(self.user_id, self.profile.copy(), self.last_ms, self.session_ms, self.closed)
+        return View(
+            self.user_id, self.profile.copy(), self.last_ms, self.session_ms, self.closed, self.last_item
+        )
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -99,6 +105,8 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     session_ms: int
     late: bool
     effects: tuple[Effect, ...]
+    came_from: str = ""
+    """The item that the visitor went on from to this event's, within the session; "" for none."""
 
 
 class Duplicate(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -127,6 +135,7 @@ class _Folded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     session_ms: int
     effects: tuple[Effect, ...]
     facts: tuple[Fact, ...]
+    came_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +195,7 @@ class VisitorState(Tail[View, Event, _Folded]):
                 return self._put(arrival, place, late)
         folded = self.append(place, event)
         person = _person_of(self.visitor, folded.user_id)
-        fate = Accepted(event, arrival.raw, person, folded.session_ms, late, folded.effects)
+        fate = Accepted(event, arrival.raw, person, folded.session_ms, late, folded.effects, folded.came_from)
         return fate, folded.facts
 
     def _put(self, arrival: Arrival, place: Place, late: bool) -> tuple[Fate, Sequence[Fact]]:
@@ -199,7 +208,9 @@ class VisitorState(Tail[View, Event, _Folded]):
         for old, new in zip(before, after, strict=True):
             facts += _difference(old.facts, new.facts)
         person = _person_of(self.visitor, folded.user_id)
-        fate = Accepted(arrival.event, arrival.raw, person, folded.session_ms, late, folded.effects)
+        fate = Accepted(
+            arrival.event, arrival.raw, person, folded.session_ms, late, folded.effects, folded.came_from
+        )
         return fate, facts
 
     def _shorten(self, settled_ms: int) -> None:
@@ -223,13 +234,21 @@ class VisitorState(Tail[View, Event, _Folded]):
             effects = fold(view.profile, event, self._rules.session)
         else:
             facts += (self._fact(view.user_id, event, 1, Happened(event)),)
-        view.session_ms = self._session_ms(view, event)
+        session_ms = self._session_ms(view, event)
+        came_from = ""
+        if event.action in LOOKED and event.lines:
+            item = event.lines[0].item
+            if view.last_item != item and session_ms == view.session_ms:
+                came_from = view.last_item
+            view.last_item = item
+        view.session_ms = session_ms
         if event.at_ms > view.last_ms:  # noqa: PLR1730 (`max` costs ten times as much)
             view.last_ms = event.at_ms
         view.closed = event.action is LOGOUT
         if view.closed:
             view.user_id = None
-        return _Folded(event.user_id or view.user_id or before, view.session_ms, effects, facts)
+        person = event.user_id or view.user_id or before
+        return _Folded(person, session_ms, effects, facts, came_from)
 
     def _fold_late(self, view: View, event: Event) -> _Folded:
         """A late event corrects totals. A late login tells who an unknown visitor is; it does not
@@ -314,8 +333,10 @@ class VisitorState(Tail[View, Event, _Folded]):
     @classmethod
     def decode(cls, data: bytes, rules: StageRules) -> VisitorState:
         """Raises ValueError for another version."""
-        if data[:1] != _VERSION:
-            raise ValueError(f"Expected a visitor state of version {VISITOR_STATE_VERSION}, got {data[:1]!r}")
+        if data[:1] not in _READ:
+            raise ValueError(
+                f"Expected a visitor state of version {VISITOR_STATE_VERSION} or older, got {data[:1]!r}"
+            )
         settled = _decoder.decode(memoryview(data)[1:])
         state = cls(settled.visitor, rules, settled.view)
         state._ids = {key: (crc, at) for key, crc, at in settled.ids}
@@ -351,5 +372,6 @@ def _hash(message_id: str) -> int:
 
 _U64 = struct.Struct(">Q")
 _VERSION = bytes((VISITOR_STATE_VERSION,))
+_READ = (b"\x01", _VERSION)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Settled)

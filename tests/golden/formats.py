@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from recsys.catalog import Item, decode_item, encode_item
-from recsys.counters import ItemCounters, decode_counters, encode_counters
+from recsys.counters import After, ItemCounters, decode_counters, encode_counters
 from recsys.events import Action, Arrival, Consent, Event, Line, Source
 from recsys.item import ItemState
 from recsys.person import PersonState
@@ -127,7 +127,8 @@ ITEM = Item(
     removed=True,
     changed_ms=AT_MS,
 )
-COUNTERS = ItemCounters(1.5, 0.25, 3.0, AT_S)
+COUNTERS_1 = ItemCounters(1.5, 0.25, 3.0, AT_S)
+COUNTERS = ItemCounters(1.5, 0.25, 3.0, AT_S, 12.5, (After("p2", 3.5), After("p3", 1.25)))
 PROGRESS = FlowProgress(
     partitions=((0, 7), (2, 41)),
     watermark_ms=AT_MS,
@@ -155,6 +156,14 @@ def a_visitor_state() -> VisitorState:
         an_event(4, Action.LOGOUT, later_ms=141_000),
     ):
         state.take(Arrival(event, b"{}"))
+    return state
+
+
+def a_visitor_state_of_version_1() -> VisitorState:
+    """The same, without the last item."""
+    state = a_visitor_state()
+    state.settle()
+    state.base.last_item = state.view.last_item = ""
     return state
 
 
@@ -190,6 +199,8 @@ class Format:
     encode: Callable[[], bytes]
     decode: Callable[[bytes], object]
     value: object
+    before: dict[int, object] = field(default_factory=dict)
+    """What the bytes of older versions mean, where that is less."""
 
     def path(self, version: int) -> Path:
         return FOLDER / f"{self.name}_v{version}.bin"
@@ -221,11 +232,12 @@ def _formats() -> list[Format]:
         Format("visitor_link_known", 1, "a profile record", lambda: encode_record(known), decode_link, known),
         Format(
             "visitor_state",
-            1,
+            2,
             "a visitor state",
             visitor.encode,
             lambda data: _of_visitor(VisitorState.decode(data, RULES)),
             _of_visitor(visitor),
+            {1: _of_visitor(a_visitor_state_of_version_1())},
         ),
         Format(
             "person_state",
@@ -237,15 +249,22 @@ def _formats() -> list[Format]:
         ),
         Format(
             "item_state",
-            1,
+            2,
             "an item state",
             item.encode,
             lambda data: _of_item(ItemState.decode(data)),
             _of_item(item),
+            {1: (item.item_id, item.item, COUNTERS_1)},
         ),
         Format("item_record", 1, "an item record", lambda: encode_item(ITEM), decode_item, ITEM),
         Format(
-            "counters", 1, "a counter record", lambda: encode_counters(COUNTERS), decode_counters, COUNTERS
+            "counters",
+            2,
+            "a counter record",
+            lambda: encode_counters(COUNTERS),
+            decode_counters,
+            COUNTERS,
+            {1: COUNTERS_1},
         ),
         Format(
             "progress", 1, "a progress record", lambda: encode_progress(PROGRESS), decode_progress, PROGRESS

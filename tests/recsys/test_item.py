@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from recsys.catalog import Item, decode_change, encode_change
-from recsys.counters import ItemCounters
 from recsys.events import Action, Line
-from recsys.item import ItemState, Mention, mentions_of
+from recsys.item import ItemState, Mention, WentOn, mentions_of
 from recsys.ports import Position
 from tests.recsys.worlds import T0, event
 
@@ -33,7 +32,8 @@ def test_mentions_make_the_item_and_move_its_counters() -> None:
     state.take(mention(Line("tent", 3.0, price=8.0), Action.ORDER))
     state.take(mention(Line("tent", price=7.0), Action.CART_REMOVE))
     assert state.item == Item("tent", title="Tent", price=7.0, changed_ms=T0)
-    assert state.counters == ItemCounters(2.0, 0.0, 3.0, T0 // 1000)
+    counters = state.counters
+    assert (counters.views, counters.carts, counters.orders, counters.at_s) == (2.0, 0.0, 3.0, T0 // 1000)
 
 
 def test_a_change_between_equal_mentions_is_not_overlooked() -> None:
@@ -59,3 +59,12 @@ def test_state_comes_back_from_its_bytes() -> None:
             state.take(one)
         back = ItemState.decode(state.encode())
         assert (back.item_id, back.item, back.counters) == ("tent", state.item, state.counters)
+
+
+def test_what_people_went_on_to_is_kept() -> None:
+    state = ItemState("tent")
+    state.take(WentOn("tent", "stove", T0))
+    state.take(WentOn("tent", "stove", T0 + 1000))
+    state.take(WentOn("tent", "mug", T0 + 2000))
+    state = ItemState.decode(state.encode())
+    assert [after.item for after in state.counters.after] == ["stove", "mug"]

@@ -56,3 +56,31 @@ def test_another_message_under_a_used_id_changes_nothing() -> None:
     assert isinstance(out, DeadLetter)
     assert (out.kind, out.raw) == ("id_reused", b"other")
     assert state.view == before
+
+
+def ways(*events: Event) -> list[str]:
+    """Which item each event was reached from."""
+    return [out.came_from for out in taken(*events) if isinstance(out, Accepted)]
+
+
+def test_where_a_visitor_came_from_is_told_within_a_session() -> None:
+    assert ways(
+        event(0, item="tent"),
+        event(10, item="tent", offset=1),
+        event(20, Action.SEARCH, None, offset=2),
+        event(30, item="stove", offset=3),
+        event(40, Action.CART_ADD, "stove", offset=4),
+        event(50, item="mug", user_id="anna", offset=5),
+        event(5000, item="tent", offset=6),
+    ) == ["", "", "", "tent", "", "stove", ""]
+
+
+def test_where_a_visitor_came_from_is_known_after_a_snapshot() -> None:
+    state = VisitorState("v1", RULES)
+    state.take(Arrival(event(0, item="tent"), b"{}"))
+    state = VisitorState.decode(state.encode(), RULES)
+    accepted, _ = state.take(Arrival(event(300, item="stove", offset=1), b"{}"))
+    assert accepted.came_from == "tent"
+    state = VisitorState.decode(state.encode(), RULES)
+    accepted, _ = state.take(Arrival(event(600, item="mug", offset=2), b"{}"))
+    assert accepted.came_from == "stove"
