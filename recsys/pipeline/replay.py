@@ -17,7 +17,7 @@ from recsys.catalog import Item, type_of
 from recsys.counters import ItemCounters
 from recsys.events import Action, Event
 from recsys.fold import SessionRules, apply
-from recsys.item import ItemState, mentions_of
+from recsys.item import ItemState, WentOn, mentions_of
 from recsys.models.arrays import Rows
 from recsys.models.bundle import FORMAT, Bundle, Manifest, Models, TrainingRange
 from recsys.models.evaluation import Recommend
@@ -26,6 +26,7 @@ from recsys.pipeline.pipeline import choose
 from recsys.pipeline.query import Query, Visit
 from recsys.pipeline.shelf import Shelf
 from recsys.profile import MAX_TOUCHES, Profile, Session, Touch
+from recsys.visitor import LOOKED
 
 FEED: Final = Placement(sources=PRODUCT_FEED, item_types=("product", "article"), limit=20)
 """What is evaluated: the blend of home.feed, over everything."""
@@ -51,6 +52,7 @@ class Replay:
         self._shelf = Shelf.build(catalogue, bundle, counters, now_ms // 1000)
         self._items: dict[str, ItemState] = {}
         self._profiles: dict[str, Profile] = {}
+        self._looked: dict[str, tuple[str, int]] = {}
         self._counters = counters
         self._placement = placement
         self._rules = rules
@@ -70,6 +72,17 @@ class Replay:
                 self._shelf.upsert(state.item)
             if mention.counted:
                 self._shelf.count(item_id, state.counters)
+        if event.action in LOOKED and event.lines:
+            self._went_on(event.visitor, event.lines[0].item, event.at_ms)
+
+    def _went_on(self, visitor: str, to_item: str, at_ms: int) -> None:
+        """As the visitor stage tells it."""
+        item_id, looked_ms = self._looked.get(visitor, (to_item, at_ms))
+        if item_id != to_item and at_ms - looked_ms <= self._rules.gap_ms:
+            state = self._state(item_id)
+            state.take(WentOn(item_id, to_item, at_ms))
+            self._shelf.count(item_id, state.counters)
+        self._looked[visitor] = to_item, at_ms
 
     def profile(self, visitor: str) -> Profile | None:
         """What is known of a visitor; None for one of whom nothing is."""
