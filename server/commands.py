@@ -74,6 +74,9 @@ def ask(
         str, typer.Option(help="Wait for the event at this position, as track printed it.")
     ] = "",
     cursor: Annotated[str, typer.Option(help="The next page: the cursor that the page before told.")] = "",
+    where: Annotated[
+        str, typer.Option("--where", help='What items must pass: `price_now < 50.0 && brand != "Acme"`.')
+    ] = "",
     why: Annotated[bool, typer.Option(help="The evidence behind each item, and the intent.")] = False,
     as_json: Json = False,
     deadline_ms: Annotated[int, typer.Option(min=1)] = 5000,
@@ -88,6 +91,8 @@ def ask(
     home: Home = ctx.obj
     slots = slots_of(placements or ["home.hero"], home.settings().all_placements(), item, limit)
     slots[0].cursor = cursor
+    for slot in slots:
+        slot.filter = where
     with _client(home, key, server, deadline_ms) as client:
         began_s = time.perf_counter()
         answer = client.blocks(slots, anonymous_id=anonymous_id, user_id=user, after=after)

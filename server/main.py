@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
 
@@ -18,6 +18,9 @@ import msgspec
 import structlog
 
 import server
+from recsys.block import Placement
+from recsys.filters.expression import compile_filter
+from recsys.filters.syntax import FilterError
 from recsys.open import open_log, open_store
 from recsys.ports import LogUnavailable, StoreUnavailable
 from recsys.settings import ServerSettings, Settings, SettingsError
@@ -71,6 +74,7 @@ def serve(
     if not structlog.is_configured():
         configure_logs()
     check(settings.server)
+    check_filters(settings.all_placements())
     stopping = stopping if stopping is not None else Event()
     with (
         _signals(stopping),
@@ -122,6 +126,15 @@ def check(settings: ServerSettings) -> None:
     for name in ("port", "metrics_port"):
         if not 0 <= (port := getattr(settings, name)) <= 65_535:
             raise SettingsError(f"Expected a port of 0 to 65535, got {port} - at `server.{name}`")
+
+
+def check_filters(placements: Mapping[str, Placement]) -> None:
+    """Raises SettingsError for a placement whose filter could never be asked."""
+    for name, placement in placements.items():
+        try:
+            compile_filter(placement.filter or "true")
+        except FilterError as error:  # noqa: PERF203 (a handful, at the start)
+            raise SettingsError(f"{error} of `placements.{name}.filter`") from None
 
 
 @contextlib.contextmanager

@@ -22,6 +22,8 @@ from recsys.events import (
     MAX_TEXT_CHARS,
     article_key,
 )
+from recsys.filters.expression import compile_filter
+from recsys.filters.syntax import FilterError
 from recsys.ports import Position
 from recsys.segment import split_batch
 from recsys.settings import ServerSettings
@@ -40,8 +42,8 @@ MAX_TRACK_BYTES = 8 << 20
 class RequestError(ValueError):
     """A wrong request: the path of the field, what was expected there, and what came."""
 
-    def __init__(self, field: str, expected: str, got: str) -> None:
-        super().__init__(f"Expected {expected}, got {got} - at `{field}`")
+    def __init__(self, field: str, text: str) -> None:
+        super().__init__(text)
         self.field = field
 
 
@@ -79,7 +81,7 @@ class BulkRequest:
 
 
 def _wrong(field: str, expected: str, got: str) -> NoReturn:
-    raise RequestError(field, expected, got)
+    raise RequestError(field, f"Expected {expected}, got {got} - at `{field}`")
 
 
 def _size(text: str) -> int:
@@ -187,6 +189,7 @@ class RequestChecks:
             item=item,
             exclude=_excluded(slot.exclude, where),
             seen=_seen(slot.cursor, where),
+            filter=_filter(slot.filter, where),
         )
 
 
@@ -199,6 +202,16 @@ def _item_id(slot: pb.Slot, where: str) -> str | None:
     if slot.item_type not in (pb.ITEM_TYPE_UNSPECIFIED, pb.ITEM_TYPE_PRODUCT, pb.ITEM_TYPE_ARTICLE):
         _wrong(f"{where}.item_type", "an ItemType", str(slot.item_type))
     return item
+
+
+def _filter(text: str, where: str) -> str:
+    """The text of a filter that can be asked; what is compiled is kept for when it is."""
+    if not text:
+        return ""
+    try:
+        return compile_filter(text).text
+    except FilterError as error:
+        raise RequestError(f"{where}.filter", f"{error} of `{where}.filter`") from None
 
 
 def _seen(cursor: str, where: str) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ class Context(_message.Message):
     def __init__(self, market: _Optional[str] = ..., device: _Optional[str] = ..., referrer: _Optional[str] = ..., page_url: _Optional[str] = ...) -> None: ...
 
 class Slot(_message.Message):
-    __slots__ = ("name", "placement", "limit", "item_id", "item_type", "exclude", "cursor")
+    __slots__ = ("name", "placement", "limit", "item_id", "item_type", "exclude", "cursor", "filter")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +55,7 @@ class Slot(_message.Message):
     ITEM_TYPE_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_FIELD_NUMBER: _ClassVar[int]
     CURSOR_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     name: str
     placement: str
     limit: int
@@ -62,7 +63,8 @@ class Slot(_message.Message):
     item_type: ItemType
     exclude: _containers.RepeatedScalarFieldContainer[str]
     cursor: str
-    def __init__(self, name: _Optional[str] = ..., placement: _Optional[str] = ..., limit: _Optional[int] = ..., item_id: _Optional[str] = ..., item_type: _Optional[_Union[ItemType, str]] = ..., exclude: _Optional[_Iterable[str]] = ..., cursor: _Optional[str] = ...) -> None: ...
+    filter: str
+    def __init__(self, name: _Optional[str] = ..., placement: _Optional[str] = ..., limit: _Optional[int] = ..., item_id: _Optional[str] = ..., item_type: _Optional[_Union[ItemType, str]] = ..., exclude: _Optional[_Iterable[str]] = ..., cursor: _Optional[str] = ..., filter: _Optional[str] = ...) -> None: ...
 
 class GetBlocksResponse(_message.Message):
     __slots__ = ("blocks", "person", "server_ms", "request_id", "render_id")

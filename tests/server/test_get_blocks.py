@@ -353,3 +353,28 @@ def test_a_cursor_of_somebody_elses_is_refused(shop: Shop) -> None:
     assert refused.value.details() == (
         "Expected the `next_cursor` of a block, got `page=2` - at `slots[0].cursor`"
     )
+
+
+def test_a_callers_filter_is_heeded(shop: Shop) -> None:
+    slot = pb.Slot(placement="home.feed", filter="price < 103.0")
+    (block,) = shop.client.GetBlocks(pb.GetBlocksRequest(slots=[slot], anonymous_id="v1")).blocks
+    assert {entry.item.id for entry in block.items} == {"p0", "p1", "p2"}
+    put_items(shop.store, [product(7, sale_price=50.0), product(1, available=False)])
+    slot.filter = "price_now < 103.0"
+    until(
+        lambda: (
+            {
+                entry.item.id
+                for entry in shop.client.GetBlocks(pb.GetBlocksRequest(slots=[slot])).blocks[0].items
+            }
+            == {"p0", "p2", "p7"}
+        )
+    )
+
+
+def test_what_is_wrong_with_a_filter_is_told_with_its_position(shop: Shop) -> None:
+    request = pb.GetBlocksRequest(slots=[pb.Slot(placement="home.feed", filter='price < "a"')])
+    with pytest.raises(grpc.RpcError) as refused:
+        shop.client.GetBlocks(request)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.value.details() == ("Expected `int` or `double`, got `string` - at 8 of `slots[0].filter`")
