@@ -26,18 +26,10 @@ from recsys.catalog import Item, encode_item, split_category
 from recsys.counters import ItemCounters, encode_counters
 from recsys.events import Action
 from recsys.keys import counter_key, item_key, person_key, visitor_key
-from recsys.models.als import Als
-from recsys.models.bought_together import BoughtTogether
-from recsys.models.bundle import Models, TrainingRange
-from recsys.models.content import Content
+from recsys.models.bundle import TrainingRange
 from recsys.models.interactions import Interactions
-from recsys.models.item_to_item import ItemToItem
-from recsys.models.neighbours import SessionNeighbours
-from recsys.models.popularity import Popularity
 from recsys.models.publish import Draft
-from recsys.models.transitions import Transitions
 from recsys.open import open_store
-from recsys.pipeline.shelf import text_of
 from recsys.ports import ProfileStore
 from recsys.profile import (
     Affinity,
@@ -51,6 +43,8 @@ from recsys.profile import (
     VisitorLink,
     encode_record,
 )
+from recsys.settings import TrainSettings
+from recsys.train import fit_models
 
 DAY_S = 86_400
 HISTORY_DAYS = 90
@@ -58,7 +52,13 @@ BATCH = 5000
 ACTIONS = (int(Action.VIEW), int(Action.CART_ADD), int(Action.ORDER))
 """By kind of Scale's interactions."""
 MADE_OF = {
-    "bundles": ("recsys/models", "recsys/pipeline/shelf.py", "bench/shop/scale.py", "bench/dataset.py"),
+    "bundles": (
+        "recsys/models",
+        "recsys/train.py",
+        "recsys/pipeline/shelf.py",
+        "bench/shop/scale.py",
+        "bench/dataset.py",
+    ),
     "state": (
         "recsys/profile.py",
         "recsys/catalog.py",
@@ -191,8 +191,8 @@ def _publish(bundles: Path, made: Columns, items: list[Item]) -> None:
     that could be judged."""
     ticker = Ticker("training, per cent of a model")
 
-    def told(_: str, fraction: float) -> None:
-        ticker(round(100 * fraction))
+    def told(_: str, done: int, total: int) -> None:
+        ticker(round(100 * done / max(total, 1)))
 
     ids = [item.id for item in items]
     people = pa.array([f"a:{visitor_id(number)}" for number in range(int(made.person.max()) + 1)])
@@ -207,17 +207,7 @@ def _publish(bundles: Path, made: Columns, items: list[Item]) -> None:
         session_gap_s=DAY_S,
     )
     say(f"training on {len(interactions):,} interactions of {interactions.n_sessions:,} sessions")
-    als = Als.fit(interactions, threads=2, progress=told)
-    models = Models(
-        item_ids=interactions.item_ids,
-        popularity=Popularity.fit(interactions),
-        transitions=Transitions.fit(interactions),
-        neighbours=SessionNeighbours.fit(interactions),
-        als=als,
-        item_to_item=ItemToItem.fit(interactions, als.item_factors, threads=2, progress=told),
-        bought_together=BoughtTogether.fit(interactions),
-        content=Content.fit([text_of(item) for item in items], threads=2, progress=told),
-    )
+    models = fit_models(interactions, items, TrainSettings(threads=2), told)
     training = TrainingRange(
         from_s=float(made.at_s.min()),
         to_s=float(made.at_s.max()),

@@ -6,7 +6,7 @@ Memory is bounded by `training_data.MAX_INTERACTIONS`, threads by `settings.thre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from recsys.models.item_to_item import ItemToItem
 from recsys.models.neighbours import NeighbourSettings, SessionNeighbours
 from recsys.models.popularity import Popularity, PopularitySettings
 from recsys.models.publish import Draft
+from recsys.models.ranker import Ranker, RankerSettings
 from recsys.models.transitions import MARKOV, Transitions
 from recsys.pipeline.columns import types_of
 from recsys.pipeline.replay import blend, past_catalogue, unsaved
@@ -113,6 +114,16 @@ def train(
         evaluation=evaluation,
         objections=tuple(objections),
     )
+
+
+def fit_models(
+    interactions: Interactions, catalogue: Sequence[Item], settings: TrainSettings, progress: Progress
+) -> Models:
+    """Every model of a bundle, without archive, evaluation and publication. `interactions` have rows
+    for the whole catalogue."""
+    with threadpool_limits(limits=settings.threads):
+        content = _fit_content(interactions, list(catalogue), settings, progress)
+        return _fit(interactions, content, settings, progress, "fit")
 
 
 def _trial(interactions: Interactions, published: Bundle | None, settings: TrainSettings) -> _Trial:
@@ -228,6 +239,9 @@ def _fit(
         item_to_item=ItemToItem.fit(interactions, als.item_factors, threads=settings.threads, progress=told),
         bought_together=BoughtTogether.fit(interactions, progress=told),
         content=content,
+        ranker=Ranker.fit(
+            interactions, RankerSettings(seed=settings.seed), threads=settings.threads, progress=told
+        ),
     )
 
 
@@ -242,6 +256,12 @@ def _check_sound(models: Models) -> None:
         "neighbours.idf": models.neighbours.idf,
         "content.vectors": models.content.vectors,
     }
+    if models.ranker is not None:
+        arrays |= {
+            "ranker.signals.vectors": models.ranker.signals.arrays.vectors,
+            "ranker.signals.columns": models.ranker.signals.arrays.columns,
+            "ranker.trees.values": models.ranker.trees.values,
+        }
     for name, array in arrays.items():
         broken = int(np.count_nonzero(~np.isfinite(array)))
         if broken:

@@ -24,7 +24,6 @@ from bench.quality.baselines import (
 )
 from bench.quality.replayed import asked_of_pipeline
 from bench.quality.score import AT, Answers, score
-from bench.quality.training import fit
 from bench.quality.trial import Questions, Trial
 from bench.quality.tuning import CURRENT, NEAREST, tuned
 from recsys.block import Placement
@@ -36,7 +35,7 @@ from recsys.models.item_to_item import ItemToItem
 from recsys.models.tables import TopTable
 from recsys.pipeline.replay import FEED, unsaved
 from recsys.settings import TrainSettings
-from recsys.train import Progress
+from recsys.train import Progress, fit_models
 
 OURS: Final = "headrace"
 NEXT_ITEM: Final = ("sessions", "tsv", "ga4")
@@ -161,7 +160,7 @@ class Ours:
 
     def __init__(self, trial: Trial, settings: TrainSettings, progress: Progress) -> None:
         began_s = time.perf_counter()
-        self.models: Models = fit(
+        self.models: Models = fit_models(
             trial.train.with_items([item.id for item in trial.catalogue]), trial.catalogue, settings, progress
         )
         self.train_s = time.perf_counter() - began_s

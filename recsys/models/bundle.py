@@ -25,12 +25,14 @@ from recsys.models.evaluation import Metrics
 from recsys.models.item_to_item import ItemToItem
 from recsys.models.neighbours import SessionNeighbours
 from recsys.models.popularity import Popularity
+from recsys.models.ranker import Ranker
 from recsys.models.scratch import Scratch
 from recsys.models.transitions import Transitions
 
-FORMAT = 2
+FORMAT = 3
 """2: lists instead of FAISS indexes, neighbours by content. Bundles of format 1 are read: without
-those neighbours, so that content is searched by its vectors."""
+those neighbours, so that content is searched by its vectors. 3: a learned ranker, where there was enough
+to learn from. Bundles without one are read: sources are then weighed by the placement."""
 MANIFEST_FILE = "manifest.json"
 CURRENT_FILE = "current"
 _ITEMS_FILE = "item_ids.json"
@@ -87,6 +89,8 @@ class Models:
     item_to_item: ItemToItem
     bought_together: BoughtTogether
     content: Content
+    ranker: Ranker | None = None
+    """None where there was too little to learn from, and in bundles of formats 1 and 2."""
 
     def save(self, directory: Path) -> None:
         (directory / _ITEMS_FILE).write_bytes(msgspec.json.encode(self.item_ids))
@@ -97,6 +101,8 @@ class Models:
         self.item_to_item.save(directory / "item_to_item")
         self.bought_together.save(directory / "bought_together")
         self.content.save(directory / "content")
+        if self.ranker is not None:
+            self.ranker.save(directory / "ranker")
 
     @classmethod
     def load(cls, directory: Path) -> Models:
@@ -109,6 +115,7 @@ class Models:
             item_to_item=ItemToItem.load(directory / "item_to_item"),
             bought_together=BoughtTogether.load(directory / "bought_together"),
             content=Content.load(directory / "content"),
+            ranker=Ranker.load(directory / "ranker") if (directory / "ranker").is_dir() else None,
         )
 
 
@@ -131,6 +138,7 @@ class Bundle:
         self.item_to_item = models.item_to_item
         self.bought_together = models.bought_together
         self.content = models.content
+        self.ranker = models.ranker
 
     @property
     def n_items(self) -> int:
@@ -145,6 +153,7 @@ class Bundle:
             settings.max_session_items,
             self.als.item_factors.shape[1],
             self.als.settings.max_history_items,
+            self.ranker.desk() if self.ranker is not None else None,
         )
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from recsys.models.signal_kernels import Desk
+
 
 class Scratch:
     """Buffers the kernels write to. Never share one between threads.
 
     About 16 bytes an item, 16 a recent session and 16 a factor squared: 1 MB for 50,000 items.
-    `sums` float32[n_items] is all zero between calls; the other buffers hold leftovers.
+    `sums` float32[n_items] is all zero between calls; the other buffers hold leftovers. `desk` is the
+    ranker's, None without one.
     """
 
     __slots__ = (
-        "end", "found_position", "found_session", "found_similarity", "head", "history_extra",
+        "desk", "end", "found_position", "found_session", "found_similarity", "head", "history_extra",
         "history_items", "newest_of", "order_statistic", "position", "solve_matrix", "solve_shares",
         "solve_target", "spare", "sums", "touched",
     )  # fmt: skip
@@ -25,7 +28,9 @@ class Scratch:
         max_session_items: int = 0,
         n_factors: int = 0,
         max_history_items: int = 0,
+        desk: Desk | None = None,
     ) -> None:
+        self.desk = desk
         self.sums = np.zeros(n_items, np.float32)
         self.touched = np.empty(n_items, np.int32)
         self.spare = np.empty((2, n_items), np.float32)

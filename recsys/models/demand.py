@@ -1,0 +1,168 @@
+"""Live demand as it stood at any time of the past: what `recsys.counters` tell the ranker when it serves,
+for the replay it learns from."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from recsys.counters import AFTER_HALF_LIFE_S, HALF_LIFE_S, MAX_AFTER, SURGE_HALF_LIFE_S
+from recsys.models.arrays import Rows
+from recsys.models.compiled import Array, f8, i4, i8, kernel, read_only, u1, void
+from recsys.models.interactions import InteractionKind, Interactions
+
+VIEWS_OF_KIND: Final = (1.0, 3.0, 6.0, 1.0)
+"""What a view, a cart, an order and a read count in demand."""
+UNKNOWN: Final = np.float32(-40.0)
+"""Of an item that nobody has looked at; of all items where there are no live counters."""
+N_LIVE: Final = 4
+_N_HEATS: Final = 2
+
+NOTHING_AFTER: Final = (np.empty(0, np.int32), np.empty(0))
+
+Live = npt.NDArray[np.float32]
+"""float32[N_LIVE, c]: log2 of an item's demand, and of its views of the last hours, divided by the
+greatest of all; of how many went on to it from the item at hand in these hours, as it is and divided by
+the greatest; UNKNOWN for none, and at least that."""
+
+_I4, _I8, _F8, _U1 = (read_only(dtype) for dtype in (i4, i8, f8, u1))
+
+
+@kernel(void(i4[::1], f8[::1], i4, f8))
+def _follow(rows: Array, heats: Array, row: int, more: float) -> None:
+    """As `ItemCounters.followed_by`, in no order: of too many the least is forgotten."""
+    coldest = 0
+    for place in range(len(rows)):
+        if rows[place] == row:
+            most, least = max(heats[place], more), min(heats[place], more)
+            heats[place] = most + np.log2(1.0 + np.exp2(least - most))
+            return
+        if heats[place] < heats[coldest]:
+            coldest = place
+    if more > heats[coldest]:
+        rows[coldest], heats[coldest] = row, more
+
+
+@kernel(
+    void(
+        *(_I8, _I4, _I4, _U1, _F8, _F8, f8, f8, f8, f8, f8[:, ::1], f8[::1]),
+        *(i4[:, ::1], f8[:, ::1]),
+    )
+)
+def _fold(
+    order: Array,
+    item: Array,
+    came_from: Array,
+    kind: Array,
+    at_s: Array,
+    views_of_kind: Array,
+    base_s: float,
+    half_life_s: float,
+    surge_half_life_s: float,
+    after_half_life_s: float,
+    heat: Array,
+    best: Array,
+    after_rows: Array,
+    after_heat: Array,
+) -> None:
+    """Add interactions to heat float64[2, n]: log2 of sums brought to `base_s`, so that none overflows."""
+    for place in range(len(order)):
+        one = order[place]
+        row = item[one]
+        for live in range(2):
+            if live == 1 and (kind[one] == 1 or kind[one] == 2):
+                continue
+            life_s = half_life_s if live == 0 else surge_half_life_s
+            more = (at_s[one] - base_s) / life_s
+            if live == 0:
+                more += np.log2(views_of_kind[kind[one]])
+            most, least = max(heat[live, row], more), min(heat[live, row], more)
+            heat[live, row] = most + np.log2(1.0 + np.exp2(least - most))
+            best[live] = max(best[live], heat[live, row])
+        if came_from[one] >= 0:
+            more = at_s[one] / after_half_life_s
+            _follow(after_rows[came_from[one]], after_heat[came_from[one]], row, more)
+
+
+class Demand:
+    """Goes through interactions in the order of time. Memory: 260 bytes an item, 20 an interaction."""
+
+    def __init__(self, interactions: Interactions) -> None:
+        n_items = interactions.n_items
+        self._interactions = interactions
+        self._came_from = came_from(interactions)
+        self._order = np.argsort(interactions.at_s, kind="stable")
+        self._at_s = interactions.at_s[self._order]
+        self._base_s = float(self._at_s[-1]) if len(self._at_s) else 0.0
+        self._heat = np.full((_N_HEATS, n_items), -np.inf)
+        self._best = np.full(_N_HEATS, -np.inf)
+        self._after_rows = np.full((n_items, MAX_AFTER), -1, np.int32)
+        self._after_heat = np.full((n_items, MAX_AFTER), -np.inf)
+        self._done = 0
+
+    def go_to(self, at_s: float) -> None:
+        """Take in what happened before epoch second `at_s`; never goes back."""
+        until = int(np.searchsorted(self._at_s, at_s, side="left"))
+        if until > self._done:
+            one = self._interactions
+            _fold(
+                self._order[self._done : until], one.item, self._came_from, one.kind, one.at_s,
+                np.array(VIEWS_OF_KIND), self._base_s, float(HALF_LIFE_S), float(SURGE_HALF_LIFE_S),
+                float(AFTER_HALF_LIFE_S), self._heat, self._best, self._after_rows, self._after_heat,
+            )  # fmt: skip
+            self._done = until
+
+    def of(self, rows: Rows, at_hand: int, now_s: float) -> Live:
+        """As it is now, for the person who looks at the item `at_hand` (-1 for none)."""
+        return live_of(self._heat[:, rows], self._best, rows, self.after(at_hand), now_s)
+
+    def after(self, row: int) -> tuple[Rows, npt.NDArray[np.float64]]:
+        """What people went on to from an item of late, and its heats."""
+        if row < 0:
+            return NOTHING_AFTER
+        filled = self._after_rows[row] >= 0
+        return self._after_rows[row][filled], self._after_heat[row][filled]
+
+    def surging(self, k: int) -> Rows:
+        """int32[k]: what most people have looked at in the last hours."""
+        heat = self._heat[1]
+        k = min(k, int(np.count_nonzero(np.isfinite(heat))))
+        return np.argpartition(-heat, k - 1)[:k].astype(np.int32) if k else np.empty(0, np.int32)
+
+
+def live_of(
+    heat: npt.NDArray[np.floating],
+    best: npt.NDArray[np.floating],
+    rows: Rows,
+    after: tuple[Rows, npt.NDArray[np.float64]],
+    now_s: float,
+) -> Live:
+    """For candidates `rows` int32[c]: from the heat [2, c] of demand and surge, the greatest of all items
+    [2], and what people went on to from the item at hand: rows int32[a] and their heats float64[a]."""
+    live = no_live(len(rows))
+    known = np.where(np.isfinite(best), best, 0.0)[:, None]
+    np.maximum(heat - known, UNKNOWN, out=live[:_N_HEATS], casting="unsafe")
+    after_rows, after_heats = after
+    if len(after_rows):
+        places, at = np.nonzero(rows[:, None] == after_rows)
+        live[_N_HEATS, places] = np.maximum(after_heats[at] - now_s / AFTER_HALF_LIFE_S, UNKNOWN)
+        live[_N_HEATS + 1, places] = np.maximum(after_heats[at] - after_heats.max(), UNKNOWN)
+    return live
+
+
+def came_from(interactions: Interactions) -> Rows:
+    """int32[n]: the item that was looked at before, within the session; -1 for none, for the same one, and
+    where the interaction is no look at an item."""
+    found = np.full(len(interactions), -1, np.int32)
+    looked = np.flatnonzero(np.isin(interactions.kind, (InteractionKind.VIEW, InteractionKind.READ)))
+    item, session = interactions.item[looked], interactions.session[looked]
+    went_on = (session[1:] == session[:-1]) & (item[1:] != item[:-1])
+    found[looked[1:][went_on]] = item[:-1][went_on]
+    return found
+
+
+def no_live(n: int) -> Live:
+    """For `n` candidates where there are no live counters."""
+    return np.full((N_LIVE, n), UNKNOWN, np.float32)

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import threading
+
+import msgspec
+import numpy as np
+import pytest
+
+from recsys.counters import AFTER_HALF_LIFE_S, ItemCounters
+from recsys.events import Action
+from recsys.models.boosting import BoostingSettings
+from recsys.models.demand import UNKNOWN, Demand, no_live
+from recsys.models.interactions import Interactions
+from recsys.models.ranker import Ranker, RankerSettings
+from recsys.models.signal_kernels import FEATURES
+from recsys.models.signals import Signals, Trail
+from recsys.pipeline.columns import Columns
+from tests.recsys.models.toys import random_interactions, rows, sessions
+
+SETTINGS = RankerSettings(boosting=BoostingSettings(trees=20))
+
+
+def trail(found, start=0, kinds=None, at_s=None, now_s=None):
+    at_s = np.arange(len(found), dtype=np.int64) * 10 if at_s is None else np.array(at_s, np.int64)
+    return Trail(
+        rows=np.asarray(found, np.int32),
+        kinds=np.zeros(len(found), np.uint8) if kinds is None else np.array(kinds, np.uint8),
+        at_s=at_s,
+        start=start,
+        now_s=float(at_s[-1] if len(at_s) else 0) if now_s is None else now_s,
+    )
+
+
+def described(signals, asked, candidates=None):
+    """Candidate row -> feature -> value."""
+    desk = signals.desk()
+    pool = signals.gather(asked, desk)
+    rows = pool if candidates is None else candidates
+    features = signals.describe(rows, asked, desk, no_live(len(rows)))
+    signals.clear(desk)
+    return {
+        row: dict(zip(FEATURES, column, strict=True))
+        for row, column in zip(
+            pool.tolist() if candidates is None else candidates, features.T.tolist(), strict=True
+        )
+    }
+
+
+def circles(n_visitors=300, seed=0):
+    """Everybody goes round one of three circles of eight items: a0 a1 ... a7 a0 ..."""
+    generator = np.random.default_rng(seed)
+    visitors, items, at_ms = [], [], []
+    for visitor in range(n_visitors):
+        circle, first = generator.integers(3), generator.integers(8)
+        for step in range(6):
+            visitors.append(f"a:{visitor}")
+            items.append(f"{'abc'[circle]}{(first + step) % 8}")
+            at_ms.append(visitor * 3_600_000 + step * 1000)
+    return Interactions.from_columns(visitors, visitors, items, np.zeros(len(items)), at_ms)
+
+
+def test_neighbours_vote_for_what_lies_beside_the_last_shared_item():
+    interactions = sessions("abcd", "xbyz")
+    found = described(Signals.fit(interactions), trail(rows(interactions, "b")))
+    a, c, d, y = (found[row] for row in rows(interactions, "acdy").tolist())
+    assert a["neighbours_near"] == c["neighbours_near"] == y["neighbours_near"] > d["neighbours_near"]
+    assert a["neighbours_ahead"] == 0
+    assert c["neighbours_ahead"] == y["neighbours_ahead"] == 2 * d["neighbours_ahead"]
+    # The session of y is the newer one.
+    assert y["neighbours_recent"] > c["neighbours_recent"]
+    assert c["neighbours_next"] > 0 == d["neighbours_next"]
+
+
+def test_sessions_that_share_two_items_speak_in_a_channel_of_their_own():
+    interactions = sessions("abc", "bd")
+    found = described(Signals.fit(interactions), trail(rows(interactions, "ab")))
+    c, d = (found[row] for row in rows(interactions, "cd").tolist())
+    assert c["neighbours_sharing_two"] > 0 == d["neighbours_sharing_two"]
+
+
+def test_tables_tell_what_follows_and_what_precedes():
+    interactions = sessions("abc", "abd", "eb")
+    found = described(Signals.fit(interactions), trail(rows(interactions, "b")))
+    a, c, e = (found[row] for row in rows(interactions, "ace").tolist())
+    assert c["following_last"] == pytest.approx(1 / 3)
+    assert a["following_last"] == 0
+    assert a["preceding_last"] == pytest.approx(2 / 3)
+    assert e["preceding_last"] == pytest.approx(1 / 3)
+    assert a["preceding_last_share"] == 1.0
+
+
+def test_what_the_person_did_is_told():
+    interactions = sessions("abcdefg", "gfedcba")
+    asked = trail(
+        rows(interactions, "abcacd"),
+        start=2,
+        kinds=[0, 2, 0, 1, 0, 0],
+        at_s=[0, 10, 100, 110, 130, 140],
+        now_s=150,
+    )
+    found = described(Signals.fit(interactions), asked)
+    a, b, c, d, e = (found[row] for row in rows(interactions, "abcde").tolist())
+    assert (d["steps_back"], c["steps_back"], a["steps_back"], b["steps_back"]) == (0, 1, 2, -1)
+    assert (c["times_in_session"], c["seconds_back"]) == (2, 20)
+    assert (a["past_times"], a["past_seconds_back"], a["past_kind"]) == (1, 150, 0)
+    assert (b["past_times"], b["past_kind"], e["past_times"], e["past_kind"]) == (1, 2, 0, -1)
+    assert (a["session_items"], a["session_steps"], a["past_items"]) == (3, 4, 1)
+    assert (a["seconds_between_last"], a["seconds_since_past"], a["session_seconds"]) == (10, 90, 40)
+
+
+def test_a_desk_is_clear_for_the_next():
+    interactions = random_interactions(3000, 60, 200, 0)
+    signals = Signals.fit(interactions)
+    asked = [trail(interactions.item[start : start + 5], start=2) for start in range(0, 400, 7)]
+    desk = signals.desk()
+    for each in asked:
+        pool = signals.gather(each, desk)
+        features = signals.describe(pool, each, desk, no_live(len(pool)))
+        signals.clear(desk)
+        fresh = signals.desk()
+        np.testing.assert_array_equal(signals.gather(each, fresh), pool)
+        np.testing.assert_array_equal(signals.describe(pool, each, fresh, no_live(len(pool))), features)
+        assert len(set(pool.tolist())) == len(pool)
+    for name, buffer in signals.desk()._asdict().items():
+        if name in {
+            "place",
+            "sums",
+            "times",
+            "past_times",
+            "pooled",
+            "step",
+            "newest",
+            "past_newest",
+            "past_kind",
+        }:
+            np.testing.assert_array_equal(getattr(desk, name), buffer)
+
+
+@pytest.mark.parametrize("found", [[], [-1], [-1, 10_000]])
+def test_a_trail_that_nobody_knows_gets_what_is_popular(found):
+    interactions = random_interactions(3000, 60, 200, 0)
+    signals = Signals.fit(interactions)
+    desk = signals.desk()
+    asked = trail(found)
+    pool = signals.gather(asked, desk)
+    assert pool.tolist() == signals.arrays.popular.tolist()
+    assert np.isfinite(signals.describe(pool, asked, desk, no_live(len(pool)))).all()
+
+
+def test_an_item_newer_than_the_model_is_described_as_unknown():
+    interactions = sessions("abc", "abd")
+    signals = Signals.fit(interactions)
+    found = described(signals, trail(rows(interactions, "a")), np.array([7_000], np.int32))[7_000]
+    assert found["popularity"] == found["neighbours_near"] == found["cosine_last"] == 0
+    assert found["steps_back"] == -1
+
+
+def test_the_ranker_learns_the_order_of_the_circles():
+    interactions = circles()
+    ranker = Ranker.fit(interactions, SETTINGS)
+    desk, right = ranker.desk(), 0
+    for circle in "abc":
+        for place in range(8):
+            seen = [f"{circle}{(place + step) % 8}" for step in range(3)]
+            asked = trail([interactions.item_ids.index(item) for item in seen])
+            pool = ranker.gather(asked, desk)
+            best = int(pool[np.argmax(ranker.score(pool, asked, desk))])
+            ranker.signals.clear(desk)
+            right += interactions.item_ids[best] == f"{circle}{(place + 3) % 8}"
+    assert right >= 22  # of 24
+
+
+def test_too_little_to_learn_from_is_no_ranker():
+    assert Ranker.fit(sessions("abc", "abd"), SETTINGS) is None
+    assert Ranker.fit(Interactions.from_columns([], [], [], [], []), SETTINGS) is None
+
+
+def test_saved_is_loaded(tmp_path):
+    ranker = Ranker.fit(circles(), SETTINGS)
+    ranker.save(tmp_path / "ranker")
+    loaded = Ranker.load(tmp_path / "ranker")
+    asked = trail([0, 1, 2])
+    for one, other in ((ranker, loaded), (loaded, ranker)):
+        desk, other_desk = one.desk(), other.desk()
+        pool = one.gather(asked, desk)
+        np.testing.assert_array_equal(pool, other.gather(asked, other_desk))
+        np.testing.assert_array_equal(one.score(pool, asked, desk), other.score(pool, asked, other_desk))
+    assert loaded.weights() == ranker.weights()
+    assert sum(loaded.weights().values()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_threads_with_desks_of_their_own_decide_alike():
+    interactions = random_interactions(3000, 60, 200, 0)
+    signals = Signals.fit(interactions)
+    asked = [trail(interactions.item[start : start + 4]) for start in range(0, 600, 3)]
+    found = [[], []]
+
+    def work(mine):
+        desk = signals.desk()
+        for each in asked:
+            mine.append(signals.gather(each, desk).tolist())
+            signals.clear(desk)
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in found]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found[0] == found[1]
+
+
+def test_fitting_twice_gives_the_same():
+    interactions = circles()
+    one, other = (Ranker.fit(interactions, msgspec.structs.replace(SETTINGS, seed=3)) for _ in range(2))
+    np.testing.assert_array_equal(one.trees.values, other.trees.values)
+
+
+def test_demand_is_that_of_the_counters():
+    """What the ranker learns from is what it is told when it serves."""
+    interactions = random_interactions(400, 9, 30, 3)
+    order = np.argsort(interactions.at_s, kind="stable")
+    now_s = float(interactions.at_s[order[300]])
+    demand = Demand(interactions)
+    for at_s in (now_s / 2, now_s):
+        demand.go_to(at_s)
+    counters = [ItemCounters() for _ in range(interactions.n_items)]
+    actions = (Action.VIEW, Action.CART_ADD, Action.ORDER, Action.READ)
+    looked: dict[int, int] = {}
+    for one in order[interactions.at_s[order] < now_s]:
+        row, session, at_s = interactions.item[one], interactions.session[one], int(interactions.at_s[one])
+        action = actions[interactions.kind[one]]
+        counters[row] = counters[row].counted(action, 1.0, at_s)
+        if action in (Action.VIEW, Action.READ):
+            if session in looked and looked[session] != row:
+                counters[looked[session]] = counters[looked[session]].followed_by(str(row), at_s)
+            looked[session] = row
+    columns = Columns.of_bundle(None, len(counters), int(now_s))
+    heat = np.array([[columns.heat_of(one) for one in counters], [columns.surge_of(one) for one in counters]])
+    at_hand = next(row for row, one in enumerate(counters) if len(one.after) > 1)
+    live = demand.of(np.arange(len(counters), dtype=np.int32), at_hand, now_s)
+    np.testing.assert_allclose(
+        live[:2], np.maximum(heat - heat.max(axis=1, keepdims=True), UNKNOWN), atol=0.01
+    )
+    expected = np.full((2, len(counters)), UNKNOWN)
+    for after in counters[at_hand].after:
+        expected[0, int(after.item)] = after.heat - now_s / AFTER_HALF_LIFE_S
+        expected[1, int(after.item)] = after.heat - counters[at_hand].after[0].heat
+    np.testing.assert_allclose(live[2:], np.maximum(expected, UNKNOWN), atol=0.01)
+    assert demand.surging(1).tolist() == [int(np.argmax(heat[1]))]

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recsys.models.boosting import BoostingSettings, Choices, boost, borders_of
+from recsys.models.trees import Trees
+
+
+def walked(trees, features):
+    """The sum of the leaves in plain Python, a candidate and a tree at a time."""
+    totals = []
+    for candidate in features.T:
+        total = 0.0
+        for asked, thresholds, values in zip(trees.features, trees.thresholds, trees.values, strict=True):
+            leaf = sum(
+                1 << level
+                for level, (feature, threshold) in enumerate(zip(asked, thresholds, strict=True))
+                if candidate[feature] > threshold
+            )
+            total += values[leaf]
+        totals.append(total)
+    return totals
+
+
+def groups(n_groups, seed, n_features=5):
+    """Of each group the candidate was taken whose feature 2 is greatest among those with feature 4 > 0."""
+    generator = np.random.default_rng(seed)
+    for _ in range(n_groups):
+        features = generator.normal(size=(n_features, int(generator.integers(5, 30)))).astype(np.float32)
+        yield features, int(np.argmax(np.where(features[4] > 0, features[2], features[2] - 10)))
+
+
+def fitted(n_groups=400, **settings):
+    settings = BoostingSettings(**{"trees": 40, "depth": 4, "learning_rate": 0.3, **settings})
+    choices = Choices(borders_of((features for features, _ in groups(200, 1)), settings.bins))
+    for features, target in groups(n_groups, 1):
+        choices.add(features, target)
+    return boost(choices, settings)
+
+
+def test_the_score_is_the_sum_of_the_leaves():
+    trees = fitted(trees=7)
+    features, _ = next(groups(1, 9))
+    assert trees.score(features) == pytest.approx(walked(trees, features), abs=1e-5)
+
+
+def test_what_was_taken_is_learned():
+    trees = fitted()
+    right = [int(np.argmax(trees.score(features))) == target for features, target in groups(300, 2)]
+    by_chance = np.mean([1 / features.shape[1] for features, _ in groups(300, 2)])
+    assert by_chance < 0.1
+    assert np.mean(right) > 0.75
+
+
+def test_what_decides_is_what_is_asked():
+    uses = fitted().uses(5)
+    assert uses.sum() == pytest.approx(1.0)
+    assert min(uses[2], uses[4]) > max(uses[0], uses[1], uses[3])
+
+
+def test_the_same_seed_gives_the_same_trees():
+    one, other, another = fitted(seed=1), fitted(seed=1), fitted(seed=2)
+    np.testing.assert_array_equal(one.values, other.values)
+    assert not np.array_equal(one.values, another.values)
+
+
+def test_features_that_tell_nothing_give_trees_that_say_nothing():
+    features = np.ones((3, 6), np.float32)
+    choices = Choices(borders_of([features]))
+    for _ in range(60):
+        choices.add(features, 2)
+    scores = boost(choices, BoostingSettings(trees=3)).score(features)
+    assert np.ptp(scores) == 0
+
+
+def test_saved_trees_score_like_loaded(tmp_path):
+    trees = fitted(trees=5)
+    trees.save(tmp_path / "trees")
+    features, _ = next(groups(1, 9))
+    np.testing.assert_array_equal(Trees.load(tmp_path / "trees").score(features), trees.score(features))
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_few_candidates(n):
+    assert len(fitted(trees=2).score(np.zeros((5, n), np.float32))) == n
