@@ -190,8 +190,8 @@ def placements(ctx: typer.Context) -> None:
     }
 )
 def bench(ctx: typer.Context, name: str) -> int:
-    """Run a benchmark: freshness, serving, flow, quality or growth; `--json` prints one object, last. `bench NAME
-    --help` shows what can be set."""
+    """Run a benchmark: freshness, serving, flow, quality or growth; `--json` prints one object, last.
+    `bench NAME --help` shows what can be set."""
     from importlib import import_module
 
     if name == "--help":

@@ -234,21 +234,11 @@ class VisitorState(Tail[View, Event, _Folded]):
             effects = fold(view.profile, event, self._rules.session)
         else:
             facts += (self._fact(view.user_id, event, 1, Happened(event)),)
-        session_ms = self._session_ms(view, event)
-        came_from = ""
-        if event.action in LOOKED and event.lines:
-            item = event.lines[0].item
-            if view.last_item != item and session_ms == view.session_ms:
-                came_from = view.last_item
-            view.last_item = item
-        view.session_ms = session_ms
-        if event.at_ms > view.last_ms:  # noqa: PLR1730 (`max` costs ten times as much)
-            view.last_ms = event.at_ms
-        view.closed = event.action is LOGOUT
+        came_from = look(view, event, self._rules.session)
         if view.closed:
             view.user_id = None
         person = event.user_id or view.user_id or before
-        return _Folded(person, session_ms, effects, facts, came_from)
+        return _Folded(person, view.session_ms, effects, facts, came_from)
 
     def _fold_late(self, view: View, event: Event) -> _Folded:
         """A late event corrects totals. A late login tells who an unknown visitor is; it does not
@@ -262,12 +252,6 @@ class VisitorState(Tail[View, Event, _Folded]):
             facts = (self._fact(told, event, 0, Absorb(freeze(view.profile))), *facts)
             view.user_id, view.profile = told, Draft()
         return _Folded(told, view.session_ms, NO_EFFECTS, facts)
-
-    def _session_ms(self, before: View, event: Event) -> int:
-        rules = self._rules.session
-        at_ms = event.at_ms
-        same = at_ms - before.last_ms <= rules.gap_ms and at_ms - before.session_ms < rules.cap_ms
-        return before.session_ms if before.session_ms and same and not before.closed else at_ms
 
     def _fact(self, user_id: str, event: Event, step: int, body: Absorb | Happened) -> Fact:
         partition, offset = event.position
@@ -347,6 +331,26 @@ class VisitorState(Tail[View, Event, _Folded]):
             state._watermark_ms = max(state._watermark_ms, event.watermark_ms)
             state.append((max(event.at_ms, settled_ms), *event.position, event.index), event)
         return state
+
+
+def look(view: View, event: Event, rules: SessionRules) -> str:
+    """Move the device's session on by an event in its place; the item that it came from, within the
+    session, to one that it looks at now, "" for none."""
+    at_ms = event.at_ms
+    same = at_ms - view.last_ms <= rules.gap_ms and at_ms - view.session_ms < rules.cap_ms
+    same = view.session_ms != 0 and same and not view.closed
+    came_from = ""
+    if event.action in LOOKED and event.lines:
+        item = event.lines[0].item
+        if same and view.last_item != item:
+            came_from = view.last_item
+        view.last_item = item
+    if not same:
+        view.session_ms = at_ms
+    if at_ms > view.last_ms:  # noqa: PLR1730 (`max` costs ten times as much)
+        view.last_ms = at_ms
+    view.closed = event.action is LOGOUT
+    return came_from
 
 
 def _person_of(visitor: str, user_id: str | None) -> str:

@@ -26,7 +26,9 @@ from server.metrics import Metrics
 from server.up import free_ports
 
 PROGRAM = Path(headrace.__file__)
-COMMANDS = "up flow serve train track ask mailing explain catalog import config doctor verify bench demo placements"
+COMMANDS = (
+    "up flow serve train track ask mailing explain catalog import config doctor verify bench demo placements"
+)
 NOBODY_LISTENS = 1  # a port below all that anybody uses here
 
 
@@ -77,7 +79,7 @@ def test_help_imports_neither_engine_nor_server_nor_model():
             2,
             "Expected `max` or a speed like `100x`, got `quick`",
         ),
-        (["bench", "nothing"], 2, "Expected freshness, serving, flow, got `nothing`"),
+        (["bench", "nothing"], 2, "Expected freshness, serving, flow, quality, growth, got `nothing`"),
         (["catalog", "show", "P-1"], 1, "Expected an item of the catalogue, got `P-1`"),
         (["train"], 1, "Expected at least 100 interactions in 180 days, got 0"),
     ],

@@ -25,6 +25,7 @@ from recsys.events import Action, Arrival, DeadLetter, Event
 from recsys.fold import SessionRules
 from recsys.item import ItemState, mentions_of
 from recsys.models.interactions import Interactions
+from recsys.pipeline.replay import Ways
 from recsys.ports import NewRecord, Position, Record
 from recsys.settings import Settings
 
@@ -83,12 +84,15 @@ def trial_of(learned: Sequence[Told], later: Sequence[Told]) -> Trial:
     before = [one.meaning for one in learned if isinstance(one.meaning, Event)]
     after = [one.meaning for one in later if isinstance(one.meaning, Event)]
     items: dict[str, ItemState] = {}
+    ways = Ways(SessionRules())
     for one in learned:
         if isinstance(one.meaning, CatalogChange):
             items.setdefault(one.meaning.item_id, ItemState(one.meaning.item_id)).take(one.meaning)
             continue
         for item_id, mention in mentions_of(one.meaning):
             items.setdefault(item_id, ItemState(item_id)).take(mention)
+        if (went_on := ways.take(one.meaning)) is not None:
+            items[went_on.item_id].take(went_on)
     clock = SessionClock()
     train = interactions_of(before, clock)
     row_of = {item: row for row, item in enumerate(train.item_ids)}

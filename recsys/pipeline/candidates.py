@@ -23,11 +23,11 @@ from recsys.pipeline.learned import Learned
 from recsys.pipeline.query import Context, Visit
 
 NEIGHBOUR_POOL: Final = 200
-ALS_POOL: Final = 100
-TABLE_POOL: Final = 100
-CONTENT_POOL: Final = 100
-COLD_POOL: Final = 30
-POPULAR_POOL: Final = 100
+ALS_POOL: Final = 40
+TABLE_POOL: Final = 30
+CONTENT_POOL: Final = 30
+COLD_POOL: Final = 20
+POPULAR_POOL: Final = 30
 MIN_CATEGORY_POOL: Final = 10
 """A category with fewer items in demand than this does not stand for what is trending."""
 

@@ -26,7 +26,7 @@ from recsys.pipeline.pipeline import choose
 from recsys.pipeline.query import Query, Visit
 from recsys.pipeline.shelf import Shelf
 from recsys.profile import MAX_TOUCHES, Profile, Session, Touch
-from recsys.visitor import LOOKED
+from recsys.visitor import StageRules, View, look
 
 FEED: Final = Placement(sources=PRODUCT_FEED, item_types=("product", "article"), limit=20)
 """What is evaluated: the blend of home.feed, over everything."""
@@ -52,13 +52,14 @@ class Replay:
         self._shelf = Shelf.build(catalogue, bundle, counters, now_ms // 1000)
         self._items: dict[str, ItemState] = {}
         self._profiles: dict[str, Profile] = {}
-        self._looked: dict[str, tuple[str, int]] = {}
+        self._ways = Ways(rules)
         self._counters = counters
         self._placement = placement
         self._rules = rules
 
     def remember(self, event: Event) -> None:
         """Fold an event into the profile of its visitor, and no more: the shop knows it already."""
+        self._ways.take(event)
         known = self._profiles.get(event.visitor) or Profile()
         self._profiles[event.visitor], _ = apply(known, event, self._rules)
 
@@ -72,17 +73,11 @@ class Replay:
                 self._shelf.upsert(state.item)
             if mention.counted:
                 self._shelf.count(item_id, state.counters)
-        if event.action in LOOKED and event.lines:
-            self._went_on(event.visitor, event.lines[0].item, event.at_ms)
-
-    def _went_on(self, visitor: str, to_item: str, at_ms: int) -> None:
-        """As the visitor stage tells it."""
-        item_id, looked_ms = self._looked.get(visitor, (to_item, at_ms))
-        if item_id != to_item and at_ms - looked_ms <= self._rules.gap_ms:
-            state = self._state(item_id)
-            state.take(WentOn(item_id, to_item, at_ms))
-            self._shelf.count(item_id, state.counters)
-        self._looked[visitor] = to_item, at_ms
+        went_on = self._ways.take(event)
+        if went_on is not None:
+            state = self._state(went_on.item_id)
+            state.take(went_on)
+            self._shelf.count(went_on.item_id, state.counters)
 
     def profile(self, visitor: str) -> Profile | None:
         """What is known of a visitor; None for one of whom nothing is."""
@@ -115,6 +110,22 @@ class Replay:
             state.item = self._shelf.columns.items[row] if row >= 0 else None
             state.counters = self._counters.get(item_id, state.counters)
         return state
+
+
+class Ways:
+    """Which item each visitor went on from, as the visitor stage tells it of events in order."""
+
+    def __init__(self, rules: SessionRules) -> None:
+        self._rules = StageRules(rules)
+        self._visitors: dict[str, View] = {}
+
+    def take(self, event: Event) -> WentOn | None:
+        """What an event says of the item before it; None where it goes on from none."""
+        view = self._visitors.get(event.visitor)
+        if view is None:
+            view = self._visitors[event.visitor] = View()
+        came_from = look(view, event, self._rules.session)
+        return WentOn(came_from, event.lines[0].item, event.at_ms) if came_from else None
 
 
 def salt_of(person: str, seed: int = 0) -> int:

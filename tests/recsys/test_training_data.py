@@ -23,7 +23,7 @@ def archived(rows):
         given = dict(zip(names, (*row[:4], int(row[4]), row[5]), strict=True))
         given["quantities"] = [1.0] * len(row[5])
         whole.append(tuple(given.get(field.name, UNSET.get(str(field.type))) for field in SCHEMA))
-    return batch_of(whole)
+    return batch_of(list(zip(*whole, strict=True)))
 
 
 def write(archive, day, rows, seq=0):

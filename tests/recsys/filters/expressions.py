@@ -101,7 +101,7 @@ class Speaker:
 
     def text(self, depth: int) -> str:
         if depth and self._draw(st.integers(0, 4)) == 0:
-            return f"({self.truth(depth - 1)} ? {self.one(*PLAIN_TEXTS)} : {self.one(*PLAIN_TEXTS)})"
+            return f"(({self.truth(depth - 1)}) ? {self.one(*PLAIN_TEXTS)} : {self.one(*PLAIN_TEXTS)})"
         return self.one(*PLAIN_TEXTS)
 
     def double(self, depth: int) -> str:
@@ -116,7 +116,7 @@ class Speaker:
             return f"-{self.one(*NULL_NUMBERS)}"
         if kind == 5:
             return f"({self.double(0)} {self.one(*'+-*/')} {self.double(0)})"
-        return f"({self.truth(depth - 1)} ? {self.one(*NULL_NUMBERS)} : {self.double(0)})"
+        return f"(({self.truth(depth - 1)}) ? {self.one(*NULL_NUMBERS)} : {self.double(0)})"
 
     def whole(self, depth: int) -> str:
         return self.one(*INTS, f"size({self.text(depth)})")
