@@ -7,7 +7,7 @@ Types are checked and the cost is bounded when a filter is compiled; no text of 
 
 - `&& || ! ?:`, `== != < <= > >=`, `+ - * /` on numbers, `x in category`, `brand in ["A", "B"]`
 - `attributes.color`, `attributes["a name"]`, `has(attributes.color)`, `category[0]`
-- `size(x)`, `double(text)` of decimal numbers, `timestamp("2026-01-31T12:00:00Z")`, and with a literal in the brackets
+- `size(x)`, `double(text)` of decimals, `timestamp("2026-01-31T12:00:00Z")`, and with a literal in brackets
   `x.startsWith("a")`, `x.endsWith("a")`, `x.contains("a")`
 
 An item passes when the answer is true. To compare a null number or time by `<`, to calculate with it,
