@@ -19,7 +19,7 @@ from recsys.pipeline.filter import ALL_BARS, Bars
 from recsys.pipeline.mix import Choice
 from recsys.pipeline.person import Person
 from recsys.pipeline.pipeline import choose, pool_of
-from recsys.pipeline.query import Query, Visit
+from recsys.pipeline.query import Query, Visit, salt_of
 from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
 from recsys.profile import Profile
@@ -93,8 +93,7 @@ def _visit(view: View) -> Visit:
     # Columns before scratch: the shelf may grow meanwhile, and scratch must be the longer one.
     columns = view.shelf.columns
     person = Person.of(view.profile, columns, view.now_ms, view.rules)
-    digest = blake2b(f"{view.seed}:{view.person}".encode(), digest_size=8).digest()
-    salt, shelf = int.from_bytes(digest, "little"), view.shelf
+    salt, shelf = salt_of(view.person, view.seed), view.shelf
     return Visit(person, columns, shelf.bundle, shelf.scratch(), salt, shelf.passing)
 
 

@@ -136,10 +136,8 @@ class Client:
         self, request: pb.GetBlocksBulkRequest, *, deadline_s: float | None = None
     ) -> Iterator[pb.GetBlocksResponse]:
         """GetBlocksBulk: one answer a person, in their order. Raises CallFailed on the way."""
-        try:
-            yield from self._stub.GetBlocksBulk(request, timeout=deadline_s, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise self._failed(error) from None
+        for answer in self.bulk_bytes(request, deadline_s=deadline_s):
+            yield pb.GetBlocksResponse.FromString(answer)
 
     def bulk_bytes(
         self, request: pb.GetBlocksBulkRequest, *, deadline_s: float | None = None

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -123,12 +123,12 @@ def send_all(
     waiting: deque[Future[bytes]] = deque()
     counts: deque[int] = deque()
     with out.open("ab") as file, ThreadPoolExecutor(len(clients), thread_name_prefix="mailing") as pool:
-        turns = iter(range(1 << 62))
+        turns = cycle(clients)
         while True:
             chunk = list(islice(people, CHUNK)) if len(waiting) < 2 * len(clients) else []
             if chunk:
                 request = pb.GetBlocksBulkRequest(slots=slots, people=chunk, request_id=request_id)
-                waiting.append(pool.submit(_answers, clients[next(turns) % len(clients)], request))
+                waiting.append(pool.submit(_answers, next(turns), request))
                 counts.append(len(chunk))
                 continue
             if not waiting:

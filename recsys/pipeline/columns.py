@@ -46,6 +46,7 @@ class Columns:
     heat float32[c]: log2 of the demand of late, brought to `base_s`; -inf for none. All demand halves
     at one rate, so the order of two items, and the ratio of their demands, is the same at any time.
     surge float32[c]: as `heat`, of the views of the last hours.
+    every_row int32[c]: 0, 1, 2 and so on.
     popularity float32[c]: the bundle's popularity divided by the greatest, 0 where unknown.
     """
 
@@ -62,6 +63,7 @@ class Columns:
     heat: npt.NDArray[np.float32]
     surge: npt.NDArray[np.float32]
     popularity: npt.NDArray[np.float32]
+    every_row: Rows
     base_s: int
     n_bundle: int
     """Rows below are the bundle's, in its order."""
@@ -104,6 +106,7 @@ class Columns:
             heat=np.full(capacity, -np.inf, np.float32),
             surge=np.full(capacity, -np.inf, np.float32),
             popularity=popularity,
+            every_row=np.arange(capacity, dtype=np.int32),
             base_s=now_s,
             n_bundle=n_bundle,
             eligible_bits={types: np.zeros((n_bundle + 7) // 8, np.uint8) for types in TYPE_SETS},
@@ -151,6 +154,7 @@ class Columns:
             heat=_extended(self.heat, capacity, -np.inf),
             surge=_extended(self.surge, capacity, -np.inf),
             popularity=_extended(self.popularity, capacity, 0),
+            every_row=np.arange(capacity, dtype=np.int32),
         )
 
     def heat_of(self, counters: ItemCounters) -> float:

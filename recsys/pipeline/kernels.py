@@ -335,38 +335,6 @@ def fill(
     return size
 
 
-@kernel(i8(i8, _U1, _u1, _u1, _u1, _u1[::1], _I4, _I4, _I4, i8, i8, i4[::1], i8))
-def fill_from(
-    start: int,
-    offer: Array,
-    item_types: int,
-    bars: int,
-    chosen: int,
-    barred: Array,
-    group: Array,
-    brand: Array,
-    leaf: Array,
-    max_per_brand: int,
-    max_per_category: int,
-    block: Array,
-    size: int,
-) -> int:
-    """`fill` with every row there is, going round from row `start`."""
-    n_rows = len(offer)
-    for step in range(n_rows):
-        if size == len(block):
-            break
-        row = (start + step) % n_rows
-        if not (offer[row] & item_types) or (barred[row] & bars):
-            continue
-        if not _fits(row, block, size, group, brand, leaf, max_per_brand, max_per_category):
-            continue
-        barred[row] |= chosen
-        block[size] = row
-        size += 1
-    return size
-
-
 @kernel(i8(_I4, _I4, i4, _F4, _U1, _u1, i4[::1], f4[::1]))
 def hottest_of_leaf(
     rows: Array,

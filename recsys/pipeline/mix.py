@@ -14,7 +14,7 @@ from recsys.pipeline.candidates import trending
 from recsys.pipeline.columns import ANY_TYPE
 from recsys.pipeline.explore import draws
 from recsys.pipeline.filter import ALL_BARS, CHOSEN, IN_CART, IN_SESSION, SUBSTITUTE, Bars
-from recsys.pipeline.kernels import fill, fill_from
+from recsys.pipeline.kernels import fill
 from recsys.pipeline.query import Query
 from recsys.pipeline.rank import best, caps_of
 from recsys.pipeline.score import Scored, leads
@@ -83,12 +83,11 @@ class _Block:
         self._append_unranked(self._fill(rows, item_types, bars), source)
 
     def take_any(self, item_types: int, bars: int) -> None:
-        """Whatever may be shown."""
-        offer = self.query.context.offer
-        start = self.query.visit.salt % max(len(offer), 1)
-        block, size = self._room()
-        size = fill_from(start, offer, item_types, bars, CHOSEN, self.bars.marks, *self._caps(), block, size)
-        self._append_unranked(self._chosen(block, size), CATALOGUE)
+        """Whatever may be shown, going round from a row that the salt says."""
+        every_row = self.query.visit.columns.every_row
+        start = self.query.visit.salt % max(len(every_row), 1)
+        self.take(every_row[start:], CATALOGUE, item_types, bars)
+        self.take(every_row[:start], CATALOGUE, item_types, bars)
 
     def explore(self) -> None:
         """Give some places to new items; never that of something in the cart."""
@@ -102,24 +101,14 @@ class _Block:
 
     def _fill(self, rows: Rows, item_types: int, bars: int) -> list[int]:
         """Those of `rows` that may be shown, fit and are not there yet, as many as are missing."""
-        offer, (block, size) = self.query.context.offer, self._room()
-        size = fill(rows, offer, item_types, bars, CHOSEN, self.bars.marks, *self._caps(), block, size)
-        return self._chosen(block, size)
-
-    def _room(self) -> tuple[Rows, int]:
-        """The block as kernels fill it, and how many it has; they know what it has by its marks."""
         self.bars.add(self.rows, CHOSEN)
+        had, offer = len(self.rows), self.query.context.offer
         block = np.empty(self.query.limit, np.int32)
-        block[: len(self.rows)] = self.rows
-        return block, len(self.rows)
-
-    def _caps(self) -> tuple[Rows, Rows, Rows, int, int]:
-        return caps_of(self.query)
-
-    def _chosen(self, block: Rows, size: int) -> list[int]:
-        new = block[len(self.rows) : size]
-        self.bars.chosen(new)
-        return new.tolist()  # type: ignore[no-any-return]
+        block[:had] = self.rows
+        caps = caps_of(self.query)
+        size = fill(rows, offer, item_types, bars, CHOSEN, self.bars.marks, *caps, block, had)
+        self.bars.chosen(block[had:size])
+        return block[had:size].tolist()  # type: ignore[no-any-return]
 
     def _append(self, rows: list[int], scores: list[float], sources: list[str]) -> None:
         self.rows += rows

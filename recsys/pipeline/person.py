@@ -39,7 +39,6 @@ _BY_PLACE: Final = (1.0 / np.arange(1, 2 * SEED_ITEMS + 1)).astype(np.float32)
 Kinds = npt.NDArray[np.uint8]
 Times = npt.NDArray[np.int64]
 _NO_ROWS: Final = np.empty(0, np.int32)
-_NO_TIMES: Final = np.empty(0, np.int64)
 
 
 class Deed(NamedTuple):
@@ -143,11 +142,6 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
     def session(self) -> Rows:
         """int32[h]: the rows of the session, each repeated only after another."""
         return self.rows[self.session_places] if self.session_places else _NO_ROWS
-
-    @lazy
-    def session_at_s(self) -> Times:
-        """int64[h]: when each of `session` was last touched before the next, epoch seconds."""
-        return self.at_s[self.session_places] if self.session_places else _NO_TIMES
 
     @lazy
     def in_session(self) -> bool:

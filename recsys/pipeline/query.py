@@ -4,6 +4,7 @@ context where such slots stand. What a context finds out serves every slot in it
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from hashlib import blake2b
 from typing import Final, TypeVar
 
 import msgspec
@@ -23,6 +24,11 @@ FEW_ROWS: Final = 2000
 """Of no more than this every one is compared with the person's taste: no search in lists would reach
 most of them."""
 _Found = TypeVar("_Found")
+
+
+def salt_of(person: str, seed: int = 0) -> int:
+    """uint64: what orders equals for a person, and draws for them."""
+    return int.from_bytes(blake2b(f"{seed}:{person}".encode(), digest_size=8).digest(), "little")
 
 
 class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):

@@ -7,7 +7,6 @@ the flow, and in between the pipeline can be asked for anybody. `blend` asks for
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Final
 
 import numpy as np
@@ -23,7 +22,7 @@ from recsys.models.bundle import FORMAT, Bundle, Manifest, Models, TrainingRange
 from recsys.models.evaluation import Recommend
 from recsys.pipeline.person import Person
 from recsys.pipeline.pipeline import choose
-from recsys.pipeline.query import Query, Visit
+from recsys.pipeline.query import Query, Visit, salt_of
 from recsys.pipeline.shelf import Shelf
 from recsys.profile import MAX_TOUCHES, Profile, Session, Touch
 from recsys.visitor import StageRules, View, look
@@ -126,11 +125,6 @@ class Ways:
             view = self._visitors[event.visitor] = View()
         came_from = look(view, event, self._rules.session)
         return WentOn(came_from, event.lines[0].item, event.at_ms) if came_from else None
-
-
-def salt_of(person: str, seed: int = 0) -> int:
-    """uint64: orders what is equally good for a person, as `recsys.decide` does."""
-    return int.from_bytes(blake2b(f"{seed}:{person}".encode(), digest_size=8).digest(), "little")
 
 
 def unsaved(models: Models) -> Bundle:

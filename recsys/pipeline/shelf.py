@@ -40,7 +40,7 @@ class Shelf:
     """Rows are the bundle's item rows first, then items the bundle does not know.
 
     `upsert` and `count` belong to one writer thread. A reader takes `columns` once for a request and
-    sees every item either before or after a change. Memory: about 38 bytes a row beside the Item
+    sees every item either before or after a change. Memory: about 42 bytes a row beside the Item
     objects and their wire bytes, and 13 bytes a row for the scratch of each reading thread.
     """
 
