@@ -9,7 +9,7 @@ wheel would bring pandas, matplotlib and plotly, 400 MB, along (bench/RESULTS.md
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from recsys.models.boosting_kernels import bin_features, fill_leaves, grow_tree, softmax_gradients
 from recsys.models.progress import Progress, silent
-from recsys.models.trees import Trees
+from recsys.models.trees import MAX_DEPTH, Trees
 
 Matrix = npt.NDArray[np.float32]
 """float32[F, c]: the features of a group's candidates."""
@@ -26,7 +26,7 @@ _STEP: Final = "ranker"
 
 class BoostingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trees: int = 200
-    depth: int = 6
+    depth: Annotated[int, msgspec.Meta(ge=1, le=MAX_DEPTH)] = 6
     learning_rate: float = 0.07
     l2: float = 1.0
     """Added to the curvature of a leaf: how much evidence a leaf needs."""

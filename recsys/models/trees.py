@@ -6,42 +6,56 @@ So the answers, one bit a level, are the number of a candidate's leaf, and no br
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from numba import types
 
 from recsys.models.arrays import Scores, load_array, load_settings, save_arrays
 from recsys.models.compiled import Array, f4, i4, kernel, read_only, void
 
-_I4_2D, _F4_2D = read_only(i4, 2), read_only(f4, 2)
+_I4_2D, _F4_2D = (read_only(dtype, 2) for dtype in (i4, f4))
+_U4 = types.uint32
+
+MAX_DEPTH: Final = 6
 
 
 class _NoSettings(msgspec.Struct, frozen=True):
     """Trees have no settings of their own."""
 
 
-@kernel(void(_F4_2D, _I4_2D, _F4_2D, _F4_2D, i4[::1], f4[::1]))
+@kernel(void(_F4_2D, _I4_2D, _F4_2D, _F4_2D, _U4[::1], f4[::1]))
 def _sum_leaves(
-    features: Array, split_feature: Array, threshold: Array, values: Array, leaf: Array, totals: Array
+    features: Array, asked: Array, borders: Array, values: Array, leaf: Array, totals: Array
 ) -> None:
+    """All levels of a tree in one pass, and leaves without a sign: so eight candidates go at a time."""
     n = len(totals)
+    no = np.uint32(0)
     totals[:] = np.float32(0)
-    for tree in range(split_feature.shape[0]):
-        leaf[:] = 0
-        for level in range(split_feature.shape[1]):
-            column, border = features[split_feature[tree, level]], threshold[tree, level]
-            for index in range(n):
-                leaf[index] |= np.int32(column[index] > border) << level
-        of_tree = values[tree]
+    for tree in range(len(asked)):
+        of, border, of_leaf = asked[tree], borders[tree], values[tree]
+        c0, c1, c2 = features[of[0]], features[of[1]], features[of[2]]
+        c3, c4, c5 = features[of[3]], features[of[4]], features[of[5]]
+        b0, b1, b2, b3, b4, b5 = border[0], border[1], border[2], border[3], border[4], border[5]
         for index in range(n):
-            totals[index] += of_tree[leaf[index]]
+            leaf[index] = (
+                (np.uint32(1) if c0[index] > b0 else no)
+                | (np.uint32(2) if c1[index] > b1 else no)
+                | (np.uint32(4) if c2[index] > b2 else no)
+                | (np.uint32(8) if c3[index] > b3 else no)
+                | (np.uint32(16) if c4[index] > b4 else no)
+                | (np.uint32(32) if c5[index] > b5 else no)
+            )
+        for index in range(n):
+            totals[index] += of_leaf[leaf[index]]
 
 
 class Trees:
     """features int32[t, depth]: which feature each level of each tree asks for; thresholds
     float32[t, depth]: whether it is greater; values float32[t, 2 ** depth] by leaf, the first level's
-    answer its lowest bit."""
+    answer its lowest bit. depth is MAX_DEPTH at most."""
 
     _ARRAYS = ("features", "thresholds", "values")
 
@@ -54,12 +68,16 @@ class Trees:
         self.features = features
         self.thresholds = thresholds
         self.values = values
+        # The levels that a shallower tree lacks ask nothing: no number is greater than infinity.
+        lacking = ((0, 0), (0, MAX_DEPTH - features.shape[1]))
+        self._asked = np.pad(features, lacking)
+        self._borders = np.pad(thresholds, lacking, constant_values=np.inf)
 
     def score(self, features: npt.NDArray[np.float32]) -> Scores:
         """float32[c] for features float32[F, c]: the sum over the trees."""
         totals = np.empty(features.shape[1], np.float32)
-        leaf = np.empty(features.shape[1], np.int32)
-        _sum_leaves(features, self.features, self.thresholds, self.values, leaf, totals)
+        leaf = np.empty(features.shape[1], np.uint32)
+        _sum_leaves(features, self._asked, self._borders, self.values, leaf, totals)
         return totals
 
     def uses(self, n_features: int) -> npt.NDArray[np.float64]:
