@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-import numpy as np
+import msgspec
 
 from recsys.block import Block, BlockItem, Freshness, Placement, Slot
 from recsys.cursor import encode_cursor
 from recsys.fold import SessionRules
-from recsys.pipeline.filter import ALL_BARS, Bars
+from recsys.pipeline.account import Account, Accounts
 from recsys.pipeline.mix import Choice
 from recsys.pipeline.person import Person
-from recsys.pipeline.pipeline import choose, pool_of
+from recsys.pipeline.pipeline import choose
 from recsys.pipeline.query import Query, Visit, salt_of
 from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
@@ -72,21 +72,29 @@ def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement
     return blocks
 
 
-def why(view: View, slot: Slot, placement: Placement, item: str) -> dict[str, float]:
-    """What each source adds to an item's score in a slot, the greatest first; empty when the item is
-    no candidate there, or may not be shown."""
+def why(
+    view: View, slot: Slot, placement: Placement, beside: Mapping[str, str], items: Sequence[str]
+) -> tuple[Block, list[Account]]:
+    """A slot decided again, and an account of each of `items`, of what it shows where there are none.
+
+    `beside`: for each item that another slot of the request shows the name of that slot.
+    """
+    if _unsubscribed(view.profile, placement):
+        return _block(view, 0, slot, (), "unsubscribed", ""), [
+            Account(item, "unsubscribed") for item in items
+        ]
     query = _query(_visit(view), slot, placement)
-    pool = pool_of(query)
-    with Bars(query, ()) as bars:
-        places = np.flatnonzero(pool.rows == view.shelf.columns.row(item))
-        if not len(places) or bars.marks[pool.rows[places[0]]] & ALL_BARS:
-            return {}
-    shares = {
-        source: query.placement.sources[source] * float(scores[places[0]] / best)
-        for source, scores, best in zip(pool.sources, pool.scores, pool.best, strict=True)
-        if scores[places[0]] > 0
-    }
-    return dict(sorted(shares.items(), key=lambda share: -share[1]))
+    row = view.shelf.columns.row
+    accounts = Accounts(query, {row(item): name for item, name in beside.items()})
+    shown = _items(accounts.choice, query)
+    block = _block(view, 0, slot, shown, _fallback(view, query, accounts.choice), "")
+    told = [accounts.of(item) for item in items or [one.item for one in shown]]
+    return block, [
+        msgspec.structs.replace(one, verdict="shown_before")
+        if one.verdict == "excluded" and one.item in slot.seen
+        else one
+        for one in told
+    ]
 
 
 def _visit(view: View) -> Visit:

@@ -154,14 +154,23 @@ class Blocks:
             decision_ids=tuple(ids),
         )
         blocks = self._decider(view, slots, self._placements)
-        if not request.render_id:
-            return [Served(block, request.asker, view.person, request.caller) for block in blocks]
-        # A rendering is repeated byte for byte, so its bytes are kept with it.
-        messages = [message_of(block, case.shelf, self._placements) for block in blocks]
-        return [
-            Served(block, request.asker, view.person, request.caller, request.render_id, message)
-            for block, message in zip(blocks, messages, strict=True)
-        ]
+        served = []
+        for place, (block, slot) in enumerate(zip(blocks, slots, strict=True)):
+            # A rendering is repeated byte for byte, so its bytes are kept with it.
+            message = message_of(block, case.shelf, self._placements) if request.render_id else b""
+            served.append(
+                Served(
+                    block,
+                    request.asker,
+                    view.person,
+                    request.caller,
+                    request.render_id,
+                    message,
+                    slot,
+                    tuple(ids[:place]),
+                )
+            )
+        return served
 
     def _freshness(self, found: Found, now_ms: int) -> Freshness:
         event_ms = found.record.event_ms if found.record is not None else 0

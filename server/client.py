@@ -126,9 +126,10 @@ class Client:
         answer: pb.TrackResponse = self._call(self._stub.Track, pb.TrackRequest(events=events), deadline_s)
         return answer
 
-    def explain(self, decision_id: str) -> pb.ExplainResponse:
-        """Explain. Raises CallFailed, with NOT_FOUND for an id that is not known (any more)."""
-        request = pb.ExplainRequest(decision_id=decision_id)
+    def explain(self, decision_id: str, items: Sequence[str] = ()) -> pb.ExplainResponse:
+        """Explain, with accounts of `items` too. Raises CallFailed, with NOT_FOUND for an id that is not
+        known (any more)."""
+        request = pb.ExplainRequest(decision_id=decision_id, item_ids=items)
         answer: pb.ExplainResponse = self._call(self._stub.Explain, request, None)
         return answer
 

@@ -77,7 +77,10 @@ def ask(
     where: Annotated[
         str, typer.Option("--where", help='What items must pass: `price_now < 50.0 && brand != "Acme"`.')
     ] = "",
-    why: Annotated[bool, typer.Option(help="The evidence behind each item, and the intent.")] = False,
+    why: Annotated[bool, typer.Option(help="Why each item is there, and the intent.")] = False,
+    why_not: Annotated[
+        list[str] | None, typer.Option("--why-not", help="Why this item is not there; repeatable.")
+    ] = None,
     as_json: Json = False,
     deadline_ms: Annotated[int, typer.Option(min=1)] = 5000,
     key: Key = "",
@@ -86,7 +89,7 @@ def ask(
     """Blocks for somebody: `ask home.hero product.similar --item P-0102 --as anna-phone --why`."""
     from rich.console import Console
 
-    from server.tables import print_blocks, slots_of
+    from server.tables import print_accounts, print_blocks, print_person, slots_of
 
     home: Home = ctx.obj
     slots = slots_of(placements or ["home.hero"], home.settings().all_placements(), item, limit)
@@ -97,11 +100,18 @@ def ask(
         began_s = time.perf_counter()
         answer = client.blocks(slots, anonymous_id=anonymous_id, user_id=user, after=after)
         call_ms = (time.perf_counter() - began_s) * 1000
+        told = why or bool(why_not)
+        explained = [client.explain(block.decision_id, why_not or ()) for block in answer.blocks if told]
         if item and not server and client.log() == home.settings().log:
             _note_unknown(home.settings().state, item)
     if as_json:
-        return _print_json(answer)
-    print_blocks(Console(), answer, call_ms, why=why)
+        return _print_json(answer, *explained)
+    console = Console()
+    print_blocks(console, answer, call_ms)
+    for one in explained:
+        print_accounts(console, one)
+    if told:
+        print_person(console, answer.person)
     return 0
 
 
@@ -152,18 +162,21 @@ def mailing(
 def explain(
     ctx: typer.Context,
     decision_id: str,
+    items: Annotated[
+        list[str] | None, typer.Option("--item", help="Tell of this one too, shown or not; repeatable.")
+    ] = None,
     as_json: Json = False,
     key: Key = "",
     server: Server = "",
 ) -> int:
-    """A block served before: to whom, when, with which reasons."""
+    """A block served before: to whom, when, why each item is there, and why `--item` is not."""
     from rich.console import Console
 
     from server.tables import print_explanation
 
     home: Home = ctx.obj
     with _client(home, key, server) as client:
-        answer = client.explain(decision_id)
+        answer = client.explain(decision_id, items or ())
     if as_json:
         return _print_json(answer)
     print_explanation(Console(), answer)
@@ -197,8 +210,10 @@ def _note_unknown(state: str, item: str) -> None:
             print(f"headrace: the catalogue has no item `{item}`", file=sys.stderr)
 
 
-def _print_json(message: Message) -> int:
+def _print_json(*messages: Message) -> int:
+    """One behind the other."""
     from google.protobuf.json_format import MessageToJson
 
-    print(MessageToJson(message, preserving_proto_field_name=True, ensure_ascii=False))
+    for message in messages:
+        print(MessageToJson(message, preserving_proto_field_name=True, ensure_ascii=False))
     return 0

@@ -1,49 +1,67 @@
-"""Blocks served before: from this process's memory, else from the state."""
+"""Blocks served before: from this process's memory, else from the state; with an account of each item."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
 
-from recsys.block import Placement
+from recsys.block import Block, Placement, Slot
+from recsys.decide import View, why
+from recsys.fold import SessionRules
 from recsys.keys import decision_key
+from recsys.pipeline.account import Account
+from recsys.pipeline.sentences import sentence
+from recsys.pipeline.shelf import Shelf
 from recsys.ports import ProfileStore
 from server.blocks import NotLoaded, message_of
 from server.live import Live
 from server.pb import headrace_pb2 as pb
+from server.people import People
 from server.served import RecentDecisions, Served, decode_served
 
 log = structlog.get_logger("server.explain")
 
 _ID_CHARS = 36
 """Of a UUID."""
+_SAME_SCORE = 1e-3
+"""Scores of the same decision may differ by what live counters have faded meanwhile."""
+_BLIND = ("store_down", "deadline")
+"""Fallbacks of decisions for which nobody was looked up."""
 
 
 class Decisions:
     """Looks up what was served. Thread-safe."""
 
     def __init__(
-        self, recent: RecentDecisions, store: ProfileStore, live: Live, placements: Mapping[str, Placement]
+        self,
+        recent: RecentDecisions,
+        store: ProfileStore,
+        people: People,
+        live: Live,
+        placements: Mapping[str, Placement],
+        rules: SessionRules,
     ) -> None:
         self._recent = recent
         self._store = store
+        self._people = people
         self._live = live
         self._placements = placements
+        self._rules = rules
 
-    def explain(self, decision_id: str) -> bytes | None:
-        """A serialised ExplainResponse; None: unknown or expired. Raises StoreUnavailable, NotLoaded."""
-        if len(decision_id) != _ID_CHARS or not decision_id.isascii():
-            return None
-        served = self._recent.get(decision_id) or self._stored(decision_id)
+    def explain(self, decision_id: str, items: Sequence[str]) -> bytes | None:
+        """A serialised ExplainResponse, with an account of each item shown and of `items`; None: unknown
+        or expired. Raises StoreUnavailable, NotLoaded."""
+        served = self._found(decision_id)
         if served is None:
             return None
         shelf = self._live.shelf
         if shelf is None:
             raise NotLoaded
         message = served.message or message_of(served.block, shelf, self._placements)
-        return pb.ExplainResponse(
+        answer = pb.ExplainResponse(
             block=pb.Block.FromString(message),
             anonymous_id=served.asker.visitor or "",
             user_id=served.asker.user_id or "",
@@ -51,7 +69,48 @@ class Decisions:
             request_id=served.caller.request_id,
             render_id=served.render_id,
             context=pb.Context(**served.caller.context),
-        ).SerializeToString()
+        )
+        placement = self._placements.get(served.block.placement)
+        if placement is not None:  # one that was taken out of the settings cannot be asked again
+            again, accounts = self._again(served, placement, shelf, items)
+            answer.as_taken = served.asked is not None and _is_same(again, served.block)
+            answer.model_version = again.model_version
+            answer.accounts.extend(_message(one, placement) for one in accounts)
+        return answer.SerializeToString()
+
+    def _again(
+        self, served: Served, placement: Placement, shelf: Shelf, items: Sequence[str]
+    ) -> tuple[Block, list[Account]]:
+        """The decision taken again for its own time, on what is known now."""
+        block, asked = served.block, served.asked
+        if asked is None:  # written before it was kept
+            asked = Slot(name=block.slot, placement=block.placement, limit=max(len(block.items), 1))
+        (found,) = self._people.read_all((served.asker,))
+        hint = block.fallback if block.fallback in _BLIND else ""
+        record = found.record if not hint else None
+        view = View(
+            shelf=shelf,
+            person=served.person,
+            profile=record.profile if record is not None else None,
+            now_ms=block.at_ms,
+            rules=self._rules,
+            freshness=block.freshness,
+            hint=hint,
+            decision_ids=(block.decision_id,),
+        )
+        beside = {
+            item.item: other.block.slot
+            for one in served.beside
+            if (other := self._found(one)) is not None
+            for item in other.block.items
+        }
+        shown = [item.item for item in block.items]
+        return why(view, asked, placement, beside, [*shown, *items])
+
+    def _found(self, decision_id: str) -> Served | None:
+        if len(decision_id) != _ID_CHARS or not decision_id.isascii():
+            return None
+        return self._recent.get(decision_id) or self._stored(decision_id)
 
     def _stored(self, decision_id: str) -> Served | None:
         (stored,) = self._store.get_many((decision_key(decision_id),))
@@ -62,3 +121,45 @@ class Decisions:
         except (msgspec.DecodeError, ValueError) as error:
             log.error("decision_unreadable", decision_id=decision_id, error=str(error))
             return None
+
+
+def _is_same(again: Block, block: Block) -> bool:
+    """Whether a decision taken again is the one that was served."""
+    return len(again.items) == len(block.items) and all(
+        new.item == old.item
+        and new.reason.source == old.reason.source
+        and math.isclose(new.score, old.score, rel_tol=_SAME_SCORE, abs_tol=_SAME_SCORE)
+        for new, old in zip(again.items, block.items, strict=True)
+    )
+
+
+def _message(account: Account, placement: Placement) -> pb.Account:
+    return pb.Account(
+        item_id=account.item,
+        verdict=account.verdict,
+        detail=account.detail,
+        text=sentence(account, placement),
+        place=account.place,
+        score=account.score,
+        last_score=account.last_score,
+        rank=account.rank,
+        candidates=account.n_candidates,
+        sources=[
+            pb.SourceShare(
+                source=one.source,
+                share=one.share,
+                reason=pb.Reason(
+                    text=one.reason.text,
+                    evidence_item_id=one.reason.evidence_item,
+                    event=one.reason.evidence_event,
+                    at_ms=one.reason.evidence_at_ms,
+                ),
+            )
+            for one in account.shares
+        ],
+        features=[
+            pb.FeatureEffect(feature=one.feature, value=one.value, points=one.points)
+            for one in account.effects
+        ],
+        propensity=account.propensity if account.propensity != 1.0 else None,
+    )

@@ -33,6 +33,8 @@ MAX_MESSAGE_BYTES = 16 << 20
 """Longer requests are refused by gRPC itself, before they are read."""
 MAX_EXCLUDED = 1000
 """Ids one slot may exclude."""
+MAX_EXPLAINED = 100
+"""Ids one Explain may ask about besides what the block shows."""
 MAX_CALL_BYTES = 512 * 1024
 """Longest batch call; Segment's own limit is 500 KB."""
 MAX_TRACK_BYTES = 8 << 20
@@ -136,6 +138,12 @@ class RequestChecks:
             message.people,
             Caller(_short(message.request_id, "request_id")),
         )
+
+    def explained(self, message: pb.ExplainRequest) -> list[str]:
+        """The ids of items that are asked about."""
+        if len(message.item_ids) > MAX_EXPLAINED:
+            _wrong("item_ids", f"at most {MAX_EXPLAINED}", str(len(message.item_ids)))
+        return [_short(item, f"item_ids[{index}]") for index, item in enumerate(message.item_ids)]
 
     def events(self, message: pb.TrackRequest) -> list[tuple[int, bytes]]:
         """Single events, batch calls taken apart, each with the index of its call."""

@@ -72,9 +72,10 @@ class RunningServer:
         )
         self.queue = ServedQueue(event_log, server.served_queue, metrics, now_ms)
         recent = RecentDecisions()
+        people = People(store)
         blocks = Blocks(
             self.live,
-            People(store),
+            people,
             Renders(store, server.render_ttl_s),
             self.queue,
             recent,
@@ -87,7 +88,7 @@ class RunningServer:
         )
         self._service = HeadraceService(
             blocks,
-            Decisions(recent, store, self.live, placements),
+            Decisions(recent, store, people, self.live, placements, settings.session.rules),
             RequestChecks(placements, server),
             event_log,
             self.queue,

@@ -18,7 +18,7 @@ from zlib import compress, decompress
 import msgspec
 import structlog
 
-from recsys.block import Block, BlockItem, Freshness, Reason
+from recsys.block import Block, BlockItem, Freshness, Reason, Slot
 from recsys.decode import SERVED_KEY
 from recsys.events import MAX_EVENT_BYTES
 from recsys.ports import EventLog, LogUnavailable, NewRecord
@@ -44,6 +44,10 @@ class Served(msgspec.Struct, frozen=True):
     render_id: str = ""
     message: bytes = b""
     """The block as it went over the wire; kept where it must be repeated byte for byte."""
+    asked: Slot | None = None
+    """What it answers: with it the decision can be taken again. None for one written before 0.3."""
+    beside: tuple[str, ...] = ()
+    """Decision ids of the blocks above it in the request: it repeats none of their items."""
 
 
 class _NamedItem(msgspec.Struct, frozen=True):
@@ -70,6 +74,31 @@ class _Freshness(msgspec.Struct, frozen=True):
     reached: bool
 
 
+class _Asked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Of a Slot what the event does not say already."""
+
+    limit: int
+    item: str | None = None
+    exclude: tuple[str, ...] = ()
+    filter: str = ""
+    seen: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, slot: Slot) -> _Asked:
+        return cls(slot.limit, slot.item, slot.exclude, slot.filter, slot.seen)
+
+    def slot(self, name: str, placement: str) -> Slot:
+        return Slot(
+            name=name,
+            placement=placement,
+            limit=self.limit,
+            item=self.item,
+            exclude=self.exclude,
+            filter=self.filter,
+            seen=self.seen,
+        )
+
+
 class _Properties(msgspec.Struct, frozen=True, omit_defaults=True):
     decision_id: str
     placement: str
@@ -90,6 +119,8 @@ class _Properties(msgspec.Struct, frozen=True, omit_defaults=True):
     page_url: str = ""
     message: str = ""
     """Base64 of the deflated `Served.message`."""
+    asked: _Asked | None = None
+    beside: tuple[str, ...] = ()
 
 
 class _ServedEvent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -110,10 +141,12 @@ _NOBODY = "nobody:"
 
 
 def encode_served(served: Served) -> bytes:
-    """The event, at most MAX_EVENT_BYTES: beyond, the exact message is left out."""
+    """The event, at most MAX_EVENT_BYTES: beyond, the exact message is left out, and what was asked."""
     message = b64encode(compress(served.message, 1)).decode() if served.message else ""
     encoded = _encoder.encode(_event(served, message))
-    return encoded if len(encoded) <= MAX_EVENT_BYTES or not message else _encoder.encode(_event(served, ""))
+    if len(encoded) <= MAX_EVENT_BYTES:
+        return encoded
+    return _encoder.encode(_event(msgspec.structs.replace(served, asked=None), ""))
 
 
 def _event(served: Served, message: str) -> _ServedEvent:
@@ -137,6 +170,8 @@ def _event(served: Served, message: str) -> _ServedEvent:
         request_id=caller.request_id,
         render_id=served.render_id,
         message=message,
+        asked=_Asked.of(served.asked) if served.asked is not None else None,
+        beside=served.beside,
         **caller.context,
     )
     timestamp = datetime.fromtimestamp(block.at_ms / 1000, timezone.utc)
@@ -176,6 +211,8 @@ def decode_served(encoded: bytes) -> Served:
         Caller(given.request_id, context),
         given.render_id,
         decompress(b64decode(given.message)) if given.message else b"",
+        given.asked.slot(given.slot, given.placement) if given.asked is not None else None,
+        given.beside,
     )
 
 

@@ -153,7 +153,7 @@ class HeadraceService:
         return pb.TrackResponse(receipts=receipts).SerializeToString()
 
     def _explain(self, message: pb.ExplainRequest, context: grpc.ServicerContext, started_s: float) -> bytes:
-        found = self._decisions.explain(message.decision_id)
+        found = self._decisions.explain(message.decision_id, self._checks.explained(message))
         if found is None:
             raise Refusal(
                 grpc.StatusCode.NOT_FOUND,

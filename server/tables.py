@@ -65,16 +65,22 @@ def state_line(block: pb.Block, call_ms: float, server_ms: float) -> str:
     return f"{'; '.join(said)}\nmodel {block.model_version or 'none'}"
 
 
-def print_blocks(console: Console, answer: pb.GetBlocksResponse, call_ms: float, *, why: bool) -> None:
+def print_blocks(console: Console, answer: pb.GetBlocksResponse, call_ms: float) -> None:
     """An answer to GetBlocks; `call_ms` is how long it took the caller."""
     for block in answer.blocks:
         console.print(block_table(block, caption=state_line(block, call_ms, answer.server_ms)))
         if block.next_cursor:
             console.print(f"next page: --cursor {block.next_cursor}", style="dim", soft_wrap=True)
-        if why:
-            console.print(*evidence_lines(block), sep="\n", markup=False, highlight=False, soft_wrap=True)
-    if why:
-        console.print(*person_lines(answer.person), sep="\n", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_accounts(console: Console, explained: pb.ExplainResponse) -> None:
+    """Why each item is there, or not."""
+    lines = account_lines(explained)
+    console.print(*lines, sep="\n", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_person(console: Console, person: pb.Person) -> None:
+    console.print(*person_lines(person), sep="\n", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_explanation(console: Console, answer: pb.ExplainResponse) -> None:
@@ -86,7 +92,7 @@ def print_explanation(console: Console, answer: pb.ExplainResponse) -> None:
         f", {name} {text}" for name in ("request_id", "render_id") if (text := getattr(answer, name))
     )
     console.print(block_table(block, caption=told))
-    console.print(*evidence_lines(block), sep="\n", markup=False, highlight=False, soft_wrap=True)
+    print_accounts(console, answer)
 
 
 def person_lines(person: pb.Person) -> list[str]:
@@ -99,16 +105,27 @@ def person_lines(person: pb.Person) -> list[str]:
     return [f"person {named}: {intent}, {person.stage or 'no stage'}", *points]
 
 
-def evidence_lines(block: pb.Block) -> list[str]:
-    """Each item's score, and below it the event that speaks for it."""
-    lines = [f"decision {block.decision_id}"]
-    for entry in block.items:
-        reason = entry.reason
-        lines.append(f"  {entry.item.id}  {entry.score:.3f}  {entry.source}")
-        told = (reason.event, reason.evidence_item_id, utc_time(reason.at_ms, block.at_ms))
-        if any(told):
-            lines.append(f"    {'  '.join(part for part in told if part)}")
+def account_lines(explained: pb.ExplainResponse) -> list[str]:
+    """Each account in a sentence; below it what the sources go by, and what moved the score."""
+    block = explained.block
+    lines = [f"decision {block.decision_id}, model {explained.model_version or 'none'}"]
+    if not explained.as_taken:
+        lines.append("  recomputed as of now: state, catalogue or model have changed since it was taken")
+    for account in explained.accounts:
+        lines.append(f"  {account.item_id}  {account.score:.3f}  {account.text}")
+        lines += [f"    {_share_line(share, block.at_ms)}" for share in account.sources]
+        moved = [f"{one.feature} = {one.value:.3g} ({one.points:+.2f})" for one in account.features]
+        if moved:
+            lines.append(f"    {', '.join(moved)}")
     return lines
+
+
+def _share_line(share: pb.SourceShare, now_ms: int) -> str:
+    reason = share.reason
+    told = (reason.event, reason.evidence_item_id, utc_time(reason.at_ms, now_ms))
+    evidence = "  ".join(part for part in told if part)
+    said = f"{share.share:4.0%} {share.source}: {reason.text}"
+    return f"{said}  [{evidence}]" if evidence else said
 
 
 def receipt_lines(answer: pb.TrackResponse) -> list[str]:

@@ -22,7 +22,7 @@ from recsys.models.demand import Demand, Live, no_live
 from recsys.models.interactions import Interactions
 from recsys.models.progress import Progress, silent
 from recsys.models.signal_kernels import FEATURES, N_FEATURES, Desk
-from recsys.models.signals import Signals, SignalSettings, Trail
+from recsys.models.signals import Features, Signals, SignalSettings, Trail
 from recsys.models.trees import Trees
 
 _STEP: Final = "replay"
@@ -87,6 +87,15 @@ class Ranker:
         float32[N_LIVE, c]: the demand for them now, None where there are no live counters."""
         live = no_live(len(rows)) if live is None else live
         return self.trees.score(self.signals.describe(rows, trail, desk, live))
+
+    def effects(
+        self, rows: Rows, trail: Trail, desk: Desk, live: Live | None = None
+    ) -> tuple[Features, Features]:
+        """float32[F, c] each: the features of the candidates as `score` sees them, and how much each moved
+        the score; see `Trees.effects`. After `gather`."""
+        live = no_live(len(rows)) if live is None else live
+        features = self.signals.describe(rows, trail, desk, live)
+        return features, self.trees.effects(features)
 
     def weights(self) -> dict[str, float]:
         """For each feature the share of the trees' questions that ask for it."""

@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 
 from recsys.models.arrays import NOTHING, Ranked, Rows, Scores
-from recsys.models.demand import NOTHING_AFTER, live_of
+from recsys.models.demand import NOTHING_AFTER, Live, live_of
 from recsys.models.interactions import InteractionKind
 from recsys.models.signal_kernels import CHANNELS
-from recsys.models.signals import Trail
+from recsys.models.signals import Features, Trail
 from recsys.pipeline.columns import ANY_TYPE
 from recsys.pipeline.query import Context
 
@@ -57,13 +57,23 @@ class Learned:
         """float32[c], the greater the better: how likely each of `rows` int32[c] is to be what comes next."""
         assert self._ranker is not None
         assert self._desk is not None
+        return self._ranker.score(rows, self._trail, self._desk, self._live(rows))
+
+    def effects(self, rows: Rows) -> tuple[Features, Features]:
+        """float32[F, c] each: the features of `rows` int32[c] and how much each moved the score; of no
+        features without a ranker."""
+        if self._ranker is None or self._desk is None or not len(rows):
+            nothing = np.empty((0, len(rows)), np.float32)
+            return nothing, nothing
+        return self._ranker.effects(rows, self._trail, self._desk, self._live(rows))
+
+    def _live(self, rows: Rows) -> Live:
         columns = self._context.visit.columns
         best = [heat[warm[ANY_TYPE][0]] if len(warm[ANY_TYPE]) else -np.inf for heat, warm in columns.warmths]
         at_hand = int(self._trail.rows[-1]) if len(self._trail.rows) else -1
         after = columns.after.get(at_hand, NOTHING_AFTER)
         heat = np.stack([heat[rows] for heat, _ in columns.warmths])
-        live = live_of(heat, np.array(best, np.float32), rows, after, self._trail.now_s)
-        return self._ranker.score(rows, self._trail, self._desk, live)
+        return live_of(heat, np.array(best, np.float32), rows, after, self._trail.now_s)
 
 
 def trail_of(context: Context) -> Trail:

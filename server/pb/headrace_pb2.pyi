@@ -247,13 +247,15 @@ class Problem(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., path: _Optional[str] = ..., expected: _Optional[str] = ..., got: _Optional[str] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("decision_id",)
+    __slots__ = ("decision_id", "item_ids")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
-    def __init__(self, decision_id: _Optional[str] = ...) -> None: ...
+    item_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, decision_id: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("block", "anonymous_id", "user_id", "person", "request_id", "render_id", "context")
+    __slots__ = ("block", "anonymous_id", "user_id", "person", "request_id", "render_id", "context", "accounts", "as_taken", "model_version")
     BLOCK_FIELD_NUMBER: _ClassVar[int]
     ANONYMOUS_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -261,6 +263,9 @@ class ExplainResponse(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     RENDER_ID_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    AS_TAKEN_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     block: Block
     anonymous_id: str
     user_id: str
@@ -268,4 +273,55 @@ class ExplainResponse(_message.Message):
     request_id: str
     render_id: str
     context: Context
-    def __init__(self, block: _Optional[_Union[Block, _Mapping]] = ..., anonymous_id: _Optional[str] = ..., user_id: _Optional[str] = ..., person: _Optional[str] = ..., request_id: _Optional[str] = ..., render_id: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ...) -> None: ...
+    accounts: _containers.RepeatedCompositeFieldContainer[Account]
+    as_taken: bool
+    model_version: str
+    def __init__(self, block: _Optional[_Union[Block, _Mapping]] = ..., anonymous_id: _Optional[str] = ..., user_id: _Optional[str] = ..., person: _Optional[str] = ..., request_id: _Optional[str] = ..., render_id: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., accounts: _Optional[_Iterable[_Union[Account, _Mapping]]] = ..., as_taken: _Optional[bool] = ..., model_version: _Optional[str] = ...) -> None: ...
+
+class Account(_message.Message):
+    __slots__ = ("item_id", "verdict", "detail", "text", "place", "score", "last_score", "rank", "candidates", "sources", "features", "propensity")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    LAST_SCORE_FIELD_NUMBER: _ClassVar[int]
+    RANK_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    verdict: str
+    detail: str
+    text: str
+    place: int
+    score: float
+    last_score: float
+    rank: int
+    candidates: int
+    sources: _containers.RepeatedCompositeFieldContainer[SourceShare]
+    features: _containers.RepeatedCompositeFieldContainer[FeatureEffect]
+    propensity: float
+    def __init__(self, item_id: _Optional[str] = ..., verdict: _Optional[str] = ..., detail: _Optional[str] = ..., text: _Optional[str] = ..., place: _Optional[int] = ..., score: _Optional[float] = ..., last_score: _Optional[float] = ..., rank: _Optional[int] = ..., candidates: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[SourceShare, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[FeatureEffect, _Mapping]]] = ..., propensity: _Optional[float] = ...) -> None: ...
+
+class SourceShare(_message.Message):
+    __slots__ = ("source", "share", "reason")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    share: float
+    reason: Reason
+    def __init__(self, source: _Optional[str] = ..., share: _Optional[float] = ..., reason: _Optional[_Union[Reason, _Mapping]] = ...) -> None: ...
+
+class FeatureEffect(_message.Message):
+    __slots__ = ("feature", "value", "points")
+    FEATURE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    feature: str
+    value: float
+    points: float
+    def __init__(self, feature: _Optional[str] = ..., value: _Optional[float] = ..., points: _Optional[float] = ...) -> None: ...

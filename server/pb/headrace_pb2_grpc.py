@@ -97,11 +97,14 @@ class HeadraceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """A block served before: to whom, when, with which reasons, on how fresh a state.
+        """A block served before: to whom, when, with which reasons, on how fresh a state; and an account of
+        each item: what brought it there, or what keeps another item out.
 
         Guarantees: blocks with a render_id are known at once and everywhere; others at once to the
         process that served them, to others when the flow has read them, usually within a second.
-        NOT_FOUND when the id is unknown or expired.
+        NOT_FOUND when the id is unknown or expired. `block` is as it was served. The accounts come from
+        deciding again for that moment, on the state, catalogue and model of now; `as_taken` says whether
+        that gave the same block, so that they account for the decision as it was taken.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -8,9 +8,7 @@ import pytest
 from recsys.block import DEFAULT_PLACEMENTS, Placement
 from recsys.catalog import Item
 from recsys.counters import ItemCounters
-from recsys.decide import View, why
 from recsys.events import Action
-from recsys.fold import SessionRules
 from recsys.models.als import Als
 from recsys.models.neighbours import SessionNeighbours
 from recsys.models.vectors import VectorIndex
@@ -19,8 +17,6 @@ from recsys.profile import Order, Profile, Touch
 from tests.recsys.pipeline.shops import (
     ARTICLES,
     CATALOGUE,
-    FRESH,
-    NOW_MS,
     NOW_S,
     article,
     ask,
@@ -319,21 +315,6 @@ def test_orders_older_than_the_touches_still_tell_the_taste() -> None:
     (block,) = ask(shelf(), profile, slot("taste", 2), placements={"taste": taste})
     assert {item[0] for item in shown(block)} == {"m"}
     assert block.fallback == ""
-
-
-def test_why_tells_what_each_source_gave() -> None:
-    view = View(
-        shelf=shelf(),
-        person="a:v",
-        profile=visitor("t1"),
-        now_ms=NOW_MS,
-        rules=SessionRules(),
-        freshness=FRESH,
-    )
-    shares = why(view, slot("home.feed"), DEFAULT_PLACEMENTS["home.feed"], "t2")
-    assert shares["neighbours"] > 0
-    assert list(shares.values()) == sorted(shares.values(), reverse=True)
-    assert why(view, slot("home.feed"), DEFAULT_PLACEMENTS["home.feed"], "no-such-item") == {}
 
 
 def test_a_mail_about_a_cart_says_when_there_is_none() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from recsys.block import Block, BlockItem, Freshness, Reason
+from recsys.block import Block, BlockItem, Freshness, Reason, Slot
 from recsys.decode import Decoder
 from recsys.events import MAX_EVENT_BYTES, Action, Arrival
 from recsys.keys import decision_key
@@ -23,7 +23,7 @@ from server.pb import headrace_pb2 as pb
 from server.requests import Asker, Caller
 from server.served import RecentDecisions, Served, ServedQueue, decode_served, encode_served, record_of
 from tests.fakes import MemoryLog, MemoryStore
-from tests.server.shop import Shop, put_visitor, until, viewed
+from tests.server.shop import Shop, product, put_items, put_visitor, until, viewed
 
 AT_MS = 1_760_000_000_123
 
@@ -94,6 +94,8 @@ class TestEvent:
             ),
             render_id=st.text(max_size=9),
             message=st.binary(),
+            asked=st.none(),
+            beside=st.lists(st.text(max_size=36), max_size=3).map(tuple),
         )
     )
     def test_reads_back_what_was_written(self, one: Served) -> None:
@@ -247,6 +249,46 @@ class TestThroughTheServer:
             item.item.title for item in block.items
         ]
         assert [item.reason for item in explained.block.items] == [item.reason for item in block.items]
+
+    def test_what_was_asked_reads_back(self) -> None:
+        asked = Slot(name="top", placement="home.hero", limit=3, item="p1", exclude=("p2",), filter="true")
+        one = served(asked=asked)
+        assert decode_served(encode_served(one)).asked == asked
+
+    def test_an_account_of_each_item_and_of_one_that_is_not_there(self, shop: Shop) -> None:
+        put_visitor(shop.store, "v1", viewed("p3", at_ms=AT_MS))
+        slots = [pb.Slot(placement="home.hero"), pb.Slot(placement="home.feed", filter="price_now > 105.0")]
+        request = pb.GetBlocksRequest(slots=slots, anonymous_id="v1")
+        hero, feed = shop.client.GetBlocks(request, timeout=5).blocks
+        other = hero.items[0].item.id
+        explained = shop.client.Explain(
+            pb.ExplainRequest(decision_id=feed.decision_id, item_ids=[other, "p1", "nothing"])
+        )
+        assert explained.as_taken
+        *shown, beside, filtered, unknown = explained.accounts
+        assert [one.item_id for one in shown] == [item.item.id for item in feed.items]
+        assert [one.place for one in shown] == list(range(1, len(feed.items) + 1))
+        assert all(one.text.startswith(f"Place {one.place}") for one in shown)
+        if other != "p1":
+            assert (filtered.verdict, filtered.detail) == ("filtered", "price_now > 105.0")
+        assert unknown.text == "Not shown: the catalogue has no such item."
+        assert beside.verdict in ("beside", "filtered")
+
+    def test_a_decision_on_what_is_no_more_says_that_its_accounts_are_of_now(self, shop: Shop) -> None:
+        put_visitor(shop.store, "v1", viewed("p3", at_ms=AT_MS))
+        block = self.ask(shop, anonymous_id="v1")
+        gone = block.items[0].item.id
+        put_items(shop.store, [product(int(gone[1:]), available=False)])
+        until(lambda: shop.running.live.shelf.columns.offer[int(gone[1:])] == 0)
+        explained = shop.client.Explain(pb.ExplainRequest(decision_id=block.decision_id))
+        assert not explained.as_taken
+        assert [item.item.id for item in explained.block.items] == [item.item.id for item in block.items]
+        assert (explained.accounts[0].item_id, explained.accounts[0].verdict) == (gone, "unavailable")
+
+    def test_too_many_items_to_explain(self, shop: Shop) -> None:
+        with pytest.raises(grpc.RpcError) as caught:
+            shop.client.Explain(pb.ExplainRequest(decision_id="x", item_ids=["p1"] * 101))
+        assert caught.value.details() == "Expected at most 100, got 101 - at `item_ids`"
 
     @pytest.mark.parametrize("decision_id", ["", "x", "0" * 36, "é" * 36, "x" * 100_000])
     def test_a_decision_that_is_not_kept(self, shop: Shop, decision_id: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from server.pb import headrace_pb2 as pb
-from server.tables import block_table, evidence_lines, utc_time
+from server.tables import account_lines, block_table, utc_time
 
 DAY_MS = 86_400_000
 NOON_MS = 20_000 * DAY_MS + DAY_MS // 2
@@ -50,23 +50,39 @@ def test_nothing_is_said_twice() -> None:
     assert "item to item: because you viewed Tent" in lines
 
 
-def test_evidence_has_a_line_of_its_own_and_only_where_there_is_some() -> None:
-    viewed = {"event": "Product Viewed", "evidence_item_id": "camping-stoves-003", "at_ms": NOON_MS - 1000}
-    lines = evidence_lines(
-        block(
-            entry("P-1", "Tent", "neighbours", "", **viewed),
-            entry("P-2", "Stove", "content", "", evidence_item_id="P-9"),
-            entry("P-3", "Mat", "popular", ""),
-        )
+def test_an_account_has_its_sources_and_features_below_it() -> None:
+    viewed = pb.Reason(
+        text="others went on to this", event="Product Viewed", evidence_item_id="P-9", at_ms=NOON_MS - 1000
     )
+    explained = pb.ExplainResponse(
+        block=block(entry("P-1", "Tent", "neighbours", "")),
+        as_taken=True,
+        model_version="v1",
+        accounts=[
+            pb.Account(
+                item_id="P-1",
+                score=0.5,
+                text="Place 1.",
+                sources=[
+                    pb.SourceShare(source="neighbours", share=0.75, reason=viewed),
+                    pb.SourceShare(source="popular", share=0.25, reason=pb.Reason(text="popular here")),
+                ],
+                features=[pb.FeatureEffect(feature="surge", value=12.5, points=0.4)],
+            ),
+            pb.Account(item_id="P-2", text="Not shown: sold out."),
+        ],
+    )
+    lines = account_lines(explained)
     assert lines == [
-        "decision d-1",
-        "  P-1  0.500  neighbours",
-        "    Product Viewed  camping-stoves-003  11:59:59 UTC",
-        "  P-2  0.500  content",
-        "    P-9",
-        "  P-3  0.500  popular",
+        "decision d-1, model v1",
+        "  P-1  0.500  Place 1.",
+        "     75% neighbours: others went on to this  [Product Viewed  P-9  11:59:59 UTC]",
+        "     25% popular: popular here",
+        "    surge = 12.5 (+0.40)",
+        "  P-2  0.000  Not shown: sold out.",
     ]
+    explained.as_taken = False
+    assert "recomputed as of now" in account_lines(explained)[1]
 
 
 @pytest.mark.parametrize(

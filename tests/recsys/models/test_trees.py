@@ -45,6 +45,16 @@ def test_the_score_is_the_sum_of_the_leaves():
     assert trees.score(features) == pytest.approx(walked(trees, features), abs=1e-5)
 
 
+def test_effects_add_up_to_what_sets_a_candidate_apart_and_go_to_what_was_asked():
+    trees = fitted()
+    features, _ = next(groups(1, 9))
+    effects, scores = trees.effects(features), trees.score(features)
+    assert effects.sum(axis=0) == pytest.approx(scores - scores.mean(), abs=1e-3)
+    # Features 2 and 4 decide, and the others say nothing.
+    strength = np.abs(effects).mean(axis=1)
+    assert strength[[2, 4]].min() > 3 * strength[[0, 1, 3]].max()
+
+
 def test_what_was_taken_is_learned():
     trees = fitted()
     right = [int(np.argmax(trees.score(features))) == target for features, target in groups(300, 2)]

@@ -1,0 +1,264 @@
+"""Account: why an item stands in a block, or why it does not, computed only when somebody asks.
+
+The slot is decided again on the way, so an account can never tell another story than the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from recsys.block import Reason, SourceName
+from recsys.models.signal_kernels import FEATURES
+from recsys.models.signals import Features
+from recsys.pipeline.columns import type_set
+from recsys.pipeline.filter import ALL_BARS, IN_CART, IN_SESSION, STRICT, SUBSTITUTE, Bars
+from recsys.pipeline.learned import Learned
+from recsys.pipeline.mix import NEW, Choice, mix
+from recsys.pipeline.pipeline import pool_of
+from recsys.pipeline.query import Query
+from recsys.pipeline.rank import UNLIMITED, caps_of
+from recsys.pipeline.reasons import reasons
+from recsys.pipeline.score import Scored, score
+
+MAX_EFFECTS: Final = 6
+"""Features that are told of an item: those that moved its score most."""
+
+SHOWN: Final = "shown"
+
+
+class Share(msgspec.Struct, frozen=True):
+    """What one source says for an item: its share, 0 to 1, of what all of them say by the placement's
+    weights, and the evidence it goes by."""
+
+    source: str
+    share: float
+    reason: Reason
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """How much a feature of the ranker moved the score against the mean of the candidates: `points`,
+    in the score's own unit. See `Trees.effects`."""
+
+    feature: str
+    value: float
+    points: float
+
+
+class Account(msgspec.Struct, frozen=True):
+    """`place`: from 1; 0 for an item that is not shown. `rank`: from 1, of `n_candidates` that may be
+    shown, by `score`; 0 for no candidate. `last_score`: of the last ranked item that is shown."""
+
+    item: str
+    verdict: str
+    """shown, or what keeps it out: unknown, unavailable, other_type, filtered, page_item, excluded,
+    shown_before, beside, in_cart, in_session, substitute, barred, not_named, brand_cap, category_cap,
+    variant, too_alike, gave_way, beaten."""
+    detail: str = ""
+    """What of: the filter's text, the brand, the slot, the items that took its place."""
+    place: int = 0
+    source: str = ""
+    reason: Reason | None = None
+    score: float = 0.0
+    rank: int = 0
+    n_candidates: int = 0
+    last_score: float = 0.0
+    propensity: float = 1.0
+    shares: tuple[Share, ...] = ()
+    effects: tuple[Effect, ...] = ()
+
+
+class Accounts:
+    """One slot decided, and what can be told of it.
+
+    `beside`: for each row that another slot of the request shows the name of that slot.
+    """
+
+    def __init__(self, query: Query, beside: Mapping[int, str]) -> None:
+        self._query = query
+        self._beside = beside
+        self._pool = pool_of(query)
+        self._scored: Scored = score(self._pool, query)
+        with Bars(query, list(beside)) as bars:
+            # Before the mix: it marks what it has chosen.
+            self._marks = bars.marks.copy()
+            self.choice: Choice = mix(self._scored, query, bars)
+        self._order = self._ordered()
+        self._features, self._effects = self._of_ranker()
+
+    def of(self, item: str) -> Account:
+        """Of an item, by its id."""
+        columns = self._query.visit.columns
+        row = columns.row(item)
+        if row in self.choice.rows:
+            return self._shown(item, row)
+        verdict, detail = self._verdict(item, row)
+        place = self._place_of(row)
+        if place < 0:
+            return Account(item, verdict, detail, n_candidates=len(self._order))
+        shares = self._shares(row, place)
+        main = shares[0] if shares else None
+        return Account(
+            item,
+            verdict,
+            detail,
+            source=main.source if main is not None else "",
+            reason=main.reason if main is not None else None,
+            score=float(self._scored.totals[place]),
+            rank=self._rank(place),
+            n_candidates=len(self._order),
+            last_score=self._last_score(),
+            shares=shares,
+            effects=self._moved(place),
+        )
+
+    def _shown(self, item: str, row: int) -> Account:
+        choice, place = self.choice, self._place_of(row)
+        at = choice.rows.index(row)
+        return Account(
+            item,
+            SHOWN,
+            place=at + 1,
+            source=choice.sources[at],
+            reason=reasons(choice, self._query)[at],
+            score=choice.scores[at],
+            rank=self._rank(place),
+            n_candidates=len(self._order),
+            last_score=self._last_score(),
+            propensity=choice.propensities[at],
+            shares=self._shares(row, place),
+            effects=self._moved(place),
+        )
+
+    def _verdict(self, item: str, row: int) -> tuple[str, str]:
+        """Why an item is not shown: the first rule on its way that keeps it out."""
+        query, columns = self._query, self._query.visit.columns
+        about = columns.items[row] if row >= 0 else None
+        if about is None:
+            return "unknown", ""
+        if not columns.offer[row]:
+            return "unavailable", ""
+        if not columns.offer[row] & type_set(query.placement.item_types):
+            return "other_type", about.type
+        passing = query.visit.passing
+        for text in query.filters if passing is not None else ():
+            assert passing is not None
+            if not passing.rows(text, len(columns.offer))[row]:
+                return "filtered", text
+        return self._barred(item, row) or self._outranked(row)
+
+    def _barred(self, item: str, row: int) -> tuple[str, str] | None:
+        query, marks = self._query, int(self._marks[row])
+        if not marks & ALL_BARS:
+            return None
+        if marks & STRICT:
+            if row == query.page_row:
+                return "page_item", ""
+            if row in self._beside:
+                return "beside", self._beside[row]
+            if item in query.exclude:
+                return "excluded", ""
+        named = ((IN_CART, "in_cart"), (IN_SESSION, "in_session"), (SUBSTITUTE, "substitute"))
+        for bar, verdict in named:
+            if marks & bar:
+                return verdict, ""
+        return "barred", ""
+
+    def _outranked(self, row: int) -> tuple[str, str]:
+        place = self._place_of(row)
+        rank = self._rank(place)
+        if not rank:
+            return "not_named", ", ".join(self._query.sources)
+        ranks = [self._rank(self._place_of(shown)) for shown in self.choice.rows]
+        # A block that is short, or has what no source ranked, would have taken it but for a rule.
+        is_full = len(ranks) == self._query.limit and 0 not in ranks
+        if is_full and rank > max(ranks):
+            return "beaten", ""
+        capped = self._capped(row)
+        if capped is not None:
+            return capped
+        if self._query.placement.diversity > 0:
+            return "too_alike", ""
+        return "gave_way", self._ids(
+            [row for row, source in zip(self.choice.rows, self.choice.sources, strict=True) if source == NEW]
+        )
+
+    def _capped(self, row: int) -> tuple[str, str] | None:
+        """The cap that those above it in the block have filled."""
+        group, brand, leaf, per_brand, per_category = caps_of(self._query)
+        for verdict, column, most in (
+            ("variant", group, 1),
+            ("brand_cap", brand, per_brand),
+            ("category_cap", leaf, per_category),
+        ):
+            same = [other for other in self.choice.rows if column[other] == column[row] >= 0]
+            if most < UNLIMITED and len(same) >= most:
+                return verdict, self._ids(same)
+        return None
+
+    def _ids(self, rows: Sequence[int]) -> str:
+        items = self._query.visit.columns.items
+        return ", ".join(item.id for row in rows if (item := items[row]) is not None)
+
+    def _ordered(self) -> list[int]:
+        """Places in the pool of all candidates that the slot may show, the best first."""
+        pool, bits = self._pool, self._pool.bits(self._query.sources)
+        may = (pool.named & np.uint32(bits) != 0) & (self._marks[pool.rows] & ALL_BARS == 0)
+        places = np.flatnonzero(may)
+        ordered: list[int] = places[np.argsort(-self._scored.totals[places], kind="stable")].tolist()
+        return ordered
+
+    def _place_of(self, row: int) -> int:
+        """In the pool; -1 for no candidate."""
+        places = np.flatnonzero(self._pool.rows == row)
+        return int(places[0]) if row >= 0 and len(places) else -1
+
+    def _rank(self, place: int) -> int:
+        return self._order.index(place) + 1 if place in self._order else 0
+
+    def _last_score(self) -> float:
+        scores = [
+            self._scored.totals[place] for row in self.choice.rows if (place := self._place_of(row)) >= 0
+        ]
+        return float(min(scores, default=0.0))
+
+    def _shares(self, row: int, place: int) -> tuple[Share, ...]:
+        """What each source says for a candidate, the one that says most first."""
+        if place < 0:
+            return ()
+        pool, weights = self._pool, self._query.placement.sources
+        said: dict[SourceName, float] = {
+            source: weights[source] * float(pool.scores[index, place] / pool.best[index])
+            for index, source in enumerate(pool.sources)
+            if pool.scores[index, place] > 0 and weights.get(source, 0.0) > 0
+        }
+        whole = sum(said.values())
+        return tuple(
+            Share(source, points / whole, self._reason(row, source))
+            for source, points in sorted(said.items(), key=lambda one: -one[1])
+        )
+
+    def _reason(self, row: int, source: str) -> Reason:
+        alone = Choice([row], [0.0], [source], [1.0], personal=False, contextual=False)
+        return reasons(alone, self._query)[0]
+
+    def _of_ranker(self) -> tuple[Features, Features]:
+        """float32[F, c] each: the features of the pool, and what each of them moved; of no features
+        without a ranker."""
+        with Learned(self._query.context) as learned:
+            return learned.effects(self._pool.rows)
+
+    def _moved(self, place: int) -> tuple[Effect, ...]:
+        """The features that moved a candidate's score most."""
+        if place < 0 or not self._effects.size:
+            return ()
+        points = self._effects[:, place]
+        most = np.argsort(-np.abs(points), kind="stable")[:MAX_EFFECTS].tolist()
+        return tuple(
+            Effect(FEATURES[feature], float(self._features[feature, place]), float(points[feature]))
+            for feature in most
+            if points[feature]
+        )

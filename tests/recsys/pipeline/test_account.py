@@ -1,0 +1,122 @@
+"""Why an item is in a block, and why another one is not: each verdict on a shop whose answers are known."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from recsys.block import DEFAULT_PLACEMENTS
+from recsys.decide import View, decide, why
+from recsys.fold import SessionRules
+from recsys.pipeline.sentences import sentence
+from tests.recsys.pipeline.shops import CATALOGUE, FRESH, NOW_MS, product, shelf, shown, slot, visitor
+
+CHANGES = {"t5": {"available": False}, "t4": {"group": "g"}, "t3": {"group": "g"}}
+SHOP = [msgspec.structs.replace(item, **CHANGES.get(item.id, {})) for item in CATALOGUE]
+
+
+def view(profile, on=None):
+    return View(on or shelf(), "a:v", profile, NOW_MS, SessionRules(), FRESH)
+
+
+def account(placement, asked, item, profile=None, beside=None, **rules):
+    placement = msgspec.structs.replace(DEFAULT_PLACEMENTS[placement], **rules)
+    profile = visitor("t1", "t2") if profile is None else profile
+    _, (told,) = why(view(profile, shelf(SHOP)), asked, placement, beside or {}, [item])
+    return told, sentence(told, placement)
+
+
+def test_an_account_tells_the_block_that_is_decided():
+    asked, placement = slot("home.feed", 6), DEFAULT_PLACEMENTS["home.feed"]
+    on = view(visitor("t1", "t2", cart=("s1",)))
+    (decided,) = decide(on, [asked], {"home.feed": placement})
+    again, accounts = why(on, asked, placement, {}, [])
+    assert again.items == decided.items
+    assert [one.item for one in accounts] == shown(decided)
+    assert [one.place for one in accounts] == [1, 2, 3, 4, 5, 6]
+    assert [one.reason for one in accounts] == [one.reason for one in decided.items]
+
+
+def test_what_each_source_says_adds_up_and_names_its_evidence():
+    told, said = account("home.feed", slot("home.feed"), "t0")
+    assert told.verdict == "shown"
+    assert sum(one.share for one in told.shares) == pytest.approx(1)
+    assert [one.share for one in told.shares] == sorted((one.share for one in told.shares), reverse=True)
+    by_source = {one.source: one.reason for one in told.shares}
+    assert by_source["neighbours"].evidence_item == "t2"
+    assert by_source["neighbours"].evidence_event == "Product Viewed"
+    assert said.startswith(f"Place {told.place}, number {told.rank} of ")
+    assert f"named by {told.shares[0].source} " in said
+
+
+@pytest.mark.parametrize(
+    ("placement", "asked", "item", "verdict", "words"),
+    [
+        ("home.feed", {}, "no-such", "unknown", "the catalogue has no such item"),
+        ("home.feed", {}, "t5", "unavailable", "it cannot be had"),
+        ("home.feed", {}, "article:brew", "other_type", "it is of type article"),
+        ("home.feed", {"filter": "price_now < 12.0"}, "t3", "filtered", "`price_now < 12.0`"),
+        ("product.similar", {"item": "t1"}, "t1", "page_item", "the item of the page itself"),
+        ("home.feed", {"exclude": ("t0",)}, "t0", "excluded", "the caller excluded it"),
+        ("home.feed", {"seen": ("t0",)}, "t0", "shown_before", "a page before this one"),
+        ("home.hero", {}, "s1", "in_cart", "in the cart already (`exclude_cart`)"),
+        ("article.next", {}, "article:pitch", "in_session", "(`exclude_session_items`)"),
+        ("product.complements", {"item": "t1"}, "t3", "substitute", "(`other_categories`)"),
+        ("cart.cross_sell", {}, "m5", "beaten", "and the last one shown has "),
+    ],
+)  # fmt: skip
+def test_why_it_is_not_there(placement, asked, item, verdict, words):
+    profile = visitor("t1", "article:pitch", "t2", cart=("s1",))
+    asked = msgspec.structs.replace(slot(placement), **asked)
+    told, said = account(placement, asked, item, profile)
+    assert told.verdict == verdict
+    assert said.startswith("Not shown: ")
+    assert words in said
+
+
+def test_another_slot_shows_it():
+    told, said = account("home.feed", slot("home.feed"), "t0", beside={"t0": "hero"})
+    assert (told.verdict, told.detail) == ("beside", "hero")
+    assert "slot hero of the same request shows it" in said
+
+
+def test_no_source_named_it():
+    told, said = account("home.feed", slot("home.feed", 2), "m5", sources={"bought_together": 1.0})
+    assert (told.verdict, told.rank) == ("not_named", 0)
+    assert "no source named it for this person; asked were bought_together" in said
+
+
+def test_a_variant_of_it_stands_there():
+    told = [account("home.feed", slot("home.feed", 30), item)[0] for item in ("t3", "t4")]
+    (other, shown_one) = sorted(told, key=lambda one: one.place)
+    assert (other.verdict, other.detail) == ("variant", shown_one.item)
+    assert shown_one.verdict == "shown"
+
+
+def test_a_cap_names_the_setting_and_what_fills_it():
+    rules = {"max_per_category": 2, "explore": 0.0}
+    told = [account("home.feed", slot("home.feed", 30), item, **rules) for item in ("t0", "t1", "t2", "t3")]
+    capped = [(one, said) for one, said in told if one.verdict != "shown"]
+    for one, said in capped:
+        assert one.verdict == "category_cap"
+        assert set(one.detail.split(", ")) == {one.item for one, _ in told if one.verdict == "shown"}
+        assert "(`max_per_category` is 2)" in said
+    assert len(capped) == 2
+
+
+def test_nothing_is_told_of_mail_that_is_not_sent():
+    told, said = account("email.digest", slot("email.digest"), "t0", visitor("t1", email=False))
+    assert told.verdict == "unsubscribed"
+    assert said == "Not shown: the person has unsubscribed from mail."
+
+
+def test_a_new_item_says_that_chance_drew_it():
+    on = shelf([*CATALOGUE, *(product("t", number) for number in range(6, 20))])
+    placement = msgspec.structs.replace(DEFAULT_PLACEMENTS["home.feed"], explore=0.5)
+    block, accounts = why(view(visitor("t1"), on), slot("home.feed", 10), placement, {}, [])
+    drawn = [one for one in accounts if one.source == "new"]
+    assert drawn
+    assert [one.propensity for one in drawn] == [
+        item.propensity for item in block.items if item.reason.source == "new"
+    ]
+    assert "so that new items become known" in sentence(drawn[0], placement)
