@@ -45,19 +45,23 @@ def personalize(source: Source[Any], stages: Stages, sinks: Sinks) -> Dataflow:
     changes = op.flat_map_batch("changes", decoded, steps.changes)  # (item_id, [News])
     items = op.stateful_batch("item", op.merge("news", mentions, changes), stages.item)  # (item_id, Kept)
 
+    shown = op.flat_map_batch("shown", decoded, stages.shown_in)  # (person, [ShownRecord])
+    remembered = op.stateful_batch("remembered", shown, stages.shown)  # (person, Kept)
+
     aside = op.flat_map_batch("aside", decoded, steps.count_decoded)  # ("tally", Count)
     fates = op.flat_map_batch("fates", came, steps.count_gathered)  # ("tally", Count)
     effects = op.flat_map_batch("effects", told, steps.count_told)  # ("tally", Count)
     tally = op.stateful_batch("tally", op.merge("counts", aside, fates, effects), stages.tally)
 
     seen = op.flat_map_batch("seen", came, steps.records)  # {key: record}
-    kept = op.flat_map_batch("kept", op.merge("others", told, items, tally), steps.kept)  # {key: record}
+    others = op.merge("others", told, items, remembered, tally)
+    kept = op.flat_map_batch("kept", others, steps.kept)  # {key: record}
     served = op.flat_map_batch("served", decoded, steps.served)  # Claim
     op.output("state", op.merge("writes", seen, kept, served), sinks.state)
 
     rows = op.flat_map_batch("rows", came, steps.rows)  # ("0", columns of the archive)
-    shown = op.flat_map_batch("shown", decoded, steps.served_rows)  # ("0", columns of the archive)
-    op.output("archive", op.merge("archived", rows, shown), sinks.archive)
+    blocks = op.flat_map_batch("blocks", decoded, steps.served_rows)  # ("0", columns of the archive)
+    op.output("archive", op.merge("archived", rows, blocks), sinks.archive)
 
     broken = op.flat_map_batch("broken", decoded, steps.broken)  # DeadLetter
     refused = op.flat_map_batch("refused", came, steps.refused)  # DeadLetter

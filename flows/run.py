@@ -24,6 +24,7 @@ from recsys.decode import Decoder
 from recsys.open import open_log, open_store
 from recsys.ports import LogUnavailable, StoreUnavailable
 from recsys.settings import Settings
+from recsys.shown import remembering
 from recsys.visitor import StageRules
 
 
@@ -80,7 +81,11 @@ def build(settings: Settings, until: Until) -> Dataflow:
     """The dataflow on the adapters that the settings name."""
     store = open_store(settings.state)
     stages = Stages(
-        rules_of(settings), decoder_of(settings), lambda key: store.get_many([key])[0], settings.flow.idle_s
+        rules_of(settings),
+        decoder_of(settings),
+        lambda key: store.get_many([key])[0],
+        settings.flow.idle_s,
+        frozenset().union(*remembering(settings.all_placements()).values()),
     )
     sinks = Sinks(
         StateSink(lambda: open_store(settings.state), settings.server.render_ttl_s),

@@ -17,15 +17,16 @@ from typing import Any, Generic, Protocol, TypeVar
 from bytewax.operators import StatefulBatchLogic
 
 from flows.source import Read
-from flows.steps import Decoded, Kept, Told, Visited, decoded_of
+from flows.steps import Decoded, Kept, Told, Visited, decoded_of, shown
 from recsys.catalog import encode_item
 from recsys.counters import encode_counters
 from recsys.decode import Decoder
 from recsys.events import Arrival, DeadLetter
 from recsys.item import ItemState, Mention, News
-from recsys.keys import FLOW_KEY, counter_key, idle_key, item_key, person_key, visitor_key
+from recsys.keys import FLOW_KEY, counter_key, idle_key, item_key, person_key, shown_key, visitor_key
 from recsys.person import PersonState
 from recsys.progress import encode_progress
+from recsys.shown import ShownRecord, decode_shown, encode_shown, remembered
 from recsys.tally import Count, TallyState
 from recsys.visitor import Accepted, Duplicate, Fact, StageRules, VisitorState
 
@@ -201,6 +202,39 @@ class ItemStage(Stage[News, Kept, ItemState]):
         return Kept(records)
 
 
+class ShownState:
+    """What one person was shown; `record` is what the state keeps of it, and the snapshot too."""
+
+    def __init__(self, record: ShownRecord) -> None:
+        self.record = record
+
+    def encode(self) -> bytes:
+        return encode_shown(self.record)
+
+
+class ShownStage(Stage[ShownRecord, Kept, ShownState]):
+    kind = "x"
+    parting = staticmethod(Kept)
+
+    def key_of(self, value: ShownRecord) -> str:
+        return value.person
+
+    def new(self, key: str) -> ShownState:
+        return ShownState(ShownRecord(key))
+
+    def decode(self, data: bytes) -> ShownState:
+        return ShownState(decode_shown(data))
+
+    def _key(self, data: bytes) -> str:
+        return self.decode(data).record.person
+
+    def fold(self, state: ShownState, values: Iterable[ShownRecord]) -> Kept:
+        before = state.record
+        newest = remembered(before.impressions, *(value.impressions for value in values))
+        state.record = ShownRecord(before.person, newest)
+        return Kept(((shown_key(before.person), state.encode()),))
+
+
 class TallyStage(StatefulBatchLogic[Count, Kept, bytes]):
     """One key for the whole flow: what became of every event, and a heartbeat."""
 
@@ -236,8 +270,17 @@ class TallyStage(StatefulBatchLogic[Count, Kept, bytes]):
 class Stages:
     """What the dataflow needs of the core: rules, a decoder, and where idle states are kept."""
 
-    def __init__(self, rules: StageRules, decoder: Decoder, fetch: Fetch, idle_s: float) -> None:
+    def __init__(
+        self,
+        rules: StageRules,
+        decoder: Decoder,
+        fetch: Fetch,
+        idle_s: float,
+        counting: frozenset[str] = frozenset(),
+    ) -> None:
+        """`counting`: the placements whose blocks are remembered of those who were shown them."""
         self.rules = rules
+        self._counting = counting
         self.fetch = fetch
         self.idle = timedelta(seconds=idle_s)
         self._decoder = decoder
@@ -248,6 +291,9 @@ class Stages:
             decoded_of([one for record, at_ms in read for one in decode(record, at_ms)]) for read in reads
         ]
 
+    def shown_in(self, batch: list[Decoded]) -> Iterable[tuple[str, list[ShownRecord]]]:
+        return shown(batch, self._counting)
+
     def visitor(self, snapshot: bytes | None) -> VisitorStage:
         return VisitorStage(self, snapshot)
 
@@ -256,6 +302,9 @@ class Stages:
 
     def item(self, snapshot: bytes | None) -> ItemStage:
         return ItemStage(self, snapshot)
+
+    def shown(self, snapshot: bytes | None) -> ShownStage:
+        return ShownStage(self, snapshot)
 
     def tally(self, snapshot: bytes | None) -> TallyStage:
         return TallyStage(snapshot)

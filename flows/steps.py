@@ -13,6 +13,7 @@ from recsys.events import Action, Arrival, DeadLetter
 from recsys.fold import Effect
 from recsys.item import News, WentOn, mentions_of
 from recsys.keys import decision_key
+from recsys.shown import ShownRecord, shown_by
 from recsys.tally import Count, count_of
 from recsys.visitor import Accepted, Duplicate, Fact
 
@@ -176,13 +177,25 @@ def _columns(accepted: Sequence[Accepted]) -> archive.Columns:
     )
 
 
+def shown(batch: Sequence[Decoded], counting: frozenset[str]) -> Iterable[tuple[str, list[ShownRecord]]]:
+    """What persons were shown, in placements that count."""
+    by_person: dict[str, list[ShownRecord]] = {}
+    if counting:
+        for decoded in batch:
+            for one in decoded.served:
+                found = shown_by(one.raw, counting)
+                if found is not None:
+                    by_person.setdefault(found.person, []).append(found)
+    return by_person.items()
+
+
 def served_rows(batch: Sequence[Decoded]) -> list[tuple[str, archive.Columns]]:
-    shown = [one for decoded in batch for one in decoded.served]
-    if not shown:
+    blocks = [one for decoded in batch for one in decoded.served]
+    if not blocks:
         return []
-    events = [one.event for one in shown]
+    events = [one.event for one in blocks]
     persons = [f"a:{event.visitor}" for event in events]
-    return [("0", archive.columns_of(events, [one.raw for one in shown], persons, [0] * len(shown)))]
+    return [("0", archive.columns_of(events, [one.raw for one in blocks], persons, [0] * len(blocks)))]
 
 
 def broken(batch: Sequence[Decoded]) -> list[DeadLetter]:

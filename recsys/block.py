@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -19,6 +19,8 @@ SourceName = Literal[
     "cart",
     "popular",
 ]
+Channel = Literal["web", "email"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 
 class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -54,7 +56,15 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How much unlikeness by content counts against relevance (maximal marginal relevance); 0: not."""
     explore: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
     """The share of places that goes to items newer than the model, drawn for each person anew each day."""
-    channel: Literal["web", "email"] = "web"
+    cooldown_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """For so long the person is not shown again what this placement has shown them; 0: asked again, it
+    may show the same. Of each placement the newest 24 blocks are remembered."""
+    cooldown_blocks: Annotated[int, msgspec.Meta(ge=0, le=24)] = 0
+    """Nor what the last so many of its own blocks have shown, however long ago."""
+    cooldown_of: tuple[str, ...] = ()
+    """Whose blocks count for `cooldown_s` besides its own: placements by name, or `web` or `email` for all
+    of that channel."""
+    channel: Channel = "web"
 
 
 PRODUCT_FEED: dict[SourceName, float] = {
@@ -118,6 +128,7 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
         item_types=("product", "article"),
         limit=8,
         explore=0.05,
+        cooldown_blocks=3,
         channel="email",
     ),
 }

@@ -6,7 +6,7 @@ Pure: the same arguments give the same blocks. Time, seed and freshness are told
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
 
@@ -23,6 +23,7 @@ from recsys.pipeline.query import Query, Visit, salt_of
 from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
 from recsys.profile import Profile
+from recsys.shown import Impression, cooling
 
 _DECISION: Final = b"headrace.decide"
 """What sets the hashes that are decision ids apart from others of the same words."""
@@ -45,6 +46,10 @@ class View:
     seed: int = 0
     hint: str = ""
     """Why the profile is not there, if the caller knows better: store_down or deadline."""
+    shown: tuple[Impression, ...] = ()
+    """What the person was shown of late, as `recsys.shown.remembered` gives it."""
+    counting: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """For each placement that leaves some of that out whose blocks count there."""
     decision_ids: tuple[str, ...] = ()
     """Ids to use, one for each slot; empty: made here."""
 
@@ -63,7 +68,7 @@ def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement
         if _unsubscribed(view.profile, placement):
             blocks.append(_block(view, place, slot, (), "unsubscribed", ""))
             continue
-        query = _query(visit, slot, placement)
+        query = _query(visit, slot, placement, _cooling(view, slot, placement))
         choice = choose(query, taken)
         taken += choice.rows
         items = _items(choice, query)
@@ -83,7 +88,7 @@ def why(
         return _block(view, 0, slot, (), "unsubscribed", ""), [
             Account(item, "unsubscribed") for item in items
         ]
-    query = _query(_visit(view), slot, placement)
+    query = _query(_visit(view), slot, placement, _cooling(view, slot, placement))
     row = view.shelf.columns.row
     accounts = Accounts(query, {row(item): name for item, name in beside.items()})
     shown = _items(accounts.choice, query)
@@ -105,10 +110,16 @@ def _visit(view: View) -> Visit:
     return Visit(person, columns, shelf.bundle, shelf.scratch(), salt, shelf.passing)
 
 
-def _query(visit: Visit, slot: Slot, placement: Placement) -> Query:
+def _cooling(view: View, slot: Slot, placement: Placement) -> tuple[str, ...]:
+    """What the slot must not show because the person has just seen it."""
+    counting = view.counting.get(slot.placement) if view.shown else None
+    return () if counting is None else cooling(slot.placement, placement, counting, view.shown, view.now_ms)
+
+
+def _query(visit: Visit, slot: Slot, placement: Placement, cooling: tuple[str, ...]) -> Query:
     hidden = (*slot.exclude, *slot.seen)
     filters = tuple(text for text in (placement.filter, slot.filter) if text)
-    return Query(visit, placement, slot.limit, slot.item, hidden, filters, slot.name, not slot.seen)
+    return Query(visit, placement, slot.limit, slot.item, hidden, filters, slot.name, not slot.seen, cooling)
 
 
 def _unsubscribed(profile: Profile | None, placement: Placement) -> bool:

@@ -28,6 +28,11 @@ def decision_key(decision_id: str) -> str:
     return f"d:{decision_id}"
 
 
+def shown_key(person: str) -> str:
+    """-> `ShownRecord` of `u:<user id>` or `a:<visitor>`."""
+    return f"x:{person}"
+
+
 FLOW_KEY = "m:flow"
 """-> `FlowProgress`."""
 
@@ -42,5 +47,5 @@ DECISION_PREFIX = "d:"
 
 
 def idle_key(stage: str, key: str) -> str:
-    """-> the flow's own state of a key that has been idle; `stage` is v, p or i."""
+    """-> the flow's own state of a key that has been idle; `stage` is v, p, i or x."""
     return f"s:{stage}:{key}"

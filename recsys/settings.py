@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from recsys.block import DEFAULT_PLACEMENTS, Placement, SourceName
+from recsys.block import CHANNELS, DEFAULT_PLACEMENTS, Placement, SourceName
 from recsys.fold import SessionRules
 from recsys.touchpoints import Rule, Touchpoint, Touchpoints
 
@@ -298,6 +298,14 @@ def _check_together(settings: Settings, where: str) -> None:
                 f'Expected at least one of product, article, got none - at `placements."{name}".item_types`'
                 f" - in `{where}`"
             )
+    known = (*CHANNELS, *sorted(settings.all_placements()))
+    for name, placement in settings.placements.items():
+        for counted in placement.cooldown_of:
+            if counted not in known:
+                raise SettingsError(
+                    f"Expected one of {', '.join(known)}, got `{counted}`"
+                    f' - at `placements."{name}".cooldown_of` - in `{where}`'
+                )
     if session.cap_s < session.gap_s:
         raise SettingsError(
             f"Expected at least session.gap_s ({session.gap_s}), got {session.cap_s}"

@@ -20,6 +20,7 @@ from server.people import Found, People
 from server.renders import Renders
 from server.requests import BlocksRequest
 from server.served import RecentDecisions, Served, ServedQueue
+from server.shown import Shown
 from server.wire import block_message, person_message, response_message
 
 RESERVE_S = 0.03
@@ -72,6 +73,7 @@ class Blocks:
         metrics: Metrics,
         now_ms: Callable[[], int],
         max_waits: int,
+        shown: Shown,
         decider: Decider = decide,
     ) -> None:
         self._live = live
@@ -84,6 +86,7 @@ class Blocks:
         self._metrics = metrics
         self._counts = {name: metrics.blocks.labels(name) for name in placements}
         self._now_ms = now_ms
+        self._shown = shown
         self._decider = decider
         # A flow that stands still must not take every thread: beyond, nobody waits for freshness.
         self._waits = BoundedSemaphore(max(max_waits, 1))
@@ -151,6 +154,8 @@ class Blocks:
             freshness=self._freshness(case.found, case.now_ms),
             rules=self._rules,
             hint=case.hint,
+            shown=self._shown.to(case.found, request.asker, slots),
+            counting=self._shown.counting,
             decision_ids=tuple(ids),
         )
         blocks = self._decider(view, slots, self._placements)
@@ -188,6 +193,7 @@ class Blocks:
     def _keep(self, served: Sequence[Served]) -> None:
         self._recent.add(served)
         self._queue.put(served)
+        self._shown.add(served)
         for one in served:
             self._counts[one.block.placement].inc()
             if one.block.fallback:

@@ -21,6 +21,7 @@ from server.live import Live
 from server.pb import headrace_pb2 as pb
 from server.people import People
 from server.served import RecentDecisions, Served, decode_served
+from server.shown import Shown
 
 log = structlog.get_logger("server.explain")
 
@@ -43,6 +44,7 @@ class Decisions:
         live: Live,
         placements: Mapping[str, Placement],
         rules: SessionRules,
+        shown: Shown,
     ) -> None:
         self._recent = recent
         self._store = store
@@ -50,6 +52,7 @@ class Decisions:
         self._live = live
         self._placements = placements
         self._rules = rules
+        self._shown = shown
 
     def explain(self, decision_id: str, items: Sequence[str]) -> bytes | None:
         """A serialised ExplainResponse, with an account of each item shown and of `items`; None: unknown
@@ -96,6 +99,12 @@ class Decisions:
             rules=self._rules,
             freshness=block.freshness,
             hint=hint,
+            shown=tuple(
+                one
+                for one in self._shown.to(found, served.asker, (asked,))
+                if one.decision_id != block.decision_id and one.at_ms <= block.at_ms
+            ),
+            counting=self._shown.counting,
             decision_ids=(block.decision_id,),
         )
         beside = {

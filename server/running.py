@@ -28,6 +28,7 @@ from server.renders import Renders
 from server.requests import MAX_MESSAGE_BYTES, RequestChecks
 from server.served import RecentDecisions, ServedQueue
 from server.service import SERVICE, HeadraceService
+from server.shown import Shown
 from server.whose import NamedHealth
 
 log = structlog.get_logger("server.running")
@@ -72,7 +73,7 @@ class RunningServer:
         )
         self.queue = ServedQueue(event_log, server.served_queue, metrics, now_ms)
         recent = RecentDecisions()
-        people = People(store)
+        people, shown = People(store), Shown(store, placements)
         blocks = Blocks(
             self.live,
             people,
@@ -84,11 +85,12 @@ class RunningServer:
             metrics,
             now_ms,
             max_waits=server.threads - 2,
+            shown=shown,
             decider=decider,
         )
         self._service = HeadraceService(
             blocks,
-            Decisions(recent, store, people, self.live, placements, settings.session.rules),
+            Decisions(recent, store, people, self.live, placements, settings.session.rules, shown),
             RequestChecks(placements, server),
             event_log,
             self.queue,

@@ -25,7 +25,9 @@ CHOSEN: Final = 8
 """Stands in this block already."""
 SUBSTITUTE: Final = 16
 """Of the last category of what the block should complement."""
-ALL_BARS: Final = STRICT | IN_CART | IN_SESSION | CHOSEN | SUBSTITUTE
+COOLING: Final = 32
+"""Shown to the person too short a while ago."""
+ALL_BARS: Final = STRICT | IN_CART | IN_SESSION | CHOSEN | SUBSTITUTE | COOLING
 
 
 class Bars:
@@ -37,6 +39,8 @@ class Bars:
         self._columns = columns = query.visit.columns
         person, placement = query.visit.person, query.placement
         self.add([*taken, query.page_row, *map(columns.row, query.exclude)], STRICT)
+        if query.cooling:
+            self.add(map(columns.row, query.cooling), COOLING)
         if placement.exclude_cart and not placement.lead_with_cart:
             self.add([line.row for line in person.cart], IN_CART)
         if placement.exclude_session_items:

@@ -13,7 +13,7 @@ from recsys.models.arrays import Rows
 from recsys.pipeline.candidates import trending
 from recsys.pipeline.columns import ANY_TYPE
 from recsys.pipeline.explore import draws
-from recsys.pipeline.filter import ALL_BARS, CHOSEN, IN_CART, IN_SESSION, SUBSTITUTE, Bars
+from recsys.pipeline.filter import ALL_BARS, CHOSEN, COOLING, IN_CART, IN_SESSION, SUBSTITUTE, Bars
 from recsys.pipeline.kernels import fill
 from recsys.pipeline.query import Query
 from recsys.pipeline.rank import best, caps_of
@@ -61,11 +61,12 @@ class _Block:
         return self.query.limit - len(self.rows)
 
     def take_cart(self, scored: Scored) -> None:
-        """What is in the cart, with its score if it is a candidate besides. No cap counts it out."""
+        """What is in the cart, with its score if it is a candidate besides. No cap counts it out, nor that
+        it was shown lately."""
         query, pool = self.query, scored.pool
-        offer, marks = query.context.offer, self.bars.marks
+        offer, marks, barred = query.context.offer, self.bars.marks, ALL_BARS & ~COOLING
         for row in dict.fromkeys(line.row for line in query.visit.person.cart):
-            if row < 0 or not offer[row] & query.item_types or marks[row] & ALL_BARS or not self.n_missing:
+            if row < 0 or not offer[row] & query.item_types or marks[row] & barred or not self.n_missing:
                 continue
             places = np.flatnonzero(pool.rows == row).astype(np.int32)
             self.spoke |= pool.spoke(places)

@@ -143,6 +143,8 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     filters: tuple[str, ...] = ()
     name: str = ""
     is_first_page: bool = True
+    cooling: Sequence[str] = ()
+    """Items that were shown too short a while ago; see `recsys.shown.cooling`."""
 
     @lazy
     def context(self) -> Context:

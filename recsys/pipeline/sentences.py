@@ -22,6 +22,7 @@ _NOT_SHOWN: Final[Mapping[str, str]] = {
     "excluded": "the caller excluded it",
     "shown_before": "a page before this one has shown it",
     "beside": "slot {detail} of the same request shows it",
+    "cooling": "the person was shown it too short a while ago",
     "in_cart": "it is in the cart already",
     "in_session": "the person looked at it in this session already",
     "substitute": "it is of the same category as what it should go with, so it would take its place",
@@ -82,6 +83,7 @@ def _setting(verdict: str, placement: Placement) -> str:
     if verdict == "category_cap":
         return f" (`max_per_category` is {placement.max_per_category})"
     names = {
+        "cooling": "cooldown_s, cooldown_blocks",
         "in_session": "exclude_session_items",
         "substitute": "other_categories",
         "in_cart": "exclude_cart",

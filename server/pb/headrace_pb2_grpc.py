@@ -64,7 +64,8 @@ class HeadraceServicer:
 
         Guarantees: one block a slot, in the order of the slots. A block is not empty while the
         catalogue has an item that may be shown in it. No item stands twice in a response, and none
-        that is unavailable in the catalogue the server knows (at most a second old). Answers within
+        that is unavailable in the catalogue the server knows (at most a second old), nor one that was
+        shown to the person within the placement's cooldown. Answers within
         the caller's deadline, else within the configured one; a block that is less personal for it
         names its fallback. Safe to repeat: each call is a new impression, unless it has a render_id.
         """

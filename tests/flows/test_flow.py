@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from flows.dead_letters import DeadLetters
@@ -14,10 +15,12 @@ from flows.doctor import examine
 from flows.run import FlowRunning, flow_lock, run
 from flows.verify import Difference, verify
 from recsys import archive
-from recsys.keys import person_key, visitor_key
+from recsys.keys import person_key, shown_key, visitor_key
 from recsys.open import open_log, open_store
+from recsys.ports import NewRecord
 from recsys.profile import decode_link, encode_record
-from recsys.settings import Settings
+from recsys.settings import Settings, load_settings
+from recsys.shown import MAX_BLOCKS, decode_shown
 from tests.flows.homes import append, filled, start_flow, taken, wait_for_records
 
 EVENTS = 6000
@@ -187,3 +190,32 @@ def test_people_known_by_login_have_a_record_of_their_own(done: Settings) -> Non
     known = {link.user_id for link in links if link.user_id is not None}
     assert known
     assert all(data is not None for data in store.get_many([person_key(user_id) for user_id in known]))
+
+
+def test_what_was_served_is_remembered_of_whom_it_was_shown_to_whatever_kills_the_flow(
+    tmp_path: Path,
+) -> None:
+    settings = load_settings(tmp_path)
+    log = open_log(settings.log)
+    for number in range(30):
+        event = _served(number, f"v{number % 3}", f"p{number}")
+        log.append([NewRecord(f"headrace:served:v{number % 3}", event, 1_760_000_000_000 + number)])
+        if number == 15:
+            flow = start_flow(tmp_path, until="never")
+            wait_for_records(settings, 10)
+            flow.send_signal(signal.SIGKILL)
+            flow.wait()
+    run(settings, to_end=True)
+    kept = [decode_shown(open_store(settings.state).get_many([shown_key(f"a:v{n}")])[0]) for n in range(3)]
+    assert [[one.items for one in record.impressions] for record in kept] == [
+        [(f"p{number}",) for number in range(27 + n, -1, -3)][:MAX_BLOCKS] for n in range(3)
+    ]
+
+
+def _served(number: int, visitor: str, item: str) -> bytes:
+    properties = {
+        "decision_id": f"d{number}", "placement": "email.digest", "slot": "email.digest",
+        "items": [[item, 1.0, ["als", "", ""]]], "at_ms": 1_760_000_000_000 + number,
+    }  # fmt: skip
+    event = {"type": "track", "event": "Block Served", "messageId": f"d{number}", "anonymousId": visitor}
+    return msgspec.json.encode({**event, "properties": properties})

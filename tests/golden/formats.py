@@ -27,6 +27,7 @@ from recsys.profile import (
     encode_record,
 )
 from recsys.progress import FlowProgress, decode_progress, encode_progress
+from recsys.shown import Impression, ShownRecord, decode_shown, encode_shown
 from recsys.visitor import Absorb, Fact, Happened, StageRules, VisitorState
 
 FOLDER = Path(__file__).parent
@@ -143,6 +144,15 @@ PROGRESS = FlowProgress(
     names=(("Product Viewed", 20), ("page", 7)),
     dead_kinds=(("invalid_json", 3),),
     effects=(("session_started", 9),),
+)
+
+
+SHOWN = ShownRecord(
+    "u:anna",
+    (
+        Impression("6f1f9a54-0b5e-4c4e-9d7c-2f6f0c8b5a11", "email.digest", AT_MS, ("p1", "article:12")),
+        Impression("6f1f9a54-0b5e-4c4e-9d7c-2f6f0c8b5a12", "home.feed", AT_MS - 5, ()),
+    ),
 )
 
 
@@ -269,6 +279,7 @@ def _formats() -> list[Format]:
         Format(
             "progress", 1, "a progress record", lambda: encode_progress(PROGRESS), decode_progress, PROGRESS
         ),
+        Format("shown", 1, "a record of what was shown", lambda: encode_shown(SHOWN), decode_shown, SHOWN),
     ]
 
 

@@ -256,3 +256,11 @@ def test_a_named_file_takes_the_place_of_the_one_at_home(tmp_path: Path) -> None
     (tmp_path / "own.toml").write_text("[server]\nthreads = 3", "utf-8")
     found = load_settings(tmp_path, tmp_path / "own.toml")
     assert (found.server.port, found.server.threads) == (7007, 3)
+
+
+def test_a_cooldown_counts_blocks_of_channels_and_known_placements_only(tmp_path: Path) -> None:
+    config = tmp_path / "headrace.toml"
+    config.write_text('[placements."email.digest"]\ncooldown_of = ["web", "home.feet"]')
+    with pytest.raises(SettingsError, match="got `home") as caught:
+        load_settings(tmp_path)
+    assert f'`placements."email.digest".cooldown_of` - in `{config}`' in str(caught.value)

@@ -13,6 +13,7 @@ import msgspec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from recsys.block import Placement
 from recsys.catalog import Item, encode_item
 from recsys.decide import decide
 from recsys.keys import ITEMS_JOURNAL, item_key, person_key, visitor_key
@@ -93,13 +94,14 @@ class Shop:
         event_log: EventLog | None = None,
         store: ProfileStore | None = None,
         decider: Decider = decide,
+        placements: dict[str, Placement] | None = None,
         **server_settings: Any,
     ) -> None:
         self.log: Any = event_log if event_log is not None else MemoryLog()
         self.store: Any = store if store is not None else MemoryStore()
         self.registry = CollectorRegistry()
         server = msgspec.structs.replace(ServerSettings(refresh_ms=10, threads=4), **server_settings)
-        self.settings = Settings(bundles=str(folder / "bundles"), server=server)
+        self.settings = Settings(bundles=str(folder / "bundles"), server=server, placements=placements or {})
         self.running = RunningServer(
             self.settings, self.log, self.store, Metrics(self.registry), decider=decider
         )

@@ -1,0 +1,153 @@
+"""What a person has been shown of late, and what a placement therefore leaves out.
+
+Every block that is served goes to the log. The flow keeps the newest of each person, of placements that
+some `cooldown` looks at, in a record beside the profile; it is read only for placements that ask for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from recsys.block import Placement
+
+SHOWN_VERSION: Final = 1
+MAX_BLOCKS: Final = 24
+"""Blocks of one placement that are remembered of a person, the newest."""
+
+
+class Impression(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A block that a person was shown."""
+
+    decision_id: str
+    placement: str
+    at_ms: int
+    items: tuple[str, ...]
+
+
+class ShownRecord(msgspec.Struct, frozen=True, array_like=True):
+    """What the state keeps under `shown_key`."""
+
+    person: str
+    """`u:<user id>` or `a:<visitor>`, as the block was served to."""
+    impressions: tuple[Impression, ...] = ()
+    """The newest first, at most MAX_BLOCKS of a placement."""
+
+
+def remembered(*known: Iterable[Impression]) -> tuple[Impression, ...]:
+    """All of these, each decision once, the newest first, at most MAX_BLOCKS of a placement. In whatever
+    order and however often they are given, the answer is the same."""
+    by_id = {one.decision_id: one for many in known for one in many}
+    kept: dict[str, int] = {}
+    newest = []
+    for one in sorted(by_id.values(), key=_newest_first):
+        kept[one.placement] = kept.get(one.placement, 0) + 1
+        if kept[one.placement] <= MAX_BLOCKS:
+            newest.append(one)
+    return tuple(newest)
+
+
+def _newest_first(one: Impression) -> tuple[int, str]:
+    return -one.at_ms, one.decision_id
+
+
+def remembering(placements: Mapping[str, Placement]) -> dict[str, frozenset[str]]:
+    """For each placement that leaves out what was shown: the placements whose blocks count there."""
+    return {
+        name: frozenset(_counting(name, placement, placements))
+        for name, placement in placements.items()
+        if placement.cooldown_s > 0 or placement.cooldown_blocks > 0
+    }
+
+
+def _counting(name: str, placement: Placement, placements: Mapping[str, Placement]) -> Iterable[str]:
+    yield name
+    named = placement.cooldown_of
+    yield from (other for other, its in placements.items() if other in named or its.channel in named)
+
+
+def cooling(
+    name: str, placement: Placement, counting: frozenset[str], shown: Sequence[Impression], now_ms: int
+) -> tuple[str, ...]:
+    """The items that the placement `name` must not show now. `shown`: as `remembered` gives it."""
+    since_ms = now_ms - placement.cooldown_s * 1000
+    own = 0
+    items: list[str] = []
+    for one in shown:
+        is_own = one.placement == name
+        own += is_own
+        if one.placement in counting and (
+            (placement.cooldown_s > 0 and one.at_ms > since_ms)
+            or (is_own and own <= placement.cooldown_blocks)
+        ):
+            items += one.items
+    return tuple(dict.fromkeys(items))
+
+
+class _Named(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The beginning of an item of a served event; see `recsys.block.BlockItem`."""
+
+    id: str
+
+
+class _Served(msgspec.Struct, frozen=True, gc=False):
+    decision_id: str
+    placement: str
+    at_ms: int
+    items: msgspec.Raw
+    person: str = ""
+
+
+class _ServedEvent(msgspec.Struct, frozen=True, rename="camel", gc=False):
+    properties: _Served
+    anonymous_id: str | None = None
+    user_id: str | None = None
+
+
+_event = msgspec.json.Decoder(_ServedEvent)
+_items = msgspec.json.Decoder(list[_Named])
+
+
+def shown_by(raw: bytes, counting: frozenset[str]) -> ShownRecord | None:
+    """What a served event tells: one impression of one person. None for a block of a placement that does
+    not count, and for one served to nobody."""
+    try:
+        event = _event.decode(raw)
+        served = event.properties
+        if served.placement not in counting:
+            return None
+        items = tuple([item.id for item in _items.decode(served.items)])
+    except msgspec.DecodeError:
+        return None  # of a version that wrote its items otherwise
+    person = served.person or person_of(event.anonymous_id, event.user_id)
+    if not person:
+        return None
+    return ShownRecord(person, (Impression(served.decision_id, served.placement, served.at_ms, items),))
+
+
+def person_of(visitor: str | None, user_id: str | None) -> str:
+    """As whom somebody is remembered whom the state does not know; "" for nobody."""
+    if user_id is not None:
+        return f"u:{user_id}"
+    return f"a:{visitor}" if visitor is not None and not visitor.startswith("nobody:") else ""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(ShownRecord)
+_VERSION = bytes((SHOWN_VERSION,))
+
+
+def encode_shown(record: ShownRecord) -> bytes:
+    """One version byte, then msgpack."""
+    return _VERSION + _encoder.encode(record)
+
+
+def decode_shown(data: bytes) -> ShownRecord:
+    """Raises ValueError for another version, msgspec.DecodeError for broken bytes."""
+    if data[:1] != _VERSION:
+        raise ValueError(
+            f"Expected a record of what was shown of version {SHOWN_VERSION}, got {bytes(data[:1])!r}"
+        )
+    return _decoder.decode(memoryview(data)[1:])

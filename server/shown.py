@@ -1,0 +1,88 @@
+"""What askers have been shown of late: as the flow has told the state, and what this process served
+itself, which counts at once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Final
+
+import msgspec
+import structlog
+
+from recsys.block import Placement, Slot
+from recsys.keys import shown_key
+from recsys.ports import ProfileStore, StoreUnavailable
+from recsys.shown import Impression, decode_shown, person_of, remembered, remembering
+from server.people import Found
+from server.requests import Asker
+from server.served import Served
+
+log = structlog.get_logger("server.shown")
+
+MAX_PEOPLE: Final = 5000
+"""People whose last blocks a process remembers until the flow has told the state."""
+
+
+class Shown:
+    """Reads and remembers impressions of the placements that count for some cooldown. Thread-safe.
+
+    `counting` is `recsys.shown.remembering` of the placements: for others nothing is read or kept.
+    """
+
+    def __init__(self, store: ProfileStore, placements: Mapping[str, Placement]) -> None:
+        self._store = store
+        self._lock = Lock()
+        self._own: OrderedDict[str, tuple[Impression, ...]] = OrderedDict()
+        self.counting = remembering(placements)
+        self._kept = frozenset().union(*self.counting.values())
+
+    def to(self, found: Found, asker: Asker, slots: Sequence[Slot]) -> tuple[Impression, ...]:
+        """What the asker was shown, on this device or another, the newest first; nothing where no slot
+        asks. Where the state does not answer, what this process knows."""
+        if not any(slot.placement in self.counting for slot in slots):
+            return ()
+        names = _names(found, asker)
+        with self._lock:
+            own = [self._own[name] for name in names if name in self._own]
+        try:
+            stored = self._store.get_many([shown_key(name) for name in names])
+        except StoreUnavailable:
+            stored = []  # counted as a fallback where the person was looked up
+        return remembered(*own, *map(_impressions, stored))
+
+    def add(self, served: Sequence[Served]) -> None:
+        """Remember what counts of blocks served now."""
+        for one in served:
+            block = one.block
+            name = one.person or person_of(one.asker.visitor, one.asker.user_id)
+            if block.placement not in self._kept or not name:
+                continue
+            items = tuple([item.item for item in block.items])
+            impression = Impression(block.decision_id, block.placement, block.at_ms, items)
+            with self._lock:
+                self._own[name] = remembered(self._own.get(name, ()), (impression,))
+                self._own.move_to_end(name)
+                while len(self._own) > MAX_PEOPLE:
+                    self._own.popitem(last=False)
+
+
+def _names(found: Found, asker: Asker) -> list[str]:
+    """As whom the asker may have been shown something: as the person they are, as the ids they name, and
+    on the devices of a customer before somebody logged in there."""
+    names = [found.person, person_of(None, asker.user_id), person_of(asker.visitor, None)]
+    if found.record is not None:
+        names += [person_of(visitor, None) for visitor in found.record.profile.visitors]
+    return [name for name in dict.fromkeys(names) if name]
+
+
+def _impressions(data: bytes | None) -> tuple[Impression, ...]:
+    if data is None:
+        return ()
+    try:
+        return decode_shown(data).impressions
+    except (ValueError, msgspec.DecodeError) as error:
+        # Of a later version, during an upgrade.
+        log.error("record_unreadable", error=str(error))
+        return ()
