@@ -8,6 +8,7 @@ record again, never a newer record than its snapshot, because `idle_s` is many s
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
@@ -41,6 +42,15 @@ W = TypeVar("W")
 
 Fetch = Callable[[str], "bytes | None"]
 """A record of the state by its key."""
+
+
+class Heard(threading.local):
+    """How far the log has come, as the keys of one stage have heard of it on one worker.
+
+    Each worker has its own, because another one may be ahead. When an epoch ends, what comes later to
+    any of the worker's keys was later in the log than all that came to any of them."""
+
+    watermark_ms = 0
 
 
 class Stage(StatefulBatchLogic["list[V]", W, bytes], Generic[V, W, S]):
@@ -134,6 +144,9 @@ class VisitorStage(Stage[Arrival, Visited, VisitorState]):
     def _key(self, data: bytes) -> str:
         return self.decode(data).visitor
 
+    def settle(self, state: VisitorState) -> None:
+        state.settle(self._stages.visitors_heard.watermark_ms)
+
     def fold(self, state: VisitorState, values: Iterable[Arrival]) -> Visited:
         accepted: list[Accepted] = []
         others: list[Duplicate | DeadLetter] = []
@@ -146,6 +159,8 @@ class VisitorStage(Stage[Arrival, Visited, VisitorState]):
                 others.append(fate)
             if told:
                 facts += told
+        heard = self._stages.visitors_heard
+        heard.watermark_ms = max(heard.watermark_ms, arrival.event.watermark_ms)
         record = (visitor_key(state.visitor), state.encoded_record())
         return Visited((record,), accepted, others, facts)
 
@@ -167,10 +182,15 @@ class PersonStage(Stage[Fact, Told, PersonState]):
         return self.decode(data).user_id
 
     def settle(self, state: PersonState) -> None:
-        state.settle()
+        state.settle(self._stages.people_heard.watermark_ms)
 
     def fold(self, state: PersonState, values: Iterable[Fact]) -> Told:
-        effects = [effect for fact in values for effect in state.take(fact)]
+        lateness_ms = self._stages.rules.lateness_ms
+        # Several devices' facts come one device after the other: in order, few are folded twice.
+        facts = sorted(values, key=lambda fact: fact.place(lateness_ms))
+        effects = [effect for fact in facts for effect in state.take(fact)]
+        heard = self._stages.people_heard
+        heard.watermark_ms = max(heard.watermark_ms, *[fact.watermark_ms for fact in facts])
         return Told(((person_key(state.user_id), state.encoded_record()),), effects)
 
 
@@ -268,7 +288,8 @@ class TallyStage(StatefulBatchLogic[Count, Kept, bytes]):
 
 
 class Stages:
-    """What the dataflow needs of the core: rules, a decoder, and where idle states are kept."""
+    """What the dataflow needs of the core: rules, a decoder, where idle states are kept, and how far
+    the log has come."""
 
     def __init__(
         self,
@@ -283,6 +304,7 @@ class Stages:
         self._counting = counting
         self.fetch = fetch
         self.idle = timedelta(seconds=idle_s)
+        self.visitors_heard, self.people_heard = Heard(), Heard()
         self._decoder = decoder
 
     def decode(self, reads: list[Read]) -> list[Decoded]:

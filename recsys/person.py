@@ -85,9 +85,12 @@ class PersonState(Tail[Draft, Fact, tuple[Effect, ...]]):
             draft.visitors = with_device(draft.visitors, fact.visitor)
         return effects
 
-    def settle(self) -> None:
-        """Facts older than the lateness allowed have found their place for good."""
-        self.settle_before(self._watermark_ms - self._rules.lateness_ms)
+    def settle(self, watermark_ms: int = 0) -> None:
+        """Facts older than the lateness allowed have found their place for good.
+
+        `watermark_ms`: the log's, up to where every fact has arrived; at least that of the facts
+        themselves is taken."""
+        self.settle_before(max(watermark_ms, self._watermark_ms) - self._rules.lateness_ms)
 
     def record(self) -> PersonRecord:
         """What servers read."""

@@ -44,7 +44,9 @@ class Tail(Generic[S, E, Out]):
 
     def __init__(self, base: S) -> None:
         self.base = base
-        self.now: S = base.copy()
+        """The state before the steps. The same object as `now` until there is one: most tails settle as
+        a whole, and are stored without ever being copied."""
+        self.now: S = base
         self.steps: list[Step] = []
 
     def fold_in(self, state: S, entry: E, place: tuple[int, ...]) -> Out:
@@ -54,6 +56,8 @@ class Tail(Generic[S, E, Out]):
     def append(self, place: tuple[int, ...], entry: E) -> Out:
         """Fold an entry behind all others."""
         steps = self.steps
+        if self.base is self.now:
+            self.base = self.now.copy()
         out = self.fold_in(self.now, entry, place)
         steps.append(Step(place, entry, out))
         if len(steps) % MARK_EVERY == 0:
@@ -77,6 +81,8 @@ class Tail(Generic[S, E, Out]):
         self.now = mark.copy()
         for step in steps[marked:first]:
             self.fold_in(self.now, step.entry, step.place)
+        if marked < first:  # one that comes out of order is seldom the only one: the next is near it
+            steps[first - 1].mark = self.now.copy()
         del steps[first:]
         return [self.append(place, entry) for place, entry in (*added, *behind)]
 
@@ -92,7 +98,7 @@ class Tail(Generic[S, E, Out]):
         """The oldest entries become part of the base."""
         steps = self.steps
         if count == len(steps):
-            self.base = self.now.copy()
+            self.base = self.now
         else:
             marked = count
             while marked and steps[marked - 1].mark is None:

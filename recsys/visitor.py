@@ -300,9 +300,12 @@ class VisitorState(Tail[View, Event, _Folded]):
         own = DraftRecord(f"a:{self.visitor}", view.profile, standing, self._event_ms)
         return encode_record(DraftLink(self.visitor, None, own))
 
-    def settle(self) -> None:
-        """Events older than the lateness allowed have found their place for good."""
-        self.settle_before(self._watermark_ms - self._rules.lateness_ms)
+    def settle(self, watermark_ms: int = 0) -> None:
+        """Events older than the lateness allowed have found their place for good.
+
+        `watermark_ms`: the log's, as far as it was read; at least that of the visitor's own events is
+        taken."""
+        self.settle_before(max(watermark_ms, self._watermark_ms) - self._rules.lateness_ms)
 
     def encode(self) -> bytes:
         """One version byte, then msgpack. Ids past their time are left out."""

@@ -33,22 +33,28 @@ class Stages:
         self.visitors: dict[str, VisitorState] = {}
         self.people: dict[str, PersonState] = {}
         self.out: list[object] = []
+        self.visited_ms = self.told_ms = 0
+        """How far the log has come where visitors are folded, and where people are."""
 
     def visit(self, arrival: Arrival) -> list[Fact]:
         name = arrival.event.visitor
         state = self.visitors.setdefault(name, VisitorState(name, RULES))
         fate, facts = state.take(arrival)
+        self.visited_ms = max(self.visited_ms, arrival.event.watermark_ms)
         self.out += [fate, *facts]
         return list(facts)
 
     def tell(self, fact: Fact) -> None:
         self.people.setdefault(fact.user_id, PersonState(fact.user_id, RULES)).take(fact)
+        self.told_ms = max(self.told_ms, fact.watermark_ms)
 
     def restart(self) -> None:
-        """Through bytes and back, as after a crash."""
+        """Through bytes and back, as after a crash; settled as far as the log has come for anybody."""
+        for visitor in self.visitors.values():
+            visitor.settle(self.visited_ms)
         self.visitors = {k: VisitorState.decode(v.encode(), RULES) for k, v in self.visitors.items()}
         for person in self.people.values():
-            person.settle()
+            person.settle(self.told_ms)
         self.people = {k: PersonState.decode(v.encode(), RULES) for k, v in self.people.items()}
 
     def profiles(self) -> dict[str, Profile]:

@@ -74,3 +74,13 @@ def test_one_that_comes_late_folds_no_more_again_than_since_the_mark_before_it()
     tail.folded = 0
     put(tail, 20 * MARK_EVERY - 3)
     assert tail.folded <= MARK_EVERY + 1
+
+
+def test_a_second_one_near_the_first_folds_only_what_is_behind_it_again() -> None:
+    tail = NameTail(Names())
+    for entry in range(0, 4 * MARK_EVERY, 2):
+        put(tail, entry)
+    put(tail, 4 * MARK_EVERY - 5)
+    tail.folded = 0
+    put(tail, 4 * MARK_EVERY - 3)
+    assert tail.folded <= 4

@@ -84,3 +84,12 @@ def test_where_a_visitor_came_from_is_known_after_a_snapshot() -> None:
     state = VisitorState.decode(state.encode(), RULES)
     accepted, _ = state.take(Arrival(event(600, item="mug", offset=2), b"{}"))
     assert accepted.came_from == "stove"
+
+
+def test_what_others_have_heard_of_the_log_settles_the_tail() -> None:
+    state = VisitorState("v1", RULES)
+    state.take(Arrival(event(0), b"{}"))
+    state.settle()
+    assert len(state.steps) == 1
+    state.settle(T0 + RULES.lateness_ms + 1)
+    assert (state.steps, state.profile.events) == ([], 1)
