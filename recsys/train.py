@@ -1,13 +1,18 @@
 """train: archive -> interactions -> models -> evaluation -> bundle, or a refusal that says why.
 
 A bundle is published only when it is sound and no worse than popularity and than the one before it.
-Memory is bounded by `training_data.MAX_INTERACTIONS`, threads by `settings.threads`.
+
+Models are fitted twice. *Early* ones know all but the newest sessions: the ranker learns from the first half
+of these, replayed, and is evaluated on the second; then it learns from all of them, and the models that are
+published are fitted on everything. Memory is bounded by `training_data.MAX_INTERACTIONS`, threads by
+`settings.threads`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,11 +29,14 @@ from recsys.models.content import Content, ContentSettings
 from recsys.models.evaluation import Metrics, Recommend, next_item
 from recsys.models.interactions import Interactions
 from recsys.models.item_to_item import ItemToItem
+from recsys.models.lessons import Lessons, LessonSettings
 from recsys.models.neighbours import NeighbourSettings, SessionNeighbours
 from recsys.models.popularity import Popularity, PopularitySettings
 from recsys.models.publish import Draft
-from recsys.models.ranker import Ranker, RankerSettings
+from recsys.models.ranker import Ranker
+from recsys.models.signals import Signals, SignalSettings
 from recsys.models.transitions import MARKOV, Transitions
+from recsys.models.trees import Trees
 from recsys.pipeline.columns import types_of
 from recsys.pipeline.replay import blend, past_catalogue, unsaved
 from recsys.pipeline.shelf import text_of
@@ -62,10 +70,15 @@ class TrainReport(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class _Trial:
-    """What an evaluation is made of: models fitted on what was `before`, asked about what came `after`."""
+    """What the ranker learns from and an evaluation is made of."""
 
+    early: Interactions
+    """Without the newest sessions, which the ranker learns from."""
     before: Interactions
+    """What the models in question know; may be `early` itself."""
     after: Interactions
+    asked_s: float
+    """They are asked about sessions `after`, those that ended from this epoch second on."""
     published: Bundle | None
     """The bundle served now, where it has seen nothing of `after`."""
 
@@ -97,12 +110,15 @@ def train(
         content = _fit_content(interactions, catalogue, settings, progress)
         published = _published(bundles_dir)
         trial = _trial(interactions, published, settings)
-        evaluation = _evaluate(trial, content, catalogue, settings, progress)
+        early = _Fitted.on(trial.early, content, settings, progress, "early")
+        lessons = early.taught_by(interactions, settings, progress)
+        evaluation = _evaluate(trial, early, lessons, content, catalogue, settings, progress)
+        del early
         recorded = published.manifest.evaluation.get("blend") if published is not None else None
         objections = _objections(evaluation, recorded, settings)
         if objections and not force:
             raise TrainRefused("; ".join(objections))
-        models = _fit(interactions, content, settings, progress, "fit")
+        models = _fit_taught(interactions, lessons, content, settings, progress)
         _check_sound(models)
         version = _publish(
             models, bundles_dir, interactions, evaluation, settings, now_ms, headrace, progress
@@ -123,30 +139,57 @@ def fit_models(
     for the whole catalogue."""
     with threadpool_limits(limits=settings.threads):
         content = _fit_content(interactions, list(catalogue), settings, progress)
-        return _fit(interactions, content, settings, progress, "fit")
+        early, _ = interactions.split(_newest_s(interactions, settings.test_share))
+        lessons = _Fitted.on(early, content, settings, progress, "early").taught_by(
+            interactions, settings, progress
+        )
+        return _fit_taught(interactions, lessons, content, settings, progress)
+
+
+def _newest_s(interactions: Interactions, share: float) -> float:
+    """The epoch second from which on the newest `share` of the sessions ended."""
+    ended_s = interactions.at_s[interactions.session_starts[1:] - 1]
+    return float(np.quantile(ended_s, 1.0 - share)) if len(ended_s) else 0.0
 
 
 def _trial(interactions: Interactions, published: Bundle | None, settings: TrainSettings) -> _Trial:
-    """Hold out the newest sessions. The published bundle has learned from most of them already, so it
-    can be asked about those after its own training only; where there are enough of these, they are
-    the test, and both bundles know the same past."""
-    ended_s = interactions.at_s[interactions.session_starts[1:] - 1]
-    split_s = float(np.quantile(ended_s, 1.0 - settings.test_share)) if len(ended_s) else 0.0
+    """Hold out the newest sessions. The published bundle has learned from some of them already, so it can
+    be asked about those after its own training only; where there are enough of these, they are the test,
+    and both bundles know the same past."""
+    held_out_s = _newest_s(interactions, settings.test_share)
+    asked_s = _newest_s(interactions, settings.test_share / 2)
+    early, held_out = interactions.split(held_out_s)
+    _, after = held_out.split(asked_s)
     if published is not None and published.manifest.training.to_s is not None:
-        learned_s = np.nextafter(published.manifest.training.to_s, np.inf)
-        if learned_s <= split_s:
-            return _Trial(*interactions.split(split_s), published)
-        before, after = interactions.split(float(learned_s))
-        if len(after) - after.n_sessions >= MIN_TEST_QUERIES:
-            return _Trial(before, after, published)
-    return _Trial(*interactions.split(split_s), None)
+        learned_s = float(np.nextafter(published.manifest.training.to_s, np.inf))
+        if learned_s <= held_out_s:
+            return _Trial(early, early, after, asked_s, published)
+        before, unseen = interactions.split(learned_s)
+        _, after_both = unseen.split(asked_s)
+        if len(after_both) - after_both.n_sessions >= MIN_TEST_QUERIES:
+            return _Trial(early, before, after_both, max(learned_s, asked_s), published)
+    return _Trial(early, early, after, asked_s, None)
 
 
 def _evaluate(
-    trial: _Trial, content: Content, catalogue: list[Item], settings: TrainSettings, progress: Progress
+    trial: _Trial,
+    early: _Fitted,
+    lessons: Lessons | None,
+    content: Content,
+    catalogue: list[Item],
+    settings: TrainSettings,
+    progress: Progress,
 ) -> dict[str, Metrics]:
     """The blend as it serves beside the baselines, all asked about the same sessions."""
-    models = _fit(trial.before, content, settings, progress, "trial")
+    trees = (
+        None
+        if lessons is None
+        else lessons.learned(trial.asked_s, threads=settings.threads, progress=_steps(progress, "trial"))
+    )
+    fitted = early
+    if trial.before is not trial.early:
+        fitted = _Fitted.on(trial.before, content, settings, progress, "trial")
+    models = fitted.ranked_by(trees)
     past = past_catalogue(trial.before.item_ids, catalogue)
     popular = models.popularity.top(20)[0]
     now_ms = round(float(trial.after.at_s.max(initial=0.0)) * 1000)
@@ -211,10 +254,88 @@ def _fit_content(
     )
 
 
+@dataclass(frozen=True)
+class _Fitted:
+    """models without a ranker, and the signals for one, fitted on the same interactions."""
+
+    models: Models
+    signals: Signals
+    n_sessions: int
+    """How many sessions, the oldest, they know."""
+
+    @classmethod
+    def on(
+        cls,
+        interactions: Interactions,
+        content: Content,
+        settings: TrainSettings,
+        progress: Progress,
+        stage: str,
+    ) -> _Fitted:
+        """`content` knows texts only, and serves early and late. With two threads the signals are fitted
+        beside the models: much of either runs on one core."""
+
+        def fit_signals() -> Signals:
+            return Signals.fit(
+                interactions, SignalSettings(seed=settings.seed), threads=settings.threads,
+                progress=_steps(progress, stage),
+            )  # fmt: skip
+
+        if settings.threads == 1:
+            signals = fit_signals()
+            models = _fit(interactions, content, settings, progress, stage)
+        else:
+            with ThreadPoolExecutor(1) as beside:
+                coming = beside.submit(fit_signals)
+                models = _fit(interactions, content, settings, progress, stage)
+                signals = coming.result()
+        return cls(models, signals, interactions.n_sessions)
+
+    def taught_by(
+        self, interactions: Interactions, settings: TrainSettings, progress: Progress
+    ) -> Lessons | None:
+        """What the sessions that are not known to these models teach; None where that is too little."""
+        return Lessons.replay(
+            self.signals, interactions, self.n_sessions, LessonSettings(seed=settings.seed),
+            _steps(progress, "learn"),
+        )  # fmt: skip
+
+    def ranked_by(self, trees: Trees | None) -> Models:
+        return self.models if trees is None else replace(self.models, ranker=Ranker(self.signals, trees))
+
+
+def _learned(
+    lessons: Lessons | None,
+    settings: TrainSettings,
+    progress: Progress,
+    stage: str,
+    until_s: float = np.inf,
+) -> Trees | None:
+    if lessons is None:
+        return None
+    return lessons.learned(until_s, threads=settings.threads, progress=_steps(progress, stage))
+
+
+def _fit_taught(
+    interactions: Interactions,
+    lessons: Lessons | None,
+    content: Content,
+    settings: TrainSettings,
+    progress: Progress,
+) -> Models:
+    """The models to publish, on everything."""
+    trees = (
+        None
+        if lessons is None
+        else lessons.learned(threads=settings.threads, progress=_steps(progress, "learn"))
+    )
+    return _Fitted.on(interactions, content, settings, progress, "fit").ranked_by(trees)
+
+
 def _fit(
     interactions: Interactions, content: Content, settings: TrainSettings, progress: Progress, stage: str
 ) -> Models:
-    """All models; `content` knows texts only, and serves the trial as well."""
+    """All models but the ranker."""
     told = _steps(progress, stage)
     kind_weights = (
         settings.view_weight, settings.cart_weight, settings.order_weight, settings.read_weight,
@@ -233,15 +354,12 @@ def _fit(
     return Models(
         item_ids=interactions.item_ids,
         popularity=Popularity.fit(interactions, PopularitySettings(kind_weights=kind_weights), told),
-        transitions=Transitions.fit(interactions, progress=told),
+        transitions=Transitions.fit(interactions, progress=told, threads=settings.threads),
         neighbours=SessionNeighbours.fit(interactions, neighbour_settings, told),
         als=als,
         item_to_item=ItemToItem.fit(interactions, als.item_factors, threads=settings.threads, progress=told),
         bought_together=BoughtTogether.fit(interactions, progress=told),
         content=content,
-        ranker=Ranker.fit(
-            interactions, RankerSettings(seed=settings.seed), threads=settings.threads, progress=told
-        ),
     )
 
 

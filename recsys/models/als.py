@@ -43,6 +43,9 @@ class AlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The weight of a view, a cart, an order and a read."""
     min_items_per_person: int = 2
     """Persons with fewer distinct items say nothing about which items go together; they are left out."""
+    max_cells: int = 3_000_000
+    """Of the matrix of persons and items; of more, whole persons are drawn by the seed. Persons are not
+    kept, and items' factors hardly change with the last of millions who taught them."""
     max_history_items: int = 200
     """How many distinct items of a history are folded in, the last of those given."""
     seed: int = 0
@@ -154,7 +157,12 @@ def _confidence_matrix(interactions: Interactions, settings: AlsSettings) -> Any
     shape = (interactions.n_persons, interactions.n_items)
     matrix = scipy.sparse.csr_matrix((weights, (interactions.person, interactions.item)), shape=shape)
     matrix.sum_duplicates()
-    matrix = matrix[np.diff(matrix.indptr) >= settings.min_items_per_person]
+    cells = np.diff(matrix.indptr)
+    persons = np.flatnonzero(cells >= settings.min_items_per_person)
+    if cells[persons].sum() > settings.max_cells:
+        drawn = np.random.default_rng(settings.seed).permutation(persons)
+        persons = np.sort(drawn[np.cumsum(cells[drawn]) <= settings.max_cells])
+    matrix = matrix[persons]
     matrix.data = confidence_of(matrix.data, settings.alpha)
     return matrix.astype(np.float32)
 

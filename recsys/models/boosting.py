@@ -9,13 +9,21 @@ wheel would bring pandas, matplotlib and plotly, 400 MB, along (bench/RESULTS.md
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from recsys.models.boosting_kernels import bin_features, fill_leaves, grow_tree, softmax_gradients
+from recsys.models.boosting_kernels import (
+    add_leaves,
+    bin_features,
+    part_rows,
+    softmax_gradients,
+    split_of,
+    sum_leaves,
+)
 from recsys.models.progress import Progress, silent
 from recsys.models.trees import MAX_DEPTH, Trees
 
@@ -35,6 +43,9 @@ class BoostingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group_share: float = 0.6
     feature_share: float = 0.6
     """What share of the groups and of the features each tree may look at, drawn anew for each."""
+    max_groups: int = 6000
+    """Of many groups each tree looks at no more than some so many: splits are sure enough, and a large
+    shop takes no longer. Leaves are filled by all."""
     seed: int = 0
 
 
@@ -62,6 +73,12 @@ class Choices:
         self._binned.append(binned)
         self._targets.append(target)
 
+    def first(self, n: int) -> Choices:
+        """The n groups that were added first."""
+        part = Choices(self.borders)
+        part._binned, part._targets = self._binned[:n], self._targets[:n]
+        return part
+
     def arrays(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """(binned uint8[N, F], starts int64[g + 1], targets int64[g]: the row that was taken)."""
         starts = np.concatenate(([0], np.cumsum([len(binned) for binned in self._binned]))).astype(np.int64)
@@ -84,30 +101,126 @@ def borders_of(samples: Iterable[Matrix], bins: int = DEFAULTS.bins) -> npt.NDAr
     return borders
 
 
-def boost(choices: Choices, settings: BoostingSettings = DEFAULTS, progress: Progress = silent) -> Trees:
-    """Fit trees. Memory: a byte a feature and some 25 bytes for each candidate."""
+def boost(
+    choices: Choices,
+    settings: BoostingSettings = DEFAULTS,
+    progress: Progress = silent,
+    *,
+    threads: int = 1,
+) -> Trees:
+    """Fit trees. Memory: a byte a feature and some 25 bytes for each candidate. Equal choices give equal
+    trees for one number of threads; sums are added up in another order by another."""
     binned, starts, targets = choices.arrays()
     random = np.random.default_rng(settings.seed)
-    n_rows, n_groups, shape = len(binned), len(starts) - 1, (settings.trees, settings.depth)
+    n_groups, shape = len(starts) - 1, (settings.trees, settings.depth)
     group_of = np.repeat(np.arange(n_groups), np.diff(starts))
+    group_share = min(settings.group_share, settings.max_groups / max(n_groups, 1))
     telling = np.flatnonzero(np.isfinite(choices.borders).any(axis=1))
     n_features = max(1, round(settings.feature_share * len(telling)))
     features, borders = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     values = np.zeros((settings.trees, 1 << settings.depth), np.float32)
-    scores, slope, curvature = (np.zeros(n_rows, np.float32) for _ in range(3))
-    leaf = np.zeros(n_rows, np.uint8)
-    histogram = np.zeros((1 << settings.depth, n_features, settings.bins, 2), np.float32)
-    for tree in range(settings.trees if len(telling) else 0):
-        softmax_gradients(scores, starts, targets, slope, curvature)
-        rows = np.flatnonzero((random.random(n_groups) < settings.group_share)[group_of])
-        sample = np.sort(random.choice(telling, n_features, replace=False)).astype(np.int64)
-        grow_tree(
-            binned, rows, slope, curvature, sample, settings.l2, leaf, histogram,
-            features[tree], borders[tree],
-        )  # fmt: skip
-        fill_leaves(
-            binned, features[tree], borders[tree], slope, curvature, settings.learning_rate, settings.l2,
-            leaf, scores, values[tree],
-        )  # fmt: skip
-        progress(_STEP, (tree + 1) / settings.trees)
+    with ThreadPoolExecutor(threads) as pool:
+        fit = _Fit(binned, starts, targets, settings, pool, threads)
+        for tree in range(settings.trees if len(telling) else 0):
+            fit.differentiate()
+            rows = np.flatnonzero((random.random(n_groups) < group_share)[group_of])
+            sample = np.sort(random.choice(telling, n_features, replace=False)).astype(np.int64)
+            fit.grow(rows, sample, features[tree], borders[tree])
+            values[tree] = fit.step(features[tree], borders[tree])
+            progress(_STEP, (tree + 1) / settings.trees)
     return Trees(features, choices.borders[features, borders].astype(np.float32), values)
+
+
+class _Fit:
+    """The state of a fit: binned uint8[N, F], the groups' rows, and what the trees so far have scored.
+
+    Threads share the rows, or the features, out among them.
+    """
+
+    def __init__(
+        self,
+        binned: npt.NDArray[np.uint8],
+        starts: npt.NDArray[np.int64],
+        targets: npt.NDArray[np.int64],
+        settings: BoostingSettings,
+        pool: ThreadPoolExecutor,
+        threads: int,
+    ) -> None:
+        self._binned = binned
+        self._starts = starts
+        self._targets = targets
+        self._settings = settings
+        self._pool = pool
+        self._threads = threads
+        self._scores, self._slope, self._curvature = (np.zeros(len(binned), np.float32) for _ in range(3))
+        self._leaf = np.zeros(len(binned), np.uint8)
+        self._group_cuts = np.linspace(0, len(starts) - 1, threads + 1).astype(np.int64)
+
+    def differentiate(self) -> None:
+        """Slope and curvature of the loss at the scores so far."""
+
+        def part(of: int) -> None:
+            first, last = self._group_cuts[of : of + 2]
+            softmax_gradients(
+                self._scores, self._starts[first : last + 1], self._targets[first:last], self._slope,
+                self._curvature,
+            )  # fmt: skip
+
+        list(self._pool.map(part, range(self._threads)))
+
+    def grow(
+        self,
+        rows: npt.NDArray[np.int64],
+        sample: npt.NDArray[np.int64],
+        features: npt.NDArray[np.int32],
+        borders: npt.NDArray[np.int32],
+    ) -> None:
+        """Choose a tree's `features` and `borders` int32[depth]: on each level one of both for all leaves.
+        It looks at some rows and a sample of the features."""
+        settings, n_leaves = self._settings, 1 << self._settings.depth
+        parts = np.array_split(sample, min(self._threads, len(sample)))
+        histograms = [np.empty((n_leaves, len(part), settings.bins, 2), np.float32) for part in parts]
+        sizes = np.zeros(n_leaves, np.int64)
+        sizes[0] = len(rows)
+        self._leaf[rows] = 0
+
+        def best(of: int) -> tuple[float, int, int]:
+            gain, place, border = split_of(
+                self._binned, rows, self._slope, self._curvature, parts[of], settings.l2, level, sizes,
+                self._leaf, histograms[of],
+            )  # fmt: skip
+            return gain, int(parts[of][place]), border
+
+        for level in range(settings.depth):
+            _, features[level], borders[level] = max(
+                self._pool.map(best, range(len(parts))), key=lambda split: split[0]
+            )
+            part_rows(self._binned, rows, features[level], borders[level], level, self._leaf, sizes)
+
+    def step(
+        self, features: npt.NDArray[np.int32], borders: npt.NDArray[np.int32]
+    ) -> npt.NDArray[np.float32]:
+        """A Newton step in each leaf of a tree, over all rows: float32[2 ** depth], taken at once."""
+        settings = self._settings
+        cuts = self._starts[self._group_cuts]
+        sums = np.zeros((self._threads, 2, 1 << settings.depth))
+
+        def find(of: int) -> None:
+            rows = slice(cuts[of], cuts[of + 1])
+            sum_leaves(
+                self._binned[rows], features, borders, self._slope[rows], self._curvature[rows],
+                self._leaf[rows], sums[of],
+            )  # fmt: skip
+
+        list(self._pool.map(find, range(self._threads)))
+        slope, curvature = sums.sum(axis=0)
+        values: npt.NDArray[np.float32] = np.float32(-settings.learning_rate) * (
+            slope / (curvature + settings.l2)
+        ).astype(np.float32)
+
+        def add(of: int) -> None:
+            rows = slice(cuts[of], cuts[of + 1])
+            add_leaves(self._leaf[rows], values, self._scores[rows])
+
+        list(self._pool.map(add, range(self._threads)))
+        return values

@@ -8,7 +8,7 @@ from numba import types
 from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only, u1, void
 
 _U1_2D, _F4_2D = read_only(u1, 2), read_only(f4, 2)
-_I8, _F4 = read_only(i8), read_only(f4)
+_I4, _I8, _F4, _U1 = read_only(i4), read_only(i8), read_only(f4), read_only(u1)
 _HISTOGRAM = f4[:, :, :, ::1]
 
 
@@ -51,7 +51,7 @@ def softmax_gradients(scores: Array, starts: Array, targets: Array, slope: Array
         slope[targets[group]] -= 1
 
 
-@kernel(void(_U1_2D, _I8, u1[::1], types.boolean[::1], _F4, _F4, _I8, _HISTOGRAM), fastmath=True)
+@kernel(void(_U1_2D, _I8, _U1, types.boolean[::1], _F4, _F4, _I8, _HISTOGRAM), fastmath=True)
 def _add_rows(
     binned: Array, rows: Array, leaf: Array, counted: Array, slope: Array, curvature: Array, features: Array,
     histogram: Array,
@@ -68,9 +68,9 @@ def _add_rows(
             cell[1] += second
 
 
-@kernel(types.UniTuple(i8, 2)(_HISTOGRAM, i8, f8), fastmath=True)
-def _best_split(histogram: Array, n_leaves: int, l2: float) -> tuple[int, int]:
-    """The feature (its place) and the border that together lower the loss of all leaves the most."""
+@kernel(types.Tuple((f8, i8, i8))(_HISTOGRAM, i8, f8), fastmath=True)
+def _best_split(histogram: Array, n_leaves: int, l2: float) -> tuple[float, int, int]:
+    """The gain, the feature (its place) and the border that together lower the loss of all leaves most."""
     n_features, n_bins = histogram.shape[1], histogram.shape[2]
     gain = np.empty(n_bins)
     best, best_feature, best_border = -1.0, 0, 0
@@ -90,86 +90,89 @@ def _best_split(histogram: Array, n_leaves: int, l2: float) -> tuple[int, int]:
         for border in range(n_bins - 1):
             if gain[border] > best:
                 best, best_feature, best_border = gain[border], feature, border
-    return best_feature, best_border
+    return best, best_feature, best_border
 
 
-@kernel(void(_U1_2D, _I8, _F4, _F4, _I8, f8, u1[::1], _HISTOGRAM, i4[::1], i4[::1]))
-def grow_tree(
+@kernel(types.Tuple((f8, i8, i8))(_U1_2D, _I8, _F4, _F4, _I8, f8, i8, _I8, _U1, _HISTOGRAM))
+def split_of(
     binned: Array,
     rows: Array,
     slope: Array,
     curvature: Array,
     features: Array,
     l2: float,
+    level: int,
+    sizes: Array,
     leaf: Array,
     histogram: Array,
-    split_feature: Array,
-    split_border: Array,
-) -> None:
-    """Choose the splits int32[depth] of one tree: on each level one feature and one border for all leaves.
+) -> tuple[float, int, int]:
+    """The best split of a level of a tree by one of `features` int64[p]: its gain, the place of the
+    feature, the border.
 
-    rows int64 and features int64 are the sample looked at; leaf uint8[N] and histogram
-    float32[2 ** depth, len(features), bins, 2] are working memory.
+    rows int64 are looked at; leaf uint8[N] says where each is, sizes int64[2 ** depth] how many are there.
+    histogram float32[2 ** depth, p, bins, 2] keeps the sums of the level before, for these features.
     """
-    depth = len(split_feature)
-    counted = np.ones(1 << depth, np.bool_)
-    sizes = np.zeros(1 << depth, np.int64)
-    histogram[:] = 0
+    counted = np.ones(len(sizes), np.bool_)
+    parents = (1 << level) // 2
+    if level == 0:
+        histogram[0] = 0
+    # Only the smaller child of each leaf is counted; the other one is what is left of the parent.
+    for left in range(parents):
+        right = left + parents
+        counted[left] = sizes[left] <= sizes[right]
+        counted[right] = not counted[left]
+        if counted[left]:
+            histogram[right] = histogram[left]
+            histogram[left] = 0
+        else:
+            histogram[right] = 0
+    _add_rows(binned, rows, leaf, counted, slope, curvature, features, histogram)
+    for left in range(parents):
+        right = left + parents
+        if counted[left]:
+            histogram[right] -= histogram[left]
+        else:
+            histogram[left] -= histogram[right]
+    return _best_split(histogram, 1 << level, l2)
+
+
+@kernel(void(_U1_2D, _I8, i8, i8, i8, u1[::1], i8[::1]))
+def part_rows(
+    binned: Array, rows: Array, feature: int, border: int, level: int, leaf: Array, sizes: Array
+) -> None:
+    """Send the rows to their leaves of the next level; `sizes` counts them. Level 0 starts at one leaf."""
+    sizes[:] = 0
     for index in range(len(rows)):
-        leaf[rows[index]] = 0
-    for level in range(depth):
-        parents = (1 << level) // 2
-        # Only the smaller child of each leaf is counted; the other one is what is left of the parent.
-        for left in range(parents):
-            right = left + parents
-            counted[left] = sizes[left] <= sizes[right]
-            counted[right] = not counted[left]
-            if counted[left]:
-                histogram[right] = histogram[left]
-                histogram[left] = 0
-            else:
-                histogram[right] = 0
-        _add_rows(binned, rows, leaf, counted, slope, curvature, features, histogram)
-        for left in range(parents):
-            right = left + parents
-            if counted[left]:
-                histogram[right] -= histogram[left]
-            else:
-                histogram[left] -= histogram[right]
-        place, border = _best_split(histogram, 1 << level, l2)
-        split_feature[level], split_border[level] = features[place], border
-        sizes[:] = 0
-        for index in range(len(rows)):
-            row = rows[index]
-            if binned[row, features[place]] > border:
-                leaf[row] |= np.uint8(1 << level)
-            sizes[leaf[row]] += 1
+        row = rows[index]
+        place = leaf[row] if level else np.uint8(0)
+        if binned[row, feature] > border:
+            place |= np.uint8(1 << level)
+        leaf[row] = place
+        sizes[place] += 1
 
 
-@kernel(void(_U1_2D, i4[::1], i4[::1], _F4, _F4, f8, f8, u1[::1], f4[::1], f4[::1]))
-def fill_leaves(
+@kernel(void(_U1_2D, _I4, _I4, _F4, _F4, u1[::1], f8[:, ::1]))
+def sum_leaves(
     binned: Array,
     split_feature: Array,
     split_border: Array,
     slope: Array,
     curvature: Array,
-    learning_rate: float,
-    l2: float,
     leaf: Array,
-    scores: Array,
-    values: Array,
+    sums: Array,
 ) -> None:
-    """A Newton step in each leaf over all rows: values float32[2 ** depth]; `scores` take it at once."""
-    depth = len(split_feature)
-    slopes, curvatures = np.zeros(1 << depth), np.zeros(1 << depth)
-    for row in range(len(scores)):
+    """The leaf of each row, and what slope and curvature add up to in each: sums float64[2, 2 ** depth]."""
+    for row in range(len(leaf)):
         place = 0
-        for level in range(depth):
+        for level in range(len(split_feature)):
             place |= int(binned[row, split_feature[level]] > split_border[level]) << level
         leaf[row] = place
-        slopes[place] += slope[row]
-        curvatures[place] += curvature[row]
-    for place in range(1 << depth):
-        values[place] = -learning_rate * slopes[place] / (curvatures[place] + l2)
-    for row in range(len(scores)):
+        sums[0, place] += slope[row]
+        sums[1, place] += curvature[row]
+
+
+@kernel(void(_U1, _F4, f4[::1]))
+def add_leaves(leaf: Array, values: Array, scores: Array) -> None:
+    """Add to each row's score the value of its leaf."""
+    for row in range(len(leaf)):
         scores[row] += values[leaf[row]]

@@ -58,7 +58,7 @@ class ItemToItem:
         by_vector = likeness_table(
             vectors, k_candidates, index, everything, threads, progress, "item_to_item"
         )
-        together = _seen_together(interactions, settings.max_gap, k_candidates)
+        together = _seen_together(interactions, settings.max_gap, k_candidates, threads)
         share = settings.vector_share
         mixed = share * by_vector.to_sparse() + (1.0 - share) * together.to_sparse()
         return cls(settings, TopTable.of_sparse(scipy.sparse.csr_matrix(mixed), settings.k_neighbours))
@@ -76,8 +76,8 @@ class ItemToItem:
         return cls(load_settings(directory, ItemToItemSettings), TopTable.load(directory / "table"))
 
 
-def _seen_together(interactions: Interactions, max_gap: int, k: int) -> TopTable:
+def _seen_together(interactions: Interactions, max_gap: int, k: int, threads: int) -> TopTable:
     """Co-occurrence within sessions, weight 1/gap, divided by the root of both items' counts."""
     counts = np.bincount(interactions.item, minlength=interactions.n_items)
     scale = (1.0 / np.sqrt(np.maximum(counts, 1))).astype(np.float32)
-    return window_table(interactions, max_gap, k, both_ways=True, target_scale=scale).scaled_rows(scale)
+    return window_table(interactions, max_gap, k, True, scale, threads=threads).scaled_rows(scale)

@@ -298,12 +298,13 @@ def score_neighbours(
 
 @kernel(
     void(
-        *(_I8, _I8, _I4, _I4, _F4, i8, boolean),
+        *(_I8, i8, _I8, _I4, _I4, _F4, i8, boolean),
         *(f4[::1], i4[::1], f4[:, ::1], i4[:, ::1], f4[:, ::1], i4[::1]),
     )
 )
 def count_following(
     starts: Array,
+    first_row: int,
     positions: Array,
     item: Array,
     session: Array,
@@ -317,14 +318,16 @@ def count_following(
     table_scores: Array,
     table_lengths: Array,
 ) -> None:
-    """For every item the items that follow it (or also precede it) within a session, weight 1/gap.
+    """For items from row `first_row` on, one for each row of the table, the items that follow it (or also
+    precede it) within a session, weight 1/gap.
 
-    `positions[starts[row]:starts[row + 1]]` are where `row` occurs in `item` and `session`. Working
+    `positions[starts[index]:starts[index + 1]]` are where that item occurs in `item` and `session`. Working
     item by item needs memory for one item's counts only, however many pairs there are.
     """
-    for row in range(len(starts) - 1):
+    for index_of_row in range(len(starts) - 1):
+        row = first_row + index_of_row
         n_touched = 0
-        for occurrence in range(starts[row], starts[row + 1]):
+        for occurrence in range(starts[index_of_row], starts[index_of_row + 1]):
             here = positions[occurrence]
             for direction in range(2 if both_ways else 1):
                 for gap in range(1, max_gap + 1):
@@ -340,7 +343,9 @@ def count_following(
                     sums[other] += np.float32(1.0 / gap)
         for index in range(n_touched):
             sums[touched[index]] *= target_scale[touched[index]]
-        table_lengths[row] = take_top(touched, n_touched, sums, spare, table_rows[row], table_scores[row])
+        table_lengths[index_of_row] = take_top(
+            touched, n_touched, sums, spare, table_rows[index_of_row], table_scores[index_of_row]
+        )
 
 
 @kernel(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from recsys.models.arrays import Rows, Vectors, load_array, load_settings, save_arrays
+from recsys.models.column_kernel import count_columns
 from recsys.models.demand import Live
 from recsys.models.describe_kernel import describe
 from recsys.models.interactions import Interactions
@@ -118,9 +119,11 @@ class Signals:
         of_sessions = _session_arrays(single, settings)
         progress(_STEP, 0.2)
         every_target = np.ones(interactions.n_items, np.float32)
-        following = window_table(single, settings.max_gap, settings.k_following, False, every_target)
+        following = window_table(
+            single, settings.max_gap, settings.k_following, False, every_target, threads=threads
+        )
         preceding = window_table(
-            _backwards(single), settings.max_gap, settings.k_preceding, False, every_target
+            _backwards(single), settings.max_gap, settings.k_preceding, False, every_target, threads=threads
         )
         progress(_STEP, 0.4)
         counts = np.bincount(single.item, minlength=single.n_items)
@@ -299,21 +302,16 @@ def _columns(interactions: Interactions, settings: SignalSettings) -> tuple[npt.
     columns = np.zeros((n_items, N_COLUMNS), np.float32)
     if not len(item):
         return columns, np.empty(0, np.int32)
-    age_s = at_s.max() - at_s
     half_life_s = _half_life_s(interactions, settings)
     span_s = half_life_s * settings.half_lives
-    popularity, faded, of_late = (
-        _per_mean(np.bincount(item, weights, minlength=n_items))
-        for weights in (None, np.exp2(-age_s / half_life_s), np.exp2(-age_s * _LATE / half_life_s))
-    )
     last_s, first_s = np.full(n_items, 2.0 * span_s), np.zeros(n_items)  # as UNSEEN has them
-    np.minimum.at(last_s, item, age_s)
-    np.maximum.at(first_s, item, age_s)
-    single = _without_repeats(interactions)
-    occurrences = np.bincount(single.item, minlength=n_items)
-    pairs = np.unique(single.session.astype(np.int64) * n_items + single.item)
-    sessions_with = np.bincount(pairs % n_items, minlength=n_items)
-    ending = np.bincount(item[interactions.session_starts[1:] - 1], minlength=n_items)
+    demand, counts = np.zeros((3, n_items)), np.zeros((3, n_items), np.int64)
+    count_columns(
+        item, interactions.session, at_s, float(at_s.max()), half_life_s, half_life_s / _LATE,
+        demand, last_s, first_s, counts,
+    )  # fmt: skip
+    popularity, faded, of_late = (_per_mean(sums) for sums in demand)
+    occurrences, sessions_with, ending = counts
     for place, column in enumerate((
         popularity, faded, of_late, (of_late + 0.05) / (popularity + 0.05), last_s / span_s, first_s / span_s,
         (occurrences - sessions_with + 0.5) / (sessions_with + 5.0), (ending + 1.0) / (occurrences + 3.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from recsys.models.scratch import Scratch
 from recsys.models.vectors import VectorIndex
 
 _BATCH_ITEMS = 4_096
+_PARTS_A_THREAD = 4
 
 
 class _NoSettings(msgspec.Struct, frozen=True):
@@ -108,21 +110,38 @@ class TopTable:
 
 
 def window_table(
-    interactions: Interactions, max_gap: int, k: int, both_ways: bool, target_scale: Scores
+    interactions: Interactions,
+    max_gap: int,
+    k: int,
+    both_ways: bool,
+    target_scale: Scores,
+    *,
+    threads: int = 1,
 ) -> TopTable:
     """The k items most often seen within `max_gap` places after (or around) each item, weight 1/gap.
 
-    target_scale float32[n_items] multiplies the weight towards an item before the best are taken.
+    target_scale float32[n_items] multiplies the weight towards an item before the best are taken. The
+    same table comes out of any number of threads.
     """
     n_items = interactions.n_items
     table = TopTable.empty(n_items, k)
     positions = np.argsort(interactions.item, kind="stable")
     starts = np.concatenate(([0], np.cumsum(np.bincount(interactions.item, minlength=n_items))))
-    scratch = Scratch(n_items)
-    count_following(
-        starts, positions, interactions.item, interactions.session, target_scale, max_gap, both_ways,
-        scratch.sums, scratch.touched, scratch.spare, table.rows, table.scores, table.lengths,
-    )  # fmt: skip
+    # Several parts a thread, with as many interactions each, as one popular item may hold up a part.
+    cuts = np.searchsorted(starts, np.linspace(0, len(positions), _PARTS_A_THREAD * threads + 1)[1:-1])
+    bounds = [0, *np.maximum.accumulate(cuts).tolist(), n_items]
+
+    def fill(part: int) -> None:
+        rows = slice(bounds[part], bounds[part + 1])
+        scratch = Scratch(n_items)
+        count_following(
+            starts[bounds[part] : bounds[part + 1] + 1], bounds[part], positions, interactions.item,
+            interactions.session, target_scale, max_gap, both_ways, scratch.sums, scratch.touched,
+            scratch.spare, table.rows[rows], table.scores[rows], table.lengths[rows],
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(fill, range(len(bounds) - 1)))
     return table
 
 

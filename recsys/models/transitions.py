@@ -42,9 +42,13 @@ class Transitions:
         interactions: Interactions,
         settings: TransitionSettings = DEFAULTS,
         progress: Progress = silent,
+        *,
+        threads: int = 1,
     ) -> Transitions:
         every_target = np.ones(interactions.n_items, np.float32)
-        table = window_table(interactions, settings.max_gap, settings.k_following, False, every_target)
+        table = window_table(
+            interactions, settings.max_gap, settings.k_following, False, every_target, threads=threads
+        )
         occurrences = np.bincount(interactions.item, minlength=interactions.n_items)
         progress("transitions", 1.0)
         return cls(settings, table.scaled_rows(1.0 / np.maximum(occurrences, 1)))

@@ -12,7 +12,7 @@ import headrace
 from bench.quality import main
 from bench.quality.contestants import BASELINES, OURS
 from recsys.block import PRODUCT_FEED
-from recsys.models.ranker import Ranker
+from recsys.models.lessons import Lessons
 
 NOW_S = 1_600_041_600
 KEYS = {
@@ -113,7 +113,7 @@ def test_the_table_has_every_contestant_with_every_figure(files, capsys, name):
 @pytest.mark.slow
 def test_an_ablation_has_a_row_for_each_source_and_changes_answers(files, capsys, monkeypatch):
     # In a shop of 30 items the ranker knows all of them, whoever names them.
-    monkeypatch.setattr(Ranker, "fit", classmethod(lambda *_, **__: None))
+    monkeypatch.setattr(Lessons, "replay", classmethod(lambda *_, **__: None))
     report = ran(capsys, *files["tsv"], "--only", OURS, "--ablate")
     rows = {row["name"]: row for row in report["rows"]}
     assert set(rows) == {OURS, *(f"{OURS} - {source}" for source in PRODUCT_FEED)}

@@ -11,13 +11,25 @@ from recsys.events import Action
 from recsys.models.boosting import BoostingSettings
 from recsys.models.demand import UNKNOWN, Demand, no_live
 from recsys.models.interactions import Interactions
-from recsys.models.ranker import Ranker, RankerSettings
+from recsys.models.lessons import Lessons, LessonSettings
+from recsys.models.ranker import Ranker
 from recsys.models.signal_kernels import FEATURES
 from recsys.models.signals import Signals, Trail
 from recsys.pipeline.columns import Columns
 from tests.recsys.models.toys import random_interactions, rows, sessions
 
-SETTINGS = RankerSettings(boosting=BoostingSettings(trees=20))
+SETTINGS = LessonSettings(boosting=BoostingSettings(trees=20))
+
+
+def lessons(interactions, settings=SETTINGS):
+    """Those of the newest tenth of the sessions."""
+    n_early = interactions.n_sessions * 9 // 10
+    early, _ = interactions.split(float(interactions.at_s[interactions.session_starts[n_early + 1] - 1]))
+    return Lessons.replay(Signals.fit(early), interactions, early.n_sessions, settings)
+
+
+def fitted(interactions, settings=SETTINGS):
+    return Ranker(Signals.fit(interactions), lessons(interactions, settings).learned())
 
 
 def trail(found, start=0, kinds=None, at_s=None, now_s=None):
@@ -157,7 +169,7 @@ def test_an_item_newer_than_the_model_is_described_as_unknown():
 
 def test_the_ranker_learns_the_order_of_the_circles():
     interactions = circles()
-    ranker = Ranker.fit(interactions, SETTINGS)
+    ranker = fitted(interactions)
     desk, right = ranker.desk(), 0
     for circle in "abc":
         for place in range(8):
@@ -171,12 +183,12 @@ def test_the_ranker_learns_the_order_of_the_circles():
 
 
 def test_too_little_to_learn_from_is_no_ranker():
-    assert Ranker.fit(sessions("abc", "abd"), SETTINGS) is None
-    assert Ranker.fit(Interactions.from_columns([], [], [], [], []), SETTINGS) is None
+    assert lessons(sessions("abc", "abd")) is None
+    assert lessons(circles()).learned(until_s=0.0) is None
 
 
 def test_saved_is_loaded(tmp_path):
-    ranker = Ranker.fit(circles(), SETTINGS)
+    ranker = fitted(circles())
     ranker.save(tmp_path / "ranker")
     loaded = Ranker.load(tmp_path / "ranker")
     asked = trail([0, 1, 2])
@@ -211,7 +223,7 @@ def test_threads_with_desks_of_their_own_decide_alike():
 
 def test_fitting_twice_gives_the_same():
     interactions = circles()
-    one, other = (Ranker.fit(interactions, msgspec.structs.replace(SETTINGS, seed=3)) for _ in range(2))
+    one, other = (fitted(interactions, msgspec.structs.replace(SETTINGS, seed=3)) for _ in range(2))
     np.testing.assert_array_equal(one.trees.values, other.trees.values)
 
 

@@ -1,0 +1,167 @@
+"""What the ranker learns from: choices that people made in sessions replayed, with what was known then.
+
+Sessions that the signals have not seen are lived through once more, in the order of time. At each place
+of one, candidates are gathered and described as if it happened now; one of them is what came next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from recsys.models.boosting import BoostingSettings, Choices, boost, borders_of
+from recsys.models.demand import Demand, no_live
+from recsys.models.interactions import Interactions
+from recsys.models.progress import Progress, silent
+from recsys.models.signals import Signals, Trail
+from recsys.models.trees import Trees
+
+_STEP: Final = "replay"
+_BORDER_GROUPS: Final = 1000
+_SURGING_EVERY: Final = 20
+_MIN_CHOICES: Final = 50
+"""Fewer choices than this teach nothing."""
+
+
+class LessonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    max_prefixes: int = 15_000
+    """At most so many beginnings of sessions are asked about, of whole sessions drawn by the seed: from
+    4,000 on more of them taught next to nothing (bench/RESULTS.md), so a large shop takes no longer."""
+    max_history_rows: int = 100
+    """How much of what a person did before the session is looked at."""
+    n_surging: int = 50
+    """How many of the items in the greatest demand are candidates besides."""
+    blind_share: float = 0.15
+    """For this share of the prefixes there are no live counters."""
+    boosting: BoostingSettings = BoostingSettings()
+    seed: int = 0
+
+
+DEFAULTS = LessonSettings()
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """choices: what was taken of which candidates; at_s float64[g], rising: when."""
+
+    settings: LessonSettings
+    choices: Choices
+    at_s: npt.NDArray[np.float64]
+
+    @classmethod
+    def replay(
+        cls,
+        signals: Signals,
+        interactions: Interactions,
+        first: int,
+        settings: LessonSettings = DEFAULTS,
+        progress: Progress = silent,
+    ) -> Lessons | None:
+        """From the sessions from number `first` on, of which `signals` must know nothing; None where they
+        hold too few choices. Memory: some 6 KB a prefix."""
+        desk, demand, groups = signals.desk(), Demand(interactions), []
+        random = np.random.default_rng(settings.seed)
+        choices: Choices | None = None
+        surging, at_s = np.empty(0, np.int32), []
+        for number, (share, trail, target) in enumerate(_trails(interactions, first, settings)):
+            demand.go_to(trail.now_s)
+            if number % _SURGING_EVERY == 0:
+                surging = demand.surging(settings.n_surging)
+            gathered = signals.gather(trail, desk)
+            at_hand = int(trail.rows[-1])
+            besides = np.union1d(surging, demand.after(at_hand)[0]).astype(np.int32)
+            pool = np.concatenate((gathered, besides[np.isin(besides, gathered, invert=True)]))
+            taken = np.flatnonzero(pool == target)
+            if len(taken) and len(pool) > 1:
+                # Counters may be lost or late: now and then the ranker has to do without.
+                blind = random.random() < settings.blind_share
+                live = no_live(len(pool)) if blind else demand.of(pool, at_hand, trail.now_s)
+                features = signals.describe(pool, trail, desk, live)
+                at_s.append(trail.now_s)
+                if choices is None:
+                    groups.append((features, int(taken[0])))
+                    if len(groups) == _BORDER_GROUPS:
+                        choices = _opened(groups, settings)
+                else:
+                    choices.add(features, int(taken[0]))
+            signals.clear(desk)
+            progress(_STEP, share)
+        if choices is None and len(groups) >= _MIN_CHOICES:
+            choices = _opened(groups, settings)
+        return cls(settings, choices, np.array(at_s)) if choices is not None else None
+
+    def learned(
+        self, until_s: float = np.inf, *, threads: int = 1, progress: Progress = silent
+    ) -> Trees | None:
+        """What the choices before epoch second `until_s` teach; None where they are too few."""
+        n = int(np.searchsorted(self.at_s, until_s, side="left"))
+        if n < _MIN_CHOICES:
+            return None
+        return boost(self.choices.first(n), self.settings.boosting, progress, threads=threads)
+
+
+def _opened(groups: list[tuple[npt.NDArray[np.float32], int]], settings: LessonSettings) -> Choices:
+    choices = Choices(borders_of((features for features, _ in groups), settings.boosting.bins))
+    for features, target in groups:
+        choices.add(features, target)
+    return choices
+
+
+def _trails(
+    interactions: Interactions, first: int, settings: LessonSettings
+) -> Iterator[tuple[float, Trail, int]]:
+    """For places in sessions from `first` on, in the order of time: how far this is, the person's trail
+    up to there, and the item that came next. Another kind of interaction with the same item is not what
+    came next: a view and then a cart say one thing."""
+    starts = interactions.session_starts
+    random = np.random.default_rng(settings.seed)
+    sessions = first + random.permutation(interactions.n_sessions - first)
+    sessions = sessions[np.cumsum(np.diff(starts)[sessions] - 1) <= settings.max_prefixes]
+    history = _Histories(interactions, sessions, settings.max_history_rows)
+    is_asked = np.zeros(interactions.n_sessions, bool)
+    is_asked[sessions] = True
+    # Every place but the first of its session.
+    asked = 1 + np.flatnonzero(is_asked[interactions.session[1:]] & (np.diff(interactions.session) == 0))
+    asked = asked[np.argsort(interactions.at_s[asked - 1], kind="stable")]
+    for number, place in enumerate(asked.tolist()):
+        session = int(interactions.session[place])
+        end, came = int(starts[session + 1]), place
+        item, kind = interactions.item, interactions.kind
+        while came < end and item[came] == item[place - 1] and kind[came] != kind[place - 1]:
+            came += 1
+        if came == end:
+            continue
+        past = history.before(session)
+        rows = np.concatenate((past, np.arange(starts[session], place)))
+        at_s = interactions.at_s[rows].astype(np.int64)
+        trail = Trail(item[rows], kind[rows], at_s, len(past), float(interactions.at_s[place - 1]))
+        yield number / len(asked), trail, int(item[came])
+
+
+class _Histories:
+    """What the persons of some sessions did before them."""
+
+    def __init__(self, interactions: Interactions, sessions: npt.NDArray[np.int64], max_rows: int) -> None:
+        starts = interactions.session_starts
+        self._interactions = interactions
+        self._max_rows = max_rows
+        self._starts = starts
+        wanted = np.zeros(interactions.n_persons, bool)
+        wanted[interactions.person[starts[sessions]]] = True
+        rows = np.flatnonzero(wanted[interactions.person])
+        self._rows = rows[np.lexsort((interactions.at_s[rows], interactions.person[rows]))]
+        self._persons = interactions.person[self._rows]
+
+    def before(self, session: int) -> npt.NDArray[np.int64]:
+        """The rows of the session's person before it began, the newest `max_rows`, oldest first."""
+        start = self._starts[session]
+        person, began_s = self._interactions.person[start], self._interactions.at_s[start]
+        low, high = np.searchsorted(self._persons, [person, person + 1])
+        rows = self._rows[low:high]
+        earlier = rows[: int(np.searchsorted(self._interactions.at_s[rows], began_s, side="left"))]
+        return earlier[-self._max_rows :]
