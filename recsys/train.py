@@ -296,8 +296,8 @@ class _Fitted:
     ) -> Lessons | None:
         """What the sessions that are not known to these models teach; None where that is too little."""
         return Lessons.replay(
-            self.signals, interactions, self.n_sessions, LessonSettings(seed=settings.seed),
-            _steps(progress, "learn"),
+            self.signals, self.models.opinions(), interactions, self.n_sessions,
+            LessonSettings(seed=settings.seed), _steps(progress, "learn"),
         )  # fmt: skip
 
     def ranked_by(self, trees: Trees | None) -> Models:

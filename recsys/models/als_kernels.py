@@ -1,4 +1,4 @@
-"""The compiled loops of ALS: folding a person in.
+"""The compiled loops of ALS: weighing a history and folding a person in.
 
 In a file that calls nothing outside it, like `recsys.models.kernels` and for the same reason.
 """
@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only, void
+from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only, u1, void
 
-_I4, _F4 = (read_only(dtype) for dtype in (i4, f4))
+_I4, _I8, _F4, _U1 = (read_only(dtype) for dtype in (i4, i8, f4, u1))
 _F4_2D, _F8_2D = (read_only(dtype, 2) for dtype in (f4, f8))
+_TASTE_HALF_LIFE_S = 30 * 86_400.0
 
 
 @kernel(i8(_I4, _F4, f8, f4[::1], i4[::1], f8[::1]))
@@ -120,3 +121,15 @@ def fold_person(
     for i in range(n_factors):
         vector[i] = target[i]
     return n_rows
+
+
+@kernel(i8(_I4, _U1, _I8, _F4, i8, f4[::1]))
+def fade(rows: Array, kinds: Array, at_s: Array, kind_weights: Array, now_s: int, weights: Array) -> int:
+    """The weight of each of a history, faded by its age; the place of the heaviest known one, -1 for none."""
+    heaviest = -1
+    for index in range(len(rows)):
+        age_s = max(now_s - at_s[index], 0)
+        weights[index] = kind_weights[kinds[index]] * np.float32(2.0 ** (-age_s / _TASTE_HALF_LIFE_S))
+        if rows[index] >= 0 and (heaviest < 0 or weights[index] > weights[heaviest]):
+            heaviest = index
+    return heaviest

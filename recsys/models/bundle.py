@@ -24,6 +24,7 @@ from recsys.models.content import Content
 from recsys.models.evaluation import Metrics
 from recsys.models.item_to_item import ItemToItem
 from recsys.models.neighbours import SessionNeighbours
+from recsys.models.opinions import Opinions
 from recsys.models.popularity import Popularity
 from recsys.models.ranker import Ranker
 from recsys.models.scratch import Scratch
@@ -92,6 +93,10 @@ class Models:
     ranker: Ranker | None = None
     """None where there was too little to learn from, and in bundles of formats 1 and 2."""
 
+    def opinions(self) -> Opinions:
+        """What they think of candidates."""
+        return Opinions(self.als, self.item_to_item, self.bought_together, self.content)
+
     def save(self, directory: Path) -> None:
         (directory / _ITEMS_FILE).write_bytes(msgspec.json.encode(self.item_ids))
         self.popularity.save(directory / "popularity")
@@ -139,6 +144,7 @@ class Bundle:
         self.bought_together = models.bought_together
         self.content = models.content
         self.ranker = models.ranker
+        self.opinions = models.opinions()
 
     @property
     def n_items(self) -> int:

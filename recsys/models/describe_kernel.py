@@ -147,14 +147,15 @@ def describe(
 ) -> None:
     """Fill `features` float32[N_FEATURES, m >= n] for the candidates `rows` int32[n].
 
-    kinds uint8[t], at_s int64[t] epoch seconds and `start` are the trail that `gather` was asked about.
+    kinds uint8[t], at_s int64[t] epoch seconds and `start` are the trail that `gather` was asked about. The
+    last rows, of opinions, are left as they are.
     """
     n = len(rows)
     _average(model, desk)
     _circumstances(model, desk, kinds, at_s, start, n, features)
     _likenesses(model, desk, rows, features)
     _acquaintance(desk, rows, at_s, now_s, features)
-    features[_LIVE:, :n] = live
+    features[_LIVE : _LIVE + len(live), :n] = live
     place, sums, best, columns = desk.place, desk.sums, desk.best, model.columns
     for index in range(n):
         row = rows[index]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from recsys.models.boosting import BoostingSettings, Choices, boost, borders_of
 from recsys.models.demand import Demand, no_live
 from recsys.models.interactions import Interactions
+from recsys.models.opinions import Opinions
 from recsys.models.progress import Progress, silent
 from recsys.models.signals import Signals, Trail
 from recsys.models.trees import Trees
@@ -57,14 +58,15 @@ class Lessons:
     def replay(
         cls,
         signals: Signals,
+        opinions: Opinions,
         interactions: Interactions,
         first: int,
         settings: LessonSettings = DEFAULTS,
         progress: Progress = silent,
     ) -> Lessons | None:
-        """From the sessions from number `first` on, of which `signals` must know nothing; None where they
-        hold too few choices. Memory: some 6 KB a prefix."""
-        desk, demand, groups = signals.desk(), Demand(interactions), []
+        """From the sessions from number `first` on, of which `signals` and `opinions` must know nothing; None
+        where they hold too few choices. Memory: some 6 KB a prefix."""
+        desk, scratch, demand, groups = signals.desk(), opinions.scratch(), Demand(interactions), []
         random = np.random.default_rng(settings.seed)
         choices: Choices | None = None
         surging, at_s = np.empty(0, np.int32), []
@@ -81,7 +83,8 @@ class Lessons:
                 # Counters may be lost or late: now and then the ranker has to do without.
                 blind = random.random() < settings.blind_share
                 live = no_live(len(pool)) if blind else demand.of(pool, at_hand, trail.now_s)
-                features = signals.describe(pool, trail, desk, live)
+                said = opinions.of(pool, trail, opinions.taste(trail, scratch), scratch)
+                features = signals.describe(pool, trail, desk, live, said)
                 at_s.append(trail.now_s)
                 if choices is None:
                     groups.append((features, int(taken[0])))

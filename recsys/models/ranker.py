@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from recsys.models.arrays import Rows, Scores
-from recsys.models.demand import Live, no_live
+from recsys.models.demand import Live
+from recsys.models.opinions import Said
 from recsys.models.signal_kernels import FEATURES, N_FEATURES, Desk
 from recsys.models.signals import Features, Signals, Trail
 from recsys.models.trees import Trees
@@ -31,19 +32,17 @@ class Ranker:
         """The candidates int32[c]; `Signals.clear` must follow, sooner or later."""
         return self.signals.gather(trail, desk)
 
-    def score(self, rows: Rows, trail: Trail, desk: Desk, live: Live | None = None) -> Scores:
+    def score(self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Said) -> Scores:
         """float32[c], the greater the better, for candidates `rows` int32[c]; after `gather`. live
-        float32[N_LIVE, c]: the demand for them now, None where there are no live counters."""
-        live = no_live(len(rows)) if live is None else live
-        return self.trees.score(self.signals.describe(rows, trail, desk, live))
+        float32[N_LIVE, c]: the demand for them now; said float32[N_OPINIONS, c]: what other models think."""
+        return self.trees.score(self.signals.describe(rows, trail, desk, live, said))
 
     def effects(
-        self, rows: Rows, trail: Trail, desk: Desk, live: Live | None = None
+        self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Said
     ) -> tuple[Features, Features]:
         """float32[F, c] each: the features of the candidates as `score` sees them, and how much each moved
         the score; see `Trees.effects`. After `gather`."""
-        live = no_live(len(rows)) if live is None else live
-        features = self.signals.describe(rows, trail, desk, live)
+        features = self.signals.describe(rows, trail, desk, live, said)
         return features, self.trees.effects(features)
 
     def weights(self) -> dict[str, float]:

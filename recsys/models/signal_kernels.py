@@ -15,6 +15,7 @@ import numpy as np
 from numba import types
 
 from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, u1, void
+from recsys.models.opinion_kernel import OPINIONS
 
 _I4, _I8, _F4, _U1 = (read_only(dtype) for dtype in (i4, i8, f4, u1))
 _F4_2D = read_only(f4, 2)
@@ -52,6 +53,7 @@ FEATURES = (
     "session_seconds", "last_kind", "last_popularity", "last_repeat", "pool_size", "sessions_found",
     "neighbours_near_best", "following_last_best",
     "demand", "surge", "after_last", "after_last_share",
+    *OPINIONS,
 )  # fmt: skip
 """The rows of the ranker's features; `_share` is the share of the channel's best."""
 N_FEATURES = len(FEATURES)

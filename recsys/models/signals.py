@@ -22,6 +22,7 @@ from recsys.models.column_kernel import count_columns
 from recsys.models.demand import Live
 from recsys.models.describe_kernel import describe
 from recsys.models.interactions import Interactions
+from recsys.models.opinion_kernel import N_OPINIONS
 from recsys.models.progress import Progress, silent
 from recsys.models.signal_kernels import (
     MAX_POOL,
@@ -42,6 +43,7 @@ from recsys.models.vectors import VectorIndex, unit_length
 Features = npt.NDArray[np.float32]
 """float32[N_FEATURES, c]: a row for each of `signal_kernels.FEATURES`, a column for each candidate."""
 
+_OPINIONS: Final = N_FEATURES - N_OPINIONS
 _SHORTEST_CUT: Final = 20
 _STEP: Final = "signals"
 _LATE: Final = 8
@@ -178,10 +180,11 @@ class Signals:
         )
         return pool[:found]
 
-    def describe(self, rows: Rows, trail: Trail, desk: Desk, live: Live) -> Features:
+    def describe(self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Features) -> Features:
         """What speaks for and against each candidate of `rows` int32[c], gathered or from elsewhere; live
-        float32[N_LIVE, c]: the demand for them now."""
+        float32[N_LIVE, c]: the demand for them now; said float32[N_OPINIONS, c]: what other models think."""
         features = np.empty((N_FEATURES, len(rows)), np.float32)
+        features[_OPINIONS:] = said
         describe(
             self.arrays, desk, rows, trail.kinds, trail.at_s, trail.start, float(trail.now_s),
             np.ascontiguousarray(live), features,

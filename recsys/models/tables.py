@@ -151,11 +151,13 @@ def likeness_table(
     """The k items of the greatest positive inner product for each of `vectors` float32[n, d].
 
     They are looked for in `index`, whose row i is item `of_index[i]`: all items, or those of one type.
+    Zero vectors are like nothing.
     """
     table = TopTable.empty(len(vectors), min(k, len(index)))
     for start in range(0, len(vectors), _BATCH_ITEMS):
-        rows, scores = index.nearest_many(vectors[start : start + _BATCH_ITEMS], k + 1, threads=threads)
-        for row, (found, alike) in enumerate(zip(rows, scores, strict=True), start):
+        asked = start + np.flatnonzero(vectors[start : start + _BATCH_ITEMS].any(axis=1))
+        rows, scores = index.nearest_many(vectors[asked], k + 1, threads=threads)
+        for row, found, alike in zip(asked.tolist(), rows, scores, strict=True):
             others = of_index[found]
             useful = (found >= 0) & (others != row) & (alike > 0)
             length = min(table.rows.shape[1], int(np.count_nonzero(useful)))

@@ -20,7 +20,6 @@ _I4_2D, _F4_2D = (read_only(dtype, 2) for dtype in (i4, f4))
 _U4 = read_only(types.uint32)
 
 _ORDER, _CART_ADD, _WISH = int(Action.ORDER), int(Action.CART_ADD), int(Action.WISH)
-_TASTE_HALF_LIFE_S = 30 * 86_400.0
 _LOOK_HALF_LIFE_S = 3 * 86_400.0
 _LOOK_STEP = 0.9
 _TWO_TO_MINUS_53 = 2.0**-53
@@ -58,18 +57,6 @@ def looked_at(
         if 0 <= rows[index] < len(place):
             place[rows[index]] = 0
     return size
-
-
-@kernel(i8(_I4, _U1, _I8, _F4, i8, f4[::1]))
-def fade(rows: Array, kinds: Array, at_s: Array, kind_weights: Array, now_s: int, weights: Array) -> int:
-    """The weight of each of a history, faded by its age; the place of the heaviest known one, -1 for none."""
-    heaviest = -1
-    for index in range(len(rows)):
-        age_s = max(now_s - at_s[index], 0)
-        weights[index] = kind_weights[kinds[index]] * np.float32(2.0 ** (-age_s / _TASTE_HALF_LIFE_S))
-        if rows[index] >= 0 and (heaviest < 0 or weights[index] > weights[heaviest]):
-            heaviest = index
-    return heaviest
 
 
 @kernel(i8(_I4, _F4, _I8, _U1, _u1, i4[::1], i4[::1], f4[:, ::1], types.uint32[::1], f4[::1]))

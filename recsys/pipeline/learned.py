@@ -10,6 +10,7 @@ import numpy as np
 from recsys.models.arrays import NOTHING, Ranked, Rows, Scores
 from recsys.models.demand import NOTHING_AFTER, Live, live_of
 from recsys.models.interactions import InteractionKind
+from recsys.models.opinions import Said
 from recsys.models.signal_kernels import CHANNELS
 from recsys.models.signals import Features, Trail
 from recsys.pipeline.columns import ANY_TYPE
@@ -57,7 +58,7 @@ class Learned:
         """float32[c], the greater the better: how likely each of `rows` int32[c] is to be what comes next."""
         assert self._ranker is not None
         assert self._desk is not None
-        return self._ranker.score(rows, self._trail, self._desk, self._live(rows))
+        return self._ranker.score(rows, self._trail, self._desk, self._live(rows), self._said(rows))
 
     def effects(self, rows: Rows) -> tuple[Features, Features]:
         """float32[F, c] each: the features of `rows` int32[c] and how much each moved the score; of no
@@ -65,7 +66,7 @@ class Learned:
         if self._ranker is None or self._desk is None or not len(rows):
             nothing = np.empty((0, len(rows)), np.float32)
             return nothing, nothing
-        return self._ranker.effects(rows, self._trail, self._desk, self._live(rows))
+        return self._ranker.effects(rows, self._trail, self._desk, self._live(rows), self._said(rows))
 
     def _live(self, rows: Rows) -> Live:
         columns = self._context.visit.columns
@@ -74,6 +75,15 @@ class Learned:
         after = columns.after.get(at_hand, NOTHING_AFTER)
         heat = np.stack([heat[rows] for heat, _ in columns.warmths])
         return live_of(heat, np.array(best, np.float32), rows, after, self._trail.now_s)
+
+    def _said(self, rows: Rows) -> Said:
+        """What the other models think of the candidates, new ones by their texts."""
+        visit = self._context.visit
+        assert visit.bundle is not None
+        assert visit.scratch.models is not None
+        return visit.bundle.opinions.of(
+            rows, self._trail, visit.taste, visit.scratch.models, visit.columns.cold.vector
+        )
 
 
 def trail_of(context: Context) -> Trail:

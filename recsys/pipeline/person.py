@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from recsys.events import Action
 from recsys.fold import SessionRules, is_open
+from recsys.models.als_kernels import fade
 from recsys.models.arrays import Rows, Scores
 from recsys.models.interactions import InteractionKind
 from recsys.pipeline.columns import Columns
-from recsys.pipeline.kernels import fade
 from recsys.pipeline.lazy import lazy
 from recsys.profile import Profile, Touch
 

@@ -96,7 +96,17 @@ def test_progress_is_told_by_stage(shop, tmp_path) -> None:
     told: list[tuple[str, int, int]] = []
     train(shop, tmp_path / "b", CATALOGUE, SETTINGS, NOW_MS, lambda *step: told.append(step))
     stages = [stage for stage, _, _ in told]
-    for stage in ("read", "fit content", "trial als", "evaluate", "fit als", "fit neighbours", "publish"):
+    for stage in (
+        "read",
+        "fit content",
+        "early als",
+        "learn replay",
+        "trial ranker",
+        "evaluate",
+        "fit als",
+        "fit neighbours",
+        "publish",
+    ):
         assert stage in stages
     assert all(0 <= done <= total for _, done, total in told)
     assert stages[0] == "read"

@@ -8,16 +8,23 @@ import pytest
 
 from recsys.counters import AFTER_HALF_LIFE_S, ItemCounters
 from recsys.events import Action
+from recsys.models.als import Als, AlsSettings
 from recsys.models.boosting import BoostingSettings
+from recsys.models.bought_together import BoughtTogether
+from recsys.models.content import Content
 from recsys.models.demand import UNKNOWN, Demand, no_live
 from recsys.models.interactions import Interactions
+from recsys.models.item_to_item import ItemToItem
 from recsys.models.lessons import Lessons, LessonSettings
+from recsys.models.opinion_kernel import N_OPINIONS, OPINIONS
+from recsys.models.opinions import Opinions
 from recsys.models.ranker import Ranker
 from recsys.models.signal_kernels import FEATURES
 from recsys.models.signals import Signals, Trail
 from recsys.pipeline.columns import Columns
 from tests.recsys.models.toys import random_interactions, rows, sessions
 
+ALS = AlsSettings(factors=4, iterations=2)
 SETTINGS = LessonSettings(boosting=BoostingSettings(trees=20))
 
 
@@ -25,7 +32,21 @@ def lessons(interactions, settings=SETTINGS):
     """Those of the newest tenth of the sessions."""
     n_early = interactions.n_sessions * 9 // 10
     early, _ = interactions.split(float(interactions.at_s[interactions.session_starts[n_early + 1] - 1]))
-    return Lessons.replay(Signals.fit(early), interactions, early.n_sessions, settings)
+    return Lessons.replay(Signals.fit(early), opinions(early), interactions, early.n_sessions, settings)
+
+
+def opinions(interactions, texts=None):
+    als = Als.fit(interactions, ALS)
+    return Opinions(
+        als,
+        ItemToItem.fit(interactions, als.item_factors),
+        BoughtTogether.fit(interactions),
+        Content.fit([""] * interactions.n_items if texts is None else texts),
+    )
+
+
+def nothing_said(rows):
+    return np.zeros((N_OPINIONS, len(rows)), np.float32)
 
 
 def fitted(interactions, settings=SETTINGS):
@@ -48,7 +69,7 @@ def described(signals, asked, candidates=None):
     desk = signals.desk()
     pool = signals.gather(asked, desk)
     rows = pool if candidates is None else candidates
-    features = signals.describe(rows, asked, desk, no_live(len(rows)))
+    features = signals.describe(rows, asked, desk, no_live(len(rows)), nothing_said(rows))
     signals.clear(desk)
     return {
         row: dict(zip(FEATURES, column, strict=True))
@@ -127,11 +148,13 @@ def test_a_desk_is_clear_for_the_next():
     desk = signals.desk()
     for each in asked:
         pool = signals.gather(each, desk)
-        features = signals.describe(pool, each, desk, no_live(len(pool)))
+        features = signals.describe(pool, each, desk, no_live(len(pool)), nothing_said(pool))
         signals.clear(desk)
         fresh = signals.desk()
         np.testing.assert_array_equal(signals.gather(each, fresh), pool)
-        np.testing.assert_array_equal(signals.describe(pool, each, fresh, no_live(len(pool))), features)
+        np.testing.assert_array_equal(
+            signals.describe(pool, each, fresh, no_live(len(pool)), nothing_said(pool)), features
+        )
         assert len(set(pool.tolist())) == len(pool)
     for name, buffer in signals.desk()._asdict().items():
         if name in {
@@ -156,7 +179,7 @@ def test_a_trail_that_nobody_knows_gets_what_is_popular(found):
     asked = trail(found)
     pool = signals.gather(asked, desk)
     assert pool.tolist() == signals.arrays.popular.tolist()
-    assert np.isfinite(signals.describe(pool, asked, desk, no_live(len(pool)))).all()
+    assert np.isfinite(signals.describe(pool, asked, desk, no_live(len(pool)), nothing_said(pool))).all()
 
 
 def test_an_item_newer_than_the_model_is_described_as_unknown():
@@ -176,7 +199,9 @@ def test_the_ranker_learns_the_order_of_the_circles():
             seen = [f"{circle}{(place + step) % 8}" for step in range(3)]
             asked = trail([interactions.item_ids.index(item) for item in seen])
             pool = ranker.gather(asked, desk)
-            best = int(pool[np.argmax(ranker.score(pool, asked, desk))])
+            best = int(
+                pool[np.argmax(ranker.score(pool, asked, desk, no_live(len(pool)), nothing_said(pool)))]
+            )
             ranker.signals.clear(desk)
             right += interactions.item_ids[best] == f"{circle}{(place + 3) % 8}"
     assert right >= 22  # of 24
@@ -196,7 +221,10 @@ def test_saved_is_loaded(tmp_path):
         desk, other_desk = one.desk(), other.desk()
         pool = one.gather(asked, desk)
         np.testing.assert_array_equal(pool, other.gather(asked, other_desk))
-        np.testing.assert_array_equal(one.score(pool, asked, desk), other.score(pool, asked, other_desk))
+        live, said = no_live(len(pool)), nothing_said(pool)
+        np.testing.assert_array_equal(
+            one.score(pool, asked, desk, live, said), other.score(pool, asked, other_desk, live, said)
+        )
     assert loaded.weights() == ranker.weights()
     assert sum(loaded.weights().values()) == pytest.approx(1.0, abs=0.01)
 
@@ -259,3 +287,47 @@ def test_demand_is_that_of_the_counters():
         expected[1, int(after.item)] = after.heat - counters[at_hand].after[0].heat
     np.testing.assert_allclose(live[2:], np.maximum(expected, UNKNOWN), atol=0.01)
     assert demand.surging(1).tolist() == [int(np.argmax(heat[1]))]
+
+
+def test_other_models_say_what_they_think_of_candidates():
+    """Each opinion beside the model's own answer, worked out in plain numpy."""
+    interactions = random_interactions(3000, 60, 200, 0)
+    texts = [f"word{row % 7} word{row % 5}" for row in range(interactions.n_items)]
+    als = Als.fit(interactions, ALS)
+    alike, bought = ItemToItem.fit(interactions, als.item_factors), BoughtTogether.fit(interactions)
+    content = Content.fit(texts)
+    asked = trail([3, 9, 4, 7, 7], start=1)
+    candidates, taste = np.arange(interactions.n_items, dtype=np.int32), als.item_factors[5]
+    told = Opinions(als, alike, bought, content)
+    scratch = told.scratch()
+    said = told.of(candidates, asked, taste, scratch)
+    np.testing.assert_array_equal(told.of(candidates, asked, taste, scratch), said)  # nothing is left over
+    said = dict(zip(OPINIONS, said, strict=True))
+    np.testing.assert_allclose(said["taste"], als.item_factors @ taste, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(said["content_last"], content.vectors @ content.vectors[7], atol=1e-5)
+    seeds = {7: 1.0, 4: 0.5, 9: 0.25}
+    for name, table in (("alike", alike.table), ("bought", bought.table)):
+        dense = table.to_sparse().toarray()
+        np.testing.assert_allclose(said[f"{name}_last"], dense[7], rtol=1e-5)
+        around = sum(weight * dense[row] for row, weight in seeds.items())
+        np.testing.assert_allclose(said[f"{name}_session"], around, rtol=1e-4, atol=1e-6)
+
+
+def test_an_item_newer_than_the_models_is_known_by_its_text():
+    interactions = sessions("abc", "abd", "bcd")
+    told = opinions(interactions, texts=["red shoe", "red boot", "blue hat", "blue cap"])
+    like_b = Content.fit(["red shoe", "red boot", "blue hat", "blue cap"]).embed("red boot")
+    asked = trail(rows(interactions, "ab"))
+    new = np.array([900, 901], np.int32)
+    said = told.of(new, asked, None, told.scratch(), {900: like_b}.get)
+    said = dict(zip(OPINIONS, said.T[0], strict=True)), dict(zip(OPINIONS, said.T[1], strict=True))
+    assert said[0]["content_last"] == pytest.approx(1.0, abs=1e-5)
+    assert said[0]["content_session"] > said[0]["content_last"]
+    assert said[0]["taste"] == said[0]["alike_last"] == said[1]["content_last"] == 0
+
+
+def test_nobody_with_no_session_gets_no_opinion():
+    interactions = sessions("abc", "abd")
+    told = opinions(interactions)
+    said = told.of(rows(interactions, "abc"), trail([]), None, told.scratch(), lambda _: None)
+    assert not said.any()

@@ -1,0 +1,130 @@
+"""The compiled loop that asks the bundle's other models what they think of candidates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, void
+
+_I4, _F4 = read_only(i4), read_only(f4)
+_I4_2D, _F4_2D = read_only(i4, 2), read_only(f4, 2)
+
+OPINIONS = ("taste", "content_last", "content_session", "alike_last", "alike_session", "bought_last",
+            "bought_session")  # fmt: skip
+"""What other models say of a candidate: ALS, the texts, item to item, bought together."""
+N_OPINIONS = len(OPINIONS)
+_TASTE, _CONTENT_LAST, _CONTENT_SESSION, _ALIKE, _, _BOUGHT, _ = range(N_OPINIONS)
+_SEEDS = 5
+"""How many of the session's newest items are asked about; each counts half of the one after it."""
+
+
+@kernel(f4(_F4, _F4), fastmath=True)
+def _product(one: Array, other: Array) -> Any:
+    total: Any = np.float32(0)
+    for place in range(len(one)):
+        total += one[place] * other[place]
+    return total
+
+
+@kernel(i8(_I4, i8, i4[::1]))
+def _seeds_of(trail: Array, n_items: int, seeds: Array) -> int:
+    """The session's newest distinct items that the models know, the newest first."""
+    n_seeds = 0
+    for at in range(len(trail) - 1, -1, -1):
+        row = trail[at]
+        is_new = 0 <= row < n_items
+        for place in range(n_seeds):
+            is_new = is_new and seeds[place] != row
+        if is_new:
+            seeds[n_seeds] = row
+            n_seeds += 1
+            if n_seeds == len(seeds):
+                break
+    return n_seeds
+
+
+@kernel(void(_I4, i4[::1], i8, _I4_2D, _F4_2D, _I4, f4[::1], f4[:, ::1]))
+def _ask_table(
+    rows: Array,
+    seeds: Array,
+    n_seeds: int,
+    table_rows: Array,
+    table_scores: Array,
+    table_lengths: Array,
+    sums: Array,
+    opinions: Array,
+) -> None:
+    """What a table says around the last item, and around the session; `sums` are zero again afterwards."""
+    weight: Any = np.float32(1)
+    for place in range(n_seeds):
+        seed = seeds[place]
+        for at in range(table_lengths[seed]):
+            sums[table_rows[seed, at]] += weight * table_scores[seed, at]
+        weight *= np.float32(0.5)
+        if place == 0 or place == n_seeds - 1:
+            of_all = opinions[1 if place else 0]
+            for index in range(len(rows)):
+                of_all[index] = sums[rows[index]] if rows[index] < len(sums) else np.float32(0)
+    if n_seeds == 1:
+        opinions[1] = opinions[0]
+    for place in range(n_seeds):
+        for at in range(table_lengths[seeds[place]]):
+            sums[table_rows[seeds[place], at]] = np.float32(0)
+
+
+@kernel(
+    void(
+        *(_I4, _I4, _F4, _F4_2D, _F4_2D),
+        *(_I4_2D, _F4_2D, _I4, _I4_2D, _F4_2D, _I4),
+        *(f4[::1], f4[::1], f4[:, ::1]),
+    ),
+    fastmath=True,
+)
+def ask_models(
+    rows: Array,
+    session: Array,
+    taste: Array,
+    factors: Array,
+    contents: Array,
+    alike_rows: Array,
+    alike_scores: Array,
+    alike_lengths: Array,
+    bought_rows: Array,
+    bought_scores: Array,
+    bought_lengths: Array,
+    mean: Array,
+    sums: Array,
+    opinions: Array,
+) -> None:
+    """Fill opinions float32[N_OPINIONS, n] of candidates `rows` int32[n]; 0 of those newer than the models.
+
+    session int32[h]: its items, oldest first; taste float32[f]: the person's ALS vector, zero for nobody;
+    mean float32[d] is left as the direction of the session's texts; sums float32[n_items] are all zero.
+    """
+    seeds = np.empty(_SEEDS, np.int32)
+    n_seeds = _seeds_of(session, len(factors), seeds)
+    opinions[:] = np.float32(0)
+    mean[:] = np.float32(0)
+    weight: Any = np.float32(1)
+    for place in range(n_seeds):
+        mean += weight * contents[seeds[place]]
+        weight *= np.float32(0.5)
+    for index in range(len(rows)):
+        row = rows[index]
+        if row >= len(factors):
+            continue
+        opinions[_TASTE, index] = _product(factors[row], taste)
+        if n_seeds:
+            opinions[_CONTENT_LAST, index] = _product(contents[row], contents[seeds[0]])
+            opinions[_CONTENT_SESSION, index] = _product(contents[row], mean)
+    if n_seeds:
+        _ask_table(
+            rows, seeds, n_seeds, alike_rows, alike_scores, alike_lengths, sums,
+            opinions[_ALIKE : _ALIKE + 2],
+        )  # fmt: skip
+        _ask_table(
+            rows, seeds, n_seeds, bought_rows, bought_scores, bought_lengths, sums,
+            opinions[_BOUGHT : _BOUGHT + 2],
+        )  # fmt: skip
