@@ -30,10 +30,11 @@ from recsys.models.ranker import Ranker
 from recsys.models.scratch import Scratch
 from recsys.models.transitions import Transitions
 
-FORMAT = 3
+FORMAT = 4
 """2: lists instead of FAISS indexes, neighbours by content. Bundles of format 1 are read: without
 those neighbours, so that content is searched by its vectors. 3: a learned ranker, where there was enough
-to learn from. Bundles without one are read: sources are then weighed by the placement."""
+to learn from. Bundles without one are read: sources are then weighed by the placement. 4: the ranker asks
+for opinions of other models; one that does not is read."""
 MANIFEST_FILE = "manifest.json"
 CURRENT_FILE = "current"
 _ITEMS_FILE = "item_ids.json"
