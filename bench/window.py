@@ -65,7 +65,7 @@ def windows(settings: Settings) -> Dataflow:
         lambda: open_log(settings.log), Until(open_log(settings.log).end()), settings.flow.batch
     )
     flow = Dataflow("bytewax_window")
-    reads = op.input("log", flow, source)  # [(Record, watermark_ms)]
+    reads = op.input("log", flow, source)  # ([Record], watermark_ms)
     decoded = op.flat_map_batch("decode", reads, stages.decode)
     visits = op.flat_map_batch("visits", decoded, by_visitor)  # (visitor, Arrival)
     clock = win.EventClock(at, wait_for_system_duration=timedelta(seconds=settings.flow.allowed_lateness_s))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import Any, Generic, Protocol, TypeVar
@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from bytewax.operators import StatefulBatchLogic
 
 from flows.source import Read
-from flows.steps import Decoded, Kept, Told, Visited, decoded_of, shown
+from flows.steps import Decoded, Kept, Meaning, Told, Visited, decoded_of, shown
 from recsys.catalog import encode_item
 from recsys.counters import encode_counters
 from recsys.decode import Decoder
@@ -26,6 +26,7 @@ from recsys.events import Arrival, DeadLetter
 from recsys.item import ItemState, Mention, News
 from recsys.keys import FLOW_KEY, counter_key, idle_key, item_key, person_key, shown_key, visitor_key
 from recsys.person import PersonState
+from recsys.ports import Record
 from recsys.progress import encode_progress
 from recsys.shown import ShownRecord, decode_shown, encode_shown, remembered
 from recsys.tally import Count, TallyState
@@ -308,10 +309,14 @@ class Stages:
         self._decoder = decoder
 
     def decode(self, reads: list[Read]) -> list[Decoded]:
+        return [decoded_of(self._events(*read)) for read in reads]
+
+    def _events(self, records: list[Record], watermark_ms: int) -> Iterator[Meaning]:
         decode = self._decoder.decode
-        return [
-            decoded_of([one for record, at_ms in read for one in decode(record, at_ms)]) for read in reads
-        ]
+        for record in records:
+            if record.received_ms > watermark_ms:  # noqa: PLR1730 (`max` costs ten times as much)
+                watermark_ms = record.received_ms
+            yield from decode(record, watermark_ms)
 
     def shown_in(self, batch: list[Decoded]) -> Iterable[tuple[str, list[ShownRecord]]]:
         return shown(batch, self._counting)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -18,6 +19,9 @@ from recsys.tally import Count, count_of
 from recsys.visitor import Accepted, Duplicate, Fact
 
 SERVED = Action.SERVED
+
+Meaning: TypeAlias = "Arrival | DeadLetter | CatalogChange"
+"""What a record of the log, or a part of it, means."""
 
 Records: TypeAlias = "dict[str, bytes]"
 """Records for the state by key, whole: writing one twice is writing it once."""
@@ -71,7 +75,7 @@ class Gathered(msgspec.Struct, frozen=True, array_like=True):
     facts: list[Fact]
 
 
-def decoded_of(batch: Iterable[Arrival | DeadLetter | CatalogChange]) -> Decoded:
+def decoded_of(batch: Iterable[Meaning]) -> Decoded:
     """Sorts what came out of a read by where it goes."""
     visits: dict[str, list[Arrival]] = {}
     out = Decoded(visits, [], [], [])
@@ -118,16 +122,16 @@ def facts(batch: Sequence[Gathered]) -> Iterable[tuple[str, list[Fact]]]:
 
 
 def mentions(batch: Sequence[Gathered]) -> Iterable[tuple[str, list[News]]]:
-    by_item: dict[str, list[News]] = {}
+    by_item: defaultdict[str, list[News]] = defaultdict(list)
     for came in batch:
         for accepted in came.accepted:
-            if accepted.event.lines:
-                for item_id, mention in mentions_of(accepted.event):
-                    by_item.setdefault(item_id, []).append(mention)
+            event = accepted.event
+            if event.lines:
+                for item_id, mention in mentions_of(event):
+                    by_item[item_id].append(mention)
             if accepted.came_from:
-                event = accepted.event
                 went_on = WentOn(accepted.came_from, event.lines[0].item, event.at_ms)
-                by_item.setdefault(went_on.item_id, []).append(went_on)
+                by_item[went_on.item_id].append(went_on)
     return by_item.items()
 
 

@@ -32,11 +32,22 @@ def times(wire: Call, log_received_ms: int) -> tuple[int, int]:
     elif wire.sent_at is None:
         at_ms = ms_of(original)
     else:
-        late_ms = ms_of(wire.sent_at) - ms_of(original)
+        late_ms = _between_ms(original, wire.sent_at)
         at_ms = received_ms - late_ms if late_ms > 0 else received_ms
     if at_ms > received_ms:
         return received_ms, received_ms
     return at_ms if at_ms > 0 else 0, received_ms  # noqa: FURB136
+
+
+def _between_ms(earlier: datetime | float, later: datetime | float) -> int:
+    """`ms_of(later) - ms_of(earlier)`. Between two times of a kind, as devices send them, it takes half
+    as long by their difference."""
+    if type(earlier) is datetime and type(later) is datetime and earlier.tzinfo is later.tzinfo:
+        apart = later - earlier
+        # What is below a millisecond in the earlier one is rounded down, with what it adds to the difference.
+        apart_us = apart.microseconds + earlier.microsecond % 1000
+        return apart.days * 86_400_000 + apart.seconds * 1000 + apart_us // 1000
+    return ms_of(later) - ms_of(earlier)
 
 
 def ms_of(value: datetime | float) -> int:

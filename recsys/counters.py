@@ -15,6 +15,8 @@ import msgspec
 
 from recsys.events import Action, Event
 
+# By name of their own: an enum's members are slow to look up.
+VIEW, READ, CART_ADD, ORDER = Action.VIEW, Action.READ, Action.CART_ADD, Action.ORDER
 COUNTERS_VERSION = 2
 """2: surge and what came after. Records of version 1 are read: without those."""
 HALF_LIFE_S = 2 * 86_400
@@ -45,27 +47,37 @@ class ItemCounters(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def counted(self, action: Action, quantity: float, at_s: int) -> ItemCounters:
         """With one more event. Late events count for what is left of them."""
-        now_s = max(at_s, self.at_s)
-        kept = decay(now_s - self.at_s)
-        gain = decay(now_s - at_s)
-        is_view = action is Action.VIEW or action is Action.READ
-        return ItemCounters(
-            self.views * kept + gain * is_view,
-            self.carts * kept + gain * (action is Action.CART_ADD),
-            self.orders * kept + gain * (action is Action.ORDER) * min(quantity, 10.0),
-            now_s,
-            heated(self.surge, at_s / SURGE_HALF_LIFE_S) if is_view else self.surge,
-            self.after,
-        )
+        views, carts, orders, now_s, surge = self.views, self.carts, self.orders, self.at_s, self.surge
+        gain = 1.0
+        if at_s > now_s:
+            kept = decay(at_s - now_s)
+            views, carts, orders, now_s = views * kept, carts * kept, orders * kept, at_s
+        elif at_s < now_s:
+            gain = decay(now_s - at_s)
+        if action is VIEW or action is READ:
+            views += gain
+            surge = heated(surge, at_s / SURGE_HALF_LIFE_S)
+        elif action is CART_ADD:
+            carts += gain
+        elif action is ORDER:
+            orders += gain * min(quantity, 10.0)
+        return ItemCounters(views, carts, orders, now_s, surge, self.after)
 
     def followed_by(self, item: str, at_s: int) -> ItemCounters:
         """With one more person who went on to `item`."""
-        before = next((after.heat for after in self.after if after.item == item), None)
-        heat = heated(before, at_s / AFTER_HALF_LIFE_S)
-        others = [after for after in self.after if after.item != item]
-        place = sum(1 for after in others if after.heat >= heat)
-        others.insert(place, After(item, heat))
-        return msgspec.structs.replace(self, after=tuple(others[:MAX_AFTER]))
+        heat = at_s / AFTER_HALF_LIFE_S
+        after = list(self.after)
+        for index, before in enumerate(after):
+            if before.item == item:
+                heat = heated(before.heat, heat)
+                del after[index]
+                break
+        place = len(after)
+        while place and after[place - 1].heat < heat:
+            place -= 1
+        after.insert(place, After(item, heat))
+        del after[MAX_AFTER:]
+        return ItemCounters(self.views, self.carts, self.orders, self.at_s, self.surge, tuple(after))
 
 
 def heated(heat: float | None, more: float) -> float:
@@ -76,7 +88,7 @@ def heated(heat: float | None, more: float) -> float:
     return most + log2(1.0 + 2.0 ** (least - most))
 
 
-COUNTED = frozenset((Action.VIEW, Action.READ, Action.CART_ADD, Action.ORDER))
+COUNTED = frozenset((VIEW, READ, CART_ADD, ORDER))
 
 
 def counts(event: Event) -> bool:

@@ -12,13 +12,14 @@ from recsys.events import Action, Event, Line
 
 ITEM_STATE_VERSION = 2
 """2: counters of version 2. States of version 1 are read."""
+MAX_LINES_KNOWN = 8
 
 
-class Mention(msgspec.Struct, frozen=True, array_like=True):
+class Mention(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An accepted event named this item."""
 
     line: Line
-    action: int
+    action: Action
     at_ms: int
     counted: bool
     """Whether the event moves counters (`recsys.counters.counts`)."""
@@ -37,8 +38,8 @@ News: TypeAlias = "Mention | WentOn | CatalogChange"
 
 def mentions_of(event: Event) -> list[tuple[str, Mention]]:
     """(item id, mention) for each product or article of an event."""
-    counted = counts(event)
-    return [(line.item, Mention(line, int(event.action), event.at_ms, counted)) for line in event.lines]
+    action, at_ms, counted = event.action, event.at_ms, counts(event)
+    return [(line.item, Mention(line, action, at_ms, counted)) for line in event.lines]
 
 
 class _Bytes(msgspec.Struct, frozen=True, array_like=True):
@@ -50,27 +51,37 @@ class _Bytes(msgspec.Struct, frozen=True, array_like=True):
 class ItemState:
     """State of one item; `take` is its only verb. Not shared between threads."""
 
-    __slots__ = ("_line", "counters", "item", "item_id")
+    __slots__ = ("_lines", "counters", "item", "item_id")
 
     def __init__(self, item_id: str) -> None:
         self.item_id = item_id
         self.item: Item | None = None
         self.counters = ItemCounters()
-        self._line: Line | None = None
+        self._lines: list[Line] = []
+        """Lines that tell nothing new of the item as it is: most events repeat what others said."""
 
     def take(self, news: News) -> None:
-        if isinstance(news, WentOn):
+        if type(news) is Mention:
+            line = news.line
+            if line not in self._lines:
+                self._learn(line, news.at_ms)
+            if news.counted:
+                self.counters = self.counters.counted(news.action, line.quantity, news.at_ms // 1000)
+        elif type(news) is WentOn:
             self.counters = self.counters.followed_by(news.to_item, news.at_ms // 1000)
-            return
-        if isinstance(news, CatalogChange):
+        else:
+            assert isinstance(news, CatalogChange)
             self.item = apply_change(self.item, news)
-            self._line = None
-            return
-        if news.line != self._line:  # most events tell nothing new about an item
-            self._line = news.line
-            self.item = apply_evidence(self.item, news.line, news.at_ms)
-        if news.counted:
-            self.counters = self.counters.counted(Action(news.action), news.line.quantity, news.at_ms // 1000)
+            self._lines.clear()
+
+    def _learn(self, line: Line, at_ms: int) -> None:
+        item = apply_evidence(self.item, line, at_ms)
+        if item is not self.item:
+            self.item = item
+            self._lines.clear()
+        elif len(self._lines) >= MAX_LINES_KNOWN:
+            del self._lines[0]
+        self._lines.append(line)
 
     def encode(self) -> bytes:
         """One version byte, then msgpack."""

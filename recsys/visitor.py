@@ -372,12 +372,13 @@ def _difference(old: tuple[Fact, ...], new: tuple[Fact, ...]) -> list[Fact]:
 
 
 def _hash(message_id: str) -> int:
-    digest = blake2b(message_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    number: int = _U64.unpack(digest)[0]
+    encoded = message_id.encode() if message_id.isascii() else message_id.encode("utf-8", "surrogatepass")
+    number: int
+    (number,) = _unpack(blake2b(encoded, digest_size=8).digest())
     return number >> 1
 
 
-_U64 = struct.Struct(">Q")
+_unpack = struct.Struct(">Q").unpack
 _VERSION = bytes((VISITOR_STATE_VERSION,))
 _READ = (b"\x01", _VERSION)
 _encoder = msgspec.msgpack.Encoder()

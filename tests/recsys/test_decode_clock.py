@@ -134,3 +134,15 @@ def test_any_numbers_give_a_time_between_1970_and_now(times: dict[str, float]) -
     known = {name: value for name, value in times.items() if math.isfinite(value)}
     event = when(**known)  # type: ignore[arg-type]
     assert 0 <= event.at_ms <= event.received_ms <= RECEIVED_MS
+
+
+_MICROSECONDS = st.integers(0, 10**7)
+
+
+@given(_MICROSECONDS, _MICROSECONDS, st.sampled_from(["", "Z", "+02:00"]))
+def test_times_below_a_millisecond_are_rounded_down_each(happened: int, sent: int, zone: str) -> None:
+    def said(microseconds: int) -> str:
+        moment = datetime(2025, 11, 1, tzinfo=timezone.utc) + timedelta(microseconds=microseconds)
+        return moment.replace(tzinfo=None).isoformat() + zone
+
+    assert at(timestamp=said(happened), sentAt=said(sent)) == -max(sent // 1000 - happened // 1000, 0)

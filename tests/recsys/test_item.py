@@ -68,3 +68,14 @@ def test_what_people_went_on_to_is_kept() -> None:
     state.take(WentOn("tent", "mug", T0 + 2000))
     state = ItemState.decode(state.encode())
     assert [after.item for after in state.counters.after] == ["stove", "mug"]
+
+
+def test_two_pages_that_tell_different_things_of_an_item_take_turns() -> None:
+    listed, page = mention(Line("tent", price=9.0)), mention(Line("tent", price=8.0, name="Tent"))
+    state = ItemState("tent")
+    for _ in range(2):
+        for said in (listed, page):
+            state.take(said)
+            assert state.item is not None
+            assert state.item.price == said.line.price
+    assert state.item.title == "Tent"
