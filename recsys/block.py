@@ -17,8 +17,12 @@ SourceName = Literal[
     "lately",
     "recent",
     "cart",
+    "price_drop",
+    "back_in_stock",
     "popular",
 ]
+Tier = Literal["browsing", "comparison", "ready_to_buy"]
+"""Of intent; see `recsys.intent`."""
 Channel = Literal["web", "email"]
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
@@ -56,6 +60,18 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How much unlikeness by content counts against relevance (maximal marginal relevance); 0: not."""
     explore: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
     """The share of places that goes to items newer than the model, drawn for each person anew each day."""
+    fills: bool = True
+    """Whether what is in demand takes the places for which no source had anything. A mail about prices
+    says no: it may be short, and where there is nothing to tell it is empty."""
+    bought_within_days: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Leave out what the person ordered in the last so many days; 0: do not."""
+    urgent_stock: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """An item of which no more than so many are left says so, where a feed has told within the last day;
+    0: it never does."""
+    urgent_sale_s: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """An item whose sale ends within this time says so; 0: it never does."""
+    urgent_tiers: tuple[Tier, ...] = ("ready_to_buy",)
+    """The tiers of intent in which that is said."""
     cooldown_s: Annotated[int, msgspec.Meta(ge=0)] = 0
     """For so long the person is not shown again what this placement has shown them; 0: asked again, it
     may show the same. Of each placement the newest 24 blocks are remembered."""
@@ -120,11 +136,42 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
         sources={"cart": 1.0, "bought_together": 0.6, "neighbours": 0.3, "als": 0.2, "popular": 0.02},
         limit=6,
         lead_with_cart=True,
+        urgent_stock=3,
+        urgent_sale_s=2 * 86_400,
+        urgent_tiers=get_args(Tier),
+        channel="email",
+    ),
+    "email.price_drop": Placement(
+        title="Cheaper now",
+        sources={"price_drop": 1.0},
+        limit=6,
+        fills=False,
+        bought_within_days=30,
+        urgent_sale_s=2 * 86_400,
+        urgent_tiers=get_args(Tier),
+        channel="email",
+    ),
+    "email.back_in_stock": Placement(
+        title="Here again",
+        sources={"back_in_stock": 1.0},
+        limit=6,
+        fills=False,
+        bought_within_days=30,
+        urgent_stock=3,
+        urgent_tiers=get_args(Tier),
         channel="email",
     ),
     "email.digest": Placement(
         title="New for you",
-        sources={"als": 1.0, "neighbours": 0.5, "content": 0.4, "trending": 0.3, "popular": 0.05},
+        sources={
+            "als": 1.0,
+            "price_drop": 0.8,
+            "back_in_stock": 0.8,
+            "neighbours": 0.5,
+            "content": 0.4,
+            "trending": 0.3,
+            "popular": 0.05,
+        },
         item_types=("product", "article"),
         limit=8,
         explore=0.05,
@@ -161,12 +208,21 @@ class Reason(msgspec.Struct, frozen=True, array_like=True):
     evidence_at_ms: int = 0
 
 
+class Urgency(msgspec.Struct, frozen=True, array_like=True):
+    """Only what the catalogue says: how many are left, and when the sale ends."""
+
+    stock: int | None = None
+    sale_end_ms: int | None = None
+
+
 class BlockItem(msgspec.Struct, frozen=True, array_like=True):
     item: str
     score: float
     reason: Reason
     propensity: float = 1.0
     """How likely the item was to stand there, given what was known: 1 where nothing was left to chance."""
+    urgency: Urgency | None = None
+    """What is true of it and presses; None: nothing, or nothing that the placement says."""
 
 
 class Freshness(msgspec.Struct, frozen=True, array_like=True):
@@ -188,7 +244,8 @@ class Block(msgspec.Struct, frozen=True):
     items: tuple[BlockItem, ...]
     fallback: str
     """Why the block is not personal, "" if it is: no_profile, no_consent, no_model, unsubscribed,
-    store_down, deadline; or no_cart: it should lead with what is in the cart, and there is nothing."""
+    store_down, deadline; no_cart: it should lead with what is in the cart, and there is nothing; or
+    no_match: no source had anything for a block that is not filled up."""
     model_version: str
     freshness: Freshness
     at_ms: int

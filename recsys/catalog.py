@@ -15,6 +15,14 @@ from recsys.events import ARTICLE_PREFIX, MAX_ID_BYTES, Line
 from recsys.ports import Position
 
 ITEM_VERSION = 1
+MAX_PRICES = 8
+
+
+class PriceSince(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What an item was sold at from a time on."""
+
+    at_ms: int
+    price: float
 
 
 class Item(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,6 +53,20 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     removed: bool = False
     """Taken out of the catalogue; the record stays so that old events keep their names."""
     changed_ms: int = 0
+    stock: int | None = None
+    """How many are left, as a feed said at `stock_ms`; None: it did not say."""
+    stock_ms: int = 0
+    sale_end_ms: int | None = None
+    """When `sale_price` ends, as a feed said; None: it did not say."""
+    prices: tuple[PriceSince, ...] = ()
+    """What it was sold at, the newest last, at most MAX_PRICES; kept for items of feeds only, as events
+    tell prices of variants and of other shops' currencies too."""
+    back_ms: int = 0
+    """When it could be had again; 0: it was never gone."""
+
+    def price_at(self, at_ms: int) -> float | None:
+        """What it was sold at then; None: not known."""
+        return next((one.price for one in reversed(self.prices) if one.at_ms <= at_ms), None)
 
     @property
     def price_now(self) -> float | None:
@@ -116,14 +138,29 @@ def apply_change(current: Item | None, change: CatalogChange) -> Item:
         base = current if current is not None else Item(change.item_id, type_of(change.item_id))
         return msgspec.structs.replace(base, removed=True, available=False, changed_ms=change.at_ms)
     if change.op == "upsert":
-        item = _item.decode(change.fields)
-        return msgspec.structs.replace(
-            item, id=change.item_id, fed=True, removed=False, changed_ms=change.at_ms
+        item = msgspec.structs.replace(
+            _item.decode(change.fields), id=change.item_id, fed=True, removed=False, changed_ms=change.at_ms
         )
+        return _with_history(current, item, change.at_ms, tells_stock=True)
     known = current if current is not None else Item(change.item_id, type_of(change.item_id))
     plain = msgspec.to_builtins(known)
-    item = patched(plain, change.fields)
-    return msgspec.structs.replace(item, changed_ms=change.at_ms)
+    item = msgspec.structs.replace(patched(plain, change.fields), changed_ms=change.at_ms)
+    return _with_history(current, item, change.at_ms, tells_stock="stock" in _fields.decode(change.fields))
+
+
+def _with_history(before: Item | None, item: Item, at_ms: int, *, tells_stock: bool) -> Item:
+    """What only the log can tell: a feed's own word on these fields does not count."""
+    prices: tuple[PriceSince, ...] = ()
+    back_ms = stock_ms = 0
+    if before is not None:
+        prices, back_ms, stock_ms = before.prices, before.back_ms, before.stock_ms
+        if item.available and not before.available:
+            back_ms = at_ms
+    now = item.price_now
+    if item.fed and now is not None and (not prices or prices[-1].price != now):
+        prices = (*prices, PriceSince(at_ms, now))[-MAX_PRICES:]
+    stock_ms = at_ms if tells_stock and item.stock is not None else stock_ms
+    return msgspec.structs.replace(item, prices=prices, back_ms=back_ms, stock_ms=stock_ms)
 
 
 def apply_evidence(current: Item | None, line: Line, at_ms: int) -> Item:

@@ -22,6 +22,7 @@ from recsys.pipeline.pipeline import choose
 from recsys.pipeline.query import Query, Visit, salt_of
 from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
+from recsys.pipeline.urgency import urgency
 from recsys.profile import Profile
 from recsys.shown import Impression, cooling
 
@@ -129,8 +130,9 @@ def _unsubscribed(profile: Profile | None, placement: Placement) -> bool:
 def _items(choice: Choice, query: Query) -> tuple[BlockItem, ...]:
     shown = zip(choice.rows, choice.scores, reasons(choice, query), choice.propensities, strict=True)
     items = query.visit.columns.items
+    urgency_of = urgency(query)
     made = [
-        BlockItem(item.id, score, told, propensity)
+        BlockItem(item.id, score, told, propensity, urgency_of(item) if urgency_of is not None else None)
         for row, score, told, propensity in shown
         if (item := items[row]) is not None
     ]
@@ -142,6 +144,8 @@ def _fallback(view: View, query: Query, choice: Choice) -> str:
     somebody whose profile was at hand."""
     if query.placement.lead_with_cart and "cart" not in choice.sources and not view.hint:
         return "no_cart"
+    if not choice.rows and not query.placement.fills and not view.hint:
+        return "no_match"
     if choice.personal:
         return ""
     if view.hint:

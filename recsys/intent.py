@@ -10,11 +10,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from recsys.block import Tier
 from recsys.events import Action
 from recsys.fold import SessionRules, is_open
 from recsys.profile import Profile
 
-Tier = Literal["browsing", "comparison", "ready_to_buy"]
 Stage = Literal["awareness", "consideration", "purchase", "post_purchase"]
 
 READY_SCORE = 0.6

@@ -105,7 +105,8 @@ class _Properties(msgspec.Struct, frozen=True, omit_defaults=True):
     slot: str
     items: msgspec.Raw
     """Of BlockItem, best first, each an array: id, score, [source, reason, evidence item, its event, its
-    time], propensity. Half as long as with names, and written without an object of Python an item."""
+    time], propensity, urgency or null. Half as long as with names, and written without an object of
+    Python an item."""
     freshness: _Freshness
     at_ms: int
     fallback: str = ""

@@ -15,7 +15,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Protocol
 
-from recsys.block import Block, BlockItem, Freshness, Reason
+from recsys.block import Block, BlockItem, Freshness, Reason, Urgency
 from recsys.catalog import Item, type_of
 from server.pb import headrace_pb2 as pb
 
@@ -96,6 +96,12 @@ def _why(reason: Reason) -> bytes:
     return _texts(b"\x1a", reason.source) + message_field(b"\x22", told)
 
 
+def _urgency(urgency: Urgency) -> bytes:
+    """`BlockItem.urgency`, tag and length included."""
+    message = pb.Urgency(stock=urgency.stock, sale_end_ms=urgency.sale_end_ms)
+    return message_field(b"\x32", message.SerializeToString())
+
+
 def _item_fields(items: Sequence[BlockItem], facts: Facts) -> list[bytes]:
     """`Block.items` in pieces. Runs for every item of every answer; the reason is made once for all
     items that share it, and nothing of Python is called for lengths that are in the table."""
@@ -108,6 +114,8 @@ def _item_fields(items: Sequence[BlockItem], facts: Facts) -> list[bytes]:
             why = reasons[id(reason)] = _why(reason)
         about = facts.get(item.item) or _bare(item.item)
         chance = b"" if item.propensity == 1.0 else b"\x2d" + _float(item.propensity)
+        if item.urgency is not None:
+            chance += _urgency(item.urgency)
         size = len(about) + len(why) + len(chance) + 5  # and the score with its tag
         length = _VARINTS[size] if size < _SHORT else _varint(size)
         pieces += (b"\x2a", length, about, b"\x15", _float(item.score), why, chance)

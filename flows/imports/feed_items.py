@@ -13,6 +13,7 @@ from flows.imports.feed_values import (
     read_ms,
     read_period,
     read_price,
+    read_stock,
 )
 from flows.imports.source import RowProblem
 from recsys.catalog import Item, split_category
@@ -42,7 +43,7 @@ _ARTICLE_SIGNS = frozenset(
 _PRODUCT_PLACES = frozenset(
     (
         "id", "title", "description", "link", "image_link", "product_type", "brand", "price", "sale_price",
-        "item_group_id",
+        "item_group_id", "quantity",
     )
 )  # fmt: skip
 _ARTICLE_PLACES = frozenset(
@@ -95,10 +96,11 @@ def _product_id(row: FeedRow) -> str:
 
 def _product(row: FeedRow, item_id: str, at_ms: int | None) -> Item:
     price, currency = _read(row, "price", read_price) or (None, "")
-    sale_price = None
-    sale = _read(row, "sale_price", read_price)
-    if sale is not None and _is_on(row, at_ms):
+    sale_price, sale_end_ms = None, None
+    sale, period = _read(row, "sale_price", read_price), _read(row, "sale_price_effective_date", read_period)
+    if sale is not None and (period is None or at_ms is None or period[0] <= at_ms < period[1]):
         sale_price, currency = sale[0], currency or sale[1]
+        sale_end_ms = None if period is None else period[1]
     available = _read(row, "availability", read_availability)
     category = split_category(_first(row, "product_type"))
     if not category and not _first(row, "google_product_category").isdigit():
@@ -118,12 +120,9 @@ def _product(row: FeedRow, item_id: str, at_ms: int | None) -> Item:
         True if available is None else available,
         _read(row, "item_group_id", read_id) or "",
         attributes=_attributes(row, _PRODUCT_PLACES, available),
+        stock=_read(row, "quantity", read_stock),
+        sale_end_ms=sale_end_ms,
     )
-
-
-def _is_on(row: FeedRow, at_ms: int | None) -> bool:
-    period = _read(row, "sale_price_effective_date", read_period)
-    return period is None or at_ms is None or period[0] <= at_ms < period[1]
 
 
 def _article_id(row: FeedRow) -> str:

@@ -85,6 +85,14 @@ def read_availability(text: str) -> bool:
     raise ValueError("one of in_stock, out_of_stock, preorder, backorder")
 
 
+def read_stock(text: str) -> int:
+    """How many are left."""
+    text = text.strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise ValueError("a whole number")
+    return int(text)
+
+
 def read_link(text: str) -> str:
     """An address that a page can link to: blocks are shown in pages, so `javascript:` is none."""
     text = text.strip()

@@ -15,7 +15,7 @@ from recsys.block import Reason, SourceName
 from recsys.models.signal_kernels import FEATURES
 from recsys.models.signals import Features
 from recsys.pipeline.columns import type_set
-from recsys.pipeline.filter import ALL_BARS, COOLING, IN_CART, IN_SESSION, STRICT, SUBSTITUTE, Bars
+from recsys.pipeline.filter import ALL_BARS, BOUGHT, COOLING, IN_CART, IN_SESSION, STRICT, SUBSTITUTE, Bars
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import NEW, Choice, mix
 from recsys.pipeline.pipeline import pool_of
@@ -55,8 +55,8 @@ class Account(msgspec.Struct, frozen=True):
     item: str
     verdict: str
     """shown, or what keeps it out: unknown, unavailable, other_type, filtered, page_item, excluded,
-    shown_before, beside, cooling, in_cart, in_session, substitute, barred, not_named, brand_cap,
-    category_cap, variant, too_alike, gave_way, beaten."""
+    shown_before, beside, cooling, bought, in_cart, in_session, substitute, barred, not_named,
+    brand_cap, category_cap, variant, too_alike, gave_way, beaten."""
     detail: str = ""
     """What of: the filter's text, the brand, the slot, the items that took its place."""
     place: int = 0
@@ -163,6 +163,7 @@ class Accounts:
                 return "excluded", ""
         named = (
             (COOLING, "cooling"),
+            (BOUGHT, "bought"),
             (IN_CART, "in_cart"),
             (IN_SESSION, "in_session"),
             (SUBSTITUTE, "substitute"),

@@ -20,6 +20,7 @@ from recsys.models.tables import TopTable
 from recsys.pipeline.columns import Heats32
 from recsys.pipeline.kernels import hottest_of_leaf, looked_at
 from recsys.pipeline.learned import Learned
+from recsys.pipeline.news import dropped, ranked_news, returned
 from recsys.pipeline.query import Context, Visit
 
 NEIGHBOUR_POOL: Final = 200
@@ -137,6 +138,18 @@ def cart(context: Context) -> Ranked:
     return rows, np.fromiter(places.values(), np.float32, len(places))
 
 
+def price_drop(context: Context) -> Ranked:
+    """What the person looked at, wished for or has in the cart and costs less now than then; scores are
+    the share that it costs less."""
+    return context.visit.once("price_drop", lambda: ranked_news(dropped(context.visit)))
+
+
+def back_in_stock(context: Context) -> Ranked:
+    """What the person looked at, wished for or has in the cart and could not be had meanwhile; the one
+    that came back last first."""
+    return context.visit.once("back_in_stock", lambda: ranked_news(returned(context.visit)))
+
+
 def popular(context: Context) -> Ranked:
     """What people liked of late, as of the last training."""
     columns = context.visit.columns
@@ -158,6 +171,8 @@ SOURCES: Mapping[SourceName, Callable[[Context], Ranked]] = {
     "lately": lately,
     "recent": recent,
     "cart": cart,
+    "price_drop": price_drop,
+    "back_in_stock": back_in_stock,
     "popular": popular,
 }
 

@@ -27,7 +27,9 @@ SUBSTITUTE: Final = 16
 """Of the last category of what the block should complement."""
 COOLING: Final = 32
 """Shown to the person too short a while ago."""
-ALL_BARS: Final = STRICT | IN_CART | IN_SESSION | CHOSEN | SUBSTITUTE | COOLING
+BOUGHT: Final = 64
+"""Ordered by the person not long ago."""
+ALL_BARS: Final = STRICT | IN_CART | IN_SESSION | CHOSEN | SUBSTITUTE | COOLING | BOUGHT
 
 
 class Bars:
@@ -41,6 +43,8 @@ class Bars:
         self.add([*taken, query.page_row, *map(columns.row, query.exclude)], STRICT)
         if query.cooling:
             self.add(map(columns.row, query.cooling), COOLING)
+        if placement.bought_within_days:
+            self.add(map(columns.row, person.ordered_since(placement.bought_within_days)), BOUGHT)
         if placement.exclude_cart and not placement.lead_with_cart:
             self.add([line.row for line in person.cart], IN_CART)
         if placement.exclude_session_items:

@@ -25,7 +25,7 @@ CATALOGUE: Final = "catalogue"
 """The source of an item that is there because it may be shown and nothing better was left."""
 
 _SEEDED: Final = frozenset(("item_to_item", "bought_together", "content"))
-_OF_PERSON: Final = frozenset(("als", "recent", "cart"))
+_OF_PERSON: Final = frozenset(("als", "recent", "cart", "price_drop", "back_in_stock"))
 
 
 class Choice(msgspec.Struct, frozen=True, eq=False):
@@ -126,7 +126,7 @@ def mix(scored: Scored, query: Query, bars: Bars) -> Choice:
     if query.placement.lead_with_cart:
         block.take_cart(scored)
     block.take_ranked(best(scored, query, bars, block.rows), scored)
-    for item_types, watched in _relaxed(query):
+    for item_types, watched in _relaxed(query) if query.placement.fills else ():
         if block.n_missing:
             _take_fallback(block, item_types, watched)
         if block.rows:

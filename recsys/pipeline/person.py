@@ -15,7 +15,7 @@ from recsys.models.arrays import Rows, Scores
 from recsys.models.interactions import InteractionKind
 from recsys.pipeline.columns import Columns
 from recsys.pipeline.lazy import lazy
-from recsys.profile import Profile, Touch
+from recsys.profile import Order, Profile, Touch
 
 SEED_ITEMS: Final = 5
 """How many of the last items speak for a session when items like them are looked for."""
@@ -69,8 +69,9 @@ class Line(NamedTuple):
 
 
 class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
-    """`profile` is None when nothing is known or nothing may be used; `cart` is there all the same,
-    for showing people their own cart is no personalisation.
+    """`profile` is None when nothing is known or nothing may be used; `cart` and `orders`
+    are there all the same, for showing people their own cart, and not what they have, is no
+    personalisation.
 
     Arrays of what was done have one cell for each touch, or for each of the history, the oldest
     first; rows of items unknown to the catalogue are -1.
@@ -78,6 +79,7 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     profile: Profile | None
     cart: tuple[Line, ...]
+    orders: tuple[Order, ...]
     columns: Columns
     now_ms: int
     rules: SessionRules
@@ -86,11 +88,11 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
     def of(cls, profile: Profile | None, columns: Columns, now_ms: int, rules: SessionRules) -> Person:
         """Reads no more than consent allows."""
         if profile is None:
-            return cls(None, (), columns, now_ms, rules)
+            return cls(None, (), (), columns, now_ms, rules)
         held = sorted(profile.cart, key=lambda line: -line.at_s)
         cart = tuple(Line(columns.row(line.item), line.item, line.at_s) for line in held)
         allowed = None if profile.personalization is False else profile
-        return cls(allowed, cart, columns, now_ms, rules)
+        return cls(allowed, cart, profile.orders, columns, now_ms, rules)
 
     @lazy
     def touches(self) -> tuple[Touch, ...]:
@@ -165,6 +167,16 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
             (item, order.at_s)
             for order in self.profile.orders
             if order.at_s < since_s and not order.refunded
+            for item in order.items
+        ]
+
+    def ordered_since(self, days: int) -> list[str]:
+        """What was ordered in the last so many days, and not given back."""
+        since_s = self.now_ms // 1000 - days * 86_400
+        return [
+            item
+            for order in self.orders
+            if order.at_s > since_s and not order.refunded
             for item in order.items
         ]
 

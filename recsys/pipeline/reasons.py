@@ -20,6 +20,7 @@ from recsys.models.tables import TopTable
 from recsys.pipeline.candidates import vector_of
 from recsys.pipeline.kernels import strongest_seeds
 from recsys.pipeline.mix import CATALOGUE, NEW, Choice
+from recsys.pipeline.news import caring_deeds
 from recsys.pipeline.person import Deed, Person
 from recsys.pipeline.query import Query, Visit
 
@@ -58,6 +59,7 @@ _PLAIN: Final[Mapping[str, Reason]] = {
     NEW: Reason(NEW, "new in this shop"),
     CATALOGUE: Reason(CATALOGUE, "also in this shop"),
 }
+_NEWS: Final = frozenset(("price_drop", "back_in_stock"))
 _SAME_FOR_ALL: Final = frozenset(_PLAIN)
 _MINUTE_MS: Final = 60_000
 _DAY_MINUTES: Final = 24 * 60
@@ -112,6 +114,8 @@ def _reason(row: int, source: str, seed: Deed | None, query: Query) -> Reason:
         return _demand(visit.columns.counters[row], visit)
     if source == "cart":
         return _in_cart(row, visit.person)
+    if source in _NEWS:
+        return _news(row, source, visit)
     deed = visit.person.newest_deed(row) if source == "recent" else seed
     return Reason(source, _PLAIN[CATALOGUE].text) if deed is None else _because(source, deed, visit)
 
@@ -139,8 +143,24 @@ def _in_words(source: str, deed: Deed, visit: Visit) -> Reason:
 def _in_cart(row: int, person: Person) -> Reason:
     line = next(line for line in person.cart if line.row == row)
     at_ms = line.at_s * 1000
-    text = f"in your cart since {_when(at_ms, person.now_ms).removeprefix('at ').removeprefix('on ')}"
+    text = f"in your cart since {_since(at_ms, person.now_ms)}"
     return Reason("cart", text, line.item, _EVENTS[Action.CART_ADD], at_ms)
+
+
+def _news(row: int, source: str, visit: Visit) -> Reason:
+    """What has changed about an item since the person last cared for it."""
+    now_ms, item = visit.person.now_ms, visit.columns.items[row]
+    deed = caring_deeds(visit)[row]
+    at_ms = deed.at_s * 1000
+    did = f"you {_DID[deed.action].format('it')} {_when(at_ms, now_ms)}"
+    assert item is not None
+    if source == "price_drop":
+        text = (
+            f"{item.price_now:,.2f} {item.currency}".strip() + f" now, {item.price_at(at_ms):,.2f} when {did}"
+        )
+    else:
+        text = f"to be had again since {_since(item.back_ms, now_ms)}: {did}"
+    return Reason(source, text, deed.item, _EVENTS[deed.action], at_ms)
 
 
 def _demand(counters: ItemCounters | None, visit: Visit) -> Reason:
@@ -213,6 +233,11 @@ _SEED_OF: Final[Mapping[str, Callable[[list[int], Query, Bundle], list[int]]]] =
 
 def _when(at_ms: int, now_ms: int) -> str:
     return _in_minutes(at_ms // _MINUTE_MS, now_ms // _DAY_MS)
+
+
+def _since(at_ms: int, now_ms: int) -> str:
+    """ "10:05 UTC" today, "3 May" before."""
+    return _when(at_ms, now_ms).removeprefix("at ").removeprefix("on ")
 
 
 @lru_cache(maxsize=4096)

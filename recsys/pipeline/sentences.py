@@ -23,6 +23,7 @@ _NOT_SHOWN: Final[Mapping[str, str]] = {
     "shown_before": "a page before this one has shown it",
     "beside": "slot {detail} of the same request shows it",
     "cooling": "the person was shown it too short a while ago",
+    "bought": "the person has ordered it not long ago",
     "in_cart": "it is in the cart already",
     "in_session": "the person looked at it in this session already",
     "substitute": "it is of the same category as what it should go with, so it would take its place",
@@ -84,6 +85,7 @@ def _setting(verdict: str, placement: Placement) -> str:
         return f" (`max_per_category` is {placement.max_per_category})"
     names = {
         "cooling": "cooldown_s, cooldown_blocks",
+        "bought": "bought_within_days",
         "in_session": "exclude_session_items",
         "substitute": "other_categories",
         "in_cart": "exclude_cart",

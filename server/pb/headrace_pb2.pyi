@@ -105,18 +105,28 @@ class Block(_message.Message):
     def __init__(self, decision_id: _Optional[str] = ..., slot: _Optional[str] = ..., placement: _Optional[str] = ..., title: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BlockItem, _Mapping]]] = ..., fallback: _Optional[str] = ..., model_version: _Optional[str] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., at_ms: _Optional[int] = ..., next_cursor: _Optional[str] = ...) -> None: ...
 
 class BlockItem(_message.Message):
-    __slots__ = ("item", "score", "source", "reason", "propensity")
+    __slots__ = ("item", "score", "source", "reason", "propensity", "urgency")
     ITEM_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    URGENCY_FIELD_NUMBER: _ClassVar[int]
     item: CatalogItem
     score: float
     source: str
     reason: Reason
     propensity: float
-    def __init__(self, item: _Optional[_Union[CatalogItem, _Mapping]] = ..., score: _Optional[float] = ..., source: _Optional[str] = ..., reason: _Optional[_Union[Reason, _Mapping]] = ..., propensity: _Optional[float] = ...) -> None: ...
+    urgency: Urgency
+    def __init__(self, item: _Optional[_Union[CatalogItem, _Mapping]] = ..., score: _Optional[float] = ..., source: _Optional[str] = ..., reason: _Optional[_Union[Reason, _Mapping]] = ..., propensity: _Optional[float] = ..., urgency: _Optional[_Union[Urgency, _Mapping]] = ...) -> None: ...
+
+class Urgency(_message.Message):
+    __slots__ = ("stock", "sale_end_ms")
+    STOCK_FIELD_NUMBER: _ClassVar[int]
+    SALE_END_MS_FIELD_NUMBER: _ClassVar[int]
+    stock: int
+    sale_end_ms: int
+    def __init__(self, stock: _Optional[int] = ..., sale_end_ms: _Optional[int] = ...) -> None: ...
 
 class CatalogItem(_message.Message):
     __slots__ = ("id", "type", "title", "url", "image_url", "price", "currency", "brand", "category", "full_price")

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recsys.catalog import Item, decode_item, encode_item
+import msgspec
+
+from recsys.catalog import Item, PriceSince, decode_item, encode_item
 from recsys.counters import After, ItemCounters, decode_counters, encode_counters
 from recsys.events import Action, Arrival, Consent, Event, Line, Source
 from recsys.item import ItemState
@@ -127,6 +129,14 @@ ITEM = Item(
     fed=True,
     removed=True,
     changed_ms=AT_MS,
+)
+ITEM_WITH_HISTORY = msgspec.structs.replace(
+    ITEM,
+    stock=3,
+    stock_ms=AT_MS,
+    sale_end_ms=AT_MS + 5,
+    prices=(PriceSince(AT_MS - 9, 12.5), PriceSince(AT_MS, 9.0)),
+    back_ms=AT_MS,
 )
 COUNTERS_1 = ItemCounters(1.5, 0.25, 3.0, AT_S)
 COUNTERS = ItemCounters(1.5, 0.25, 3.0, AT_S, 12.5, (After("p2", 3.5), After("p3", 1.25)))
@@ -265,6 +275,14 @@ def _formats() -> list[Format]:
             lambda data: _of_item(ItemState.decode(data)),
             _of_item(item),
             {1: (item.item_id, item.item, COUNTERS_1)},
+        ),
+        Format(
+            "item_record_with_history",
+            1,
+            "an item record",
+            lambda: encode_item(ITEM_WITH_HISTORY),
+            decode_item,
+            ITEM_WITH_HISTORY,
         ),
         Format("item_record", 1, "an item record", lambda: encode_item(ITEM), decode_item, ITEM),
         Format(

@@ -8,6 +8,7 @@ import pytest
 from recsys.catalog import (
     CatalogChange,
     Item,
+    PriceSince,
     apply_change,
     apply_evidence,
     decode_change,
@@ -32,7 +33,8 @@ def change(op: str, item_id: str = "tent", fields: object = None, at_ms: int = A
 
 def test_a_feeds_word_beats_what_events_tell() -> None:
     fed = apply_change(None, change("upsert", fields=TENT))
-    assert fed == msgspec.structs.replace(TENT, fed=True, changed_ms=AT_MS)
+    since = (PriceSince(AT_MS, 150.0),)
+    assert fed == msgspec.structs.replace(TENT, fed=True, changed_ms=AT_MS, prices=since)
     assert apply_evidence(fed, SEEN, AT_MS + 1) is fed
     from_events = apply_evidence(None, SEEN, AT_MS - 1)
     assert apply_change(from_events, change("upsert", fields=TENT)) == fed
@@ -74,7 +76,10 @@ def test_what_was_removed_keeps_its_name_and_can_come_back() -> None:
     assert removed == msgspec.structs.replace(fed, removed=True, available=False, changed_ms=AT_MS + 5)
     assert apply_evidence(removed, SEEN, AT_MS + 6) is removed
     assert apply_change(removed, change("patch", fields={"price": 1})).removed
-    assert apply_change(removed, change("upsert", fields=TENT)) == fed
+    back = change("upsert", fields=TENT, at_ms=AT_MS + 9)
+    assert apply_change(removed, back) == msgspec.structs.replace(
+        fed, changed_ms=AT_MS + 9, back_ms=AT_MS + 9
+    )
     never_known = apply_change(None, change("remove", "article:a"))
     assert (never_known.type, never_known.removed, never_known.available) == ("article", True, False)
 

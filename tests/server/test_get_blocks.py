@@ -257,8 +257,9 @@ class TestWrongRequests:
     def test_an_unknown_placement(self, shop: Shop) -> None:
         said = refused(shop, pb.GetBlocksRequest(slots=[pb.Slot(placement="home.heroo")]))
         assert said == (
-            "Expected one of article.next, cart.cross_sell, email.cart_recovery, email.digest, home.feed,"
-            " home.hero, product.complements, product.similar, got `home.heroo` - at `slots[0].placement`"
+            "Expected one of article.next, cart.cross_sell, email.back_in_stock, email.cart_recovery,"
+            " email.digest, email.price_drop, home.feed, home.hero, product.complements, product.similar,"
+            " got `home.heroo` - at `slots[0].placement`"
         )
 
     @pytest.mark.parametrize(

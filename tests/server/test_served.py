@@ -220,11 +220,12 @@ class TestThroughTheServer:
         assert event["event"] == "Block Served"
         assert (event["messageId"], event["anonymousId"]) == (block.decision_id, "v1")
         said = event["properties"]
-        ids, scores, reasons, propensities = zip(*said["items"], strict=True)
+        ids, scores, reasons, propensities, pressing = zip(*said["items"], strict=True)
         assert list(ids) == [item.item.id for item in block.items]
         assert list(scores) == pytest.approx([item.score for item in block.items])
         assert [reason[0] for reason in reasons] == [item.source for item in block.items]
         assert propensities == (1.0, 1.0, 1.0)
+        assert set(pressing) == {None}
         assert (said["person"], said["request_id"], said["market"]) == ("a:v1", "r1", "DE")
         assert said["freshness"]["event_at_ms"] == AT_MS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.block import Block, BlockItem, Freshness, Reason
+from recsys.block import Block, BlockItem, Freshness, Reason, Urgency
 from recsys.catalog import Item
 from server.pb import headrace_pb2 as pb
 from server.wire import block_message, item_field, person_message, response_message, varint
@@ -17,7 +17,8 @@ times_ms = st.integers(0, 2**62)
 int64s = st.integers(-(2**63), 2**63 - 1)
 reasons = st.builds(Reason, texts, texts, texts, texts, times_ms)
 chances = st.one_of(st.just(1.0), st.floats(0, 1, width=32))
-items = st.builds(BlockItem, texts.filter(bool), scores, reasons, chances)
+pressing = st.none() | st.builds(Urgency, st.none() | st.integers(0, 9), st.none() | times_ms)
+items = st.builds(BlockItem, texts.filter(bool), scores, reasons, chances, pressing)
 blocks = st.builds(
     Block,
     decision_id=texts,
@@ -63,7 +64,14 @@ def _item(read: pb.BlockItem) -> BlockItem:
     said = read.reason
     reason = Reason(read.source, said.text, said.evidence_item_id, said.event, said.at_ms)
     propensity = read.propensity if read.HasField("propensity") else 1.0
-    return BlockItem(read.item.id, read.score, reason, propensity)
+    urgency = None
+    if read.HasField("urgency"):
+        told = read.urgency
+        urgency = Urgency(
+            told.stock if told.HasField("stock") else None,
+            told.sale_end_ms if told.HasField("sale_end_ms") else None,
+        )
+    return BlockItem(read.item.id, read.score, reason, propensity, urgency)
 
 
 @given(st.lists(blocks, max_size=2), texts, texts)

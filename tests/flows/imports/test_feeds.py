@@ -138,6 +138,11 @@ def test_items_are_taken_by_the_decoder(tmp_path):
             "Expected an address with `https://` or `http://`, got `javascript:x()` - at `link`",
         ),
         (
+            "quantity",
+            "some",
+            "Expected a whole number, got `some` - at `quantity`",
+        ),
+        (
             "sale_price_effective_date",
             "soon",
             "Expected two times with a `/` between them, got `soon` - at `sale_price_effective_date`",
@@ -171,6 +176,14 @@ def test_a_sale_has_its_time(tmp_path, at, sale_price):
     period = {"sale_price_effective_date": "2026-03-01T00:00+0100/2026-03-08T23:59+0100"}
     [item] = read(tmp_path, json.dumps({**FIELDS, **period}), at_ms=None if at is None else read_ms(at))
     assert (item.price, item.sale_price) == (249.5, sale_price)
+    assert item.sale_end_ms == (None if sale_price is None else read_ms("2026-03-08T23:59+0100"))
+
+
+@pytest.mark.parametrize(("text", "stock"), [("3", 3), ("0", 0), ("", None)])
+def test_how_many_are_left_is_read_where_the_feed_says(tmp_path, text, stock):
+    [item] = read(tmp_path, json.dumps({**FIELDS, "quantity": text}))
+    assert item.stock == stock
+    assert "quantity" not in item.attributes
 
 
 @pytest.mark.parametrize(
