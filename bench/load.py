@@ -223,7 +223,8 @@ def empty_server(argument: dict[str, Any], tell: Tell) -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
     lane = None
     if argument["lane"]:
-        lane = open_lane(server, METHOD, parse, lambda *_: answer, threads, max_calls=threads * CALLERS)
+        most_calls = threads * CALLERS
+        lane = open_lane(server, METHOD, parse, lambda *_: answer, threads, turns=1, max_calls=most_calls)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     if lane is not None:

@@ -21,7 +21,7 @@ from server.renders import Renders
 from server.requests import BlocksRequest
 from server.served import RecentDecisions, Served, ServedQueue
 from server.shown import Shown
-from server.wire import block_message, person_message, response_message
+from server.wire import bare_item_field, block_message, person_message, response_message
 
 RESERVE_S = 0.03
 """Kept of the deadline for deciding and answering, after a wait for freshness."""
@@ -217,9 +217,16 @@ class _ShelfFacts:
     def __init__(self, shelf: Shelf) -> None:
         self._row_of, self._wire = shelf.columns.row_of, shelf.columns.wire
 
-    def get(self, item_id: str, /) -> bytes | None:
-        row = self._row_of.get(item_id)
-        return None if row is None else self._wire[row]
+    def of(self, item_ids: Sequence[str], /) -> list[bytes]:
+        wire, row_of = self._wire, self._row_of
+        try:
+            found = list(map(wire.__getitem__, map(row_of.__getitem__, item_ids)))
+        except KeyError:
+            found = [b"" if (row := row_of.get(item)) is None else wire[row] for item in item_ids]
+        if all(found):
+            return found
+        # A block of earlier, of which the catalogue knows an item no more.
+        return [about or bare_item_field(item) for about, item in zip(found, item_ids, strict=True)]
 
 
 def message_of(block: Block, shelf: Shelf, placements: Mapping[str, Placement]) -> bytes:

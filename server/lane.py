@@ -3,8 +3,13 @@
 grpcio's server takes a call on one thread, answers it on another and goes back and forth between them
 for each message: four events, a future, a condition and their switches of threads, 340,000
 instructions for a handler that does nothing. In the lane the thread that gets a call's message answers
-it: 130,000, and one switch in eight calls instead of three in two (`bench serving` shows what an
-empty server holds either way).
+it: 130,000 (`bench serving` shows what an empty server holds either way).
+
+One thread has the turn: it takes what comes and answers calls one after the other, first come, first
+served. More threads would not answer sooner, since Python lets one run at a time; they would take the
+interpreter from each other at every kernel that lets go of it, and each has working memory of its own
+to bring into the cache. A handler that is going to wait gives the turn to another thread, and from one
+that is stuck it is taken.
 
 It stands on grpcio's binding of its C core, as grpc/_server.py does. That is no public interface, so
 `open_lane` looks whether it is what this was written for; where it is not, the method's calls go
@@ -17,7 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from threading import Lock, Thread
+from threading import Lock, Semaphore, Thread
 from typing import Any, NoReturn
 
 import grpc
@@ -35,12 +40,20 @@ Handle = Callable[[Any, "Call"], bytes]
 Parse = Callable[[bytes], Any]
 
 _NO_FLAGS = 0
+_AT_ONCE_S = 0.0
+"""A time that has passed: look what has come, and wait for nothing."""
+STUCK_S = 1.0
+"""A handler that takes longer than this loses its turn."""
+LOOK_EVERY = 8
+"""Calls that are answered, while others wait, before it is looked for what has come."""
+WATCH_BEHIND = 8
+"""A call that has to wait behind so many is watched: its caller may be gone before its turn."""
 _NEEDED = {
     # Classes of cygrpc, and what is used of them.
     "CompletionQueue": ("poll", "shutdown"),
     "Server": ("register_completion_queue", "register_method", "request_registered_call"),
     "Call": ("start_server_batch",),
-    "CompletionType": ("queue_shutdown",),
+    "CompletionType": ("queue_shutdown", "queue_timeout"),
     "ReceiveMessageOperation": ("message",),
     "ReceiveCloseOnServerOperation": ("cancelled",),
     "SendInitialMetadataOperation": ("type",),
@@ -59,14 +72,17 @@ class _Aborted(Exception):
 class Call:
     """What handlers use of a grpc.ServicerContext."""
 
-    __slots__ = ("_core", "_deadline_s", "_is_open", "_metadata", "is_watched", "trailing_metadata")
+    __slots__ = ("_core", "_deadline_s", "_is_open", "_lane", "_metadata", "gave_turn", "is_watched",
+                 "trailing_metadata")  # fmt: skip
 
-    def __init__(self, event: Any) -> None:
+    def __init__(self, event: Any, lane: Lane) -> None:
         self._core = event.call
         self._deadline_s = event.call_details.deadline
         self._metadata = event.invocation_metadata
+        self._lane = lane
         self._is_open = True
         self.is_watched = False
+        self.gave_turn = False
         self.trailing_metadata: tuple[tuple[str, bytes], ...] | None = None
 
     def invocation_metadata(self) -> Any:
@@ -77,12 +93,25 @@ class Call:
         return max(float(self._deadline_s) - time.time(), 0.0)
 
     def is_active(self) -> bool:
-        """Whether the caller still waits. Watched from the first time this is asked: it costs an
-        event, and few handlers want to know."""
+        """Whether the caller still waits. Asked by handlers that are about to wait for something: from
+        the first time on another thread has the turn."""
+        self.watch()
+        with self._lane.lock:
+            gives, self.gave_turn = not self.gave_turn, True
+        if gives:
+            self._lane.give_turn()
+        return self._is_open
+
+    def watch(self) -> None:
+        """Be told when the caller goes away. It costs an event, and few calls wait."""
         if not self.is_watched:
             self.is_watched = True
             self.start((cygrpc.ReceiveCloseOnServerOperation(_NO_FLAGS),), self._closed)
-        return self._is_open
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether an answer would be in time, as far as is known."""
+        return self._is_open and self.time_remaining() > 0
 
     def set_trailing_metadata(self, metadata: tuple[tuple[str, bytes], ...]) -> None:
         self.trailing_metadata = metadata
@@ -91,19 +120,23 @@ class Call:
         raise _Aborted(code, details)
 
     def start(self, operations: tuple[Any, ...], then: Callable[[Any], None]) -> None:
-        """Begin operations; a thread of the lane calls `then` with their event when all are done."""
-        self._core.start_server_batch(operations, then)
+        """Begin operations; a thread of the lane calls `then` with their event when all are done. Nothing
+        is begun in a lane that is closed, for whose calls nobody waits any more."""
+        with self._lane.lock:
+            if not self._lane.is_closed:
+                self._core.start_server_batch(operations, then)
 
     def _closed(self, event: Any) -> None:
         self._is_open = not event.batch_operations[0].cancelled()
 
 
 class Lane:
-    """Threads that answer the calls of one method, at most `threads` at a time; `max_calls` may be
-    under way, and further ones get RESOURCE_EXHAUSTED."""
+    """Threads that answer the calls of one method: `turns` of them at a time besides those that wait in
+    their handlers, `threads` with those. `max_calls` may be under way, and further ones get
+    RESOURCE_EXHAUSTED."""
 
     def __init__(
-        self, core: Any, method: str, parse: Parse, handle: Handle, threads: int, max_calls: int
+        self, core: Any, method: str, parse: Parse, handle: Handle, threads: int, turns: int, max_calls: int
     ) -> None:
         """`core`: the cygrpc.Server, before it is started."""
         self._core = core
@@ -112,18 +145,28 @@ class Lane:
         self._handle = handle
         self._max_busy = threads
         self._max_calls = max_calls
-        self._lock = Lock()
-        self._busy = 0
         self._calls: set[Call] = set()
         """Accepted and not finished yet."""
         self._waiting: deque[tuple[Call, bytes]] = deque()
-        """Calls whose message has come while all threads were busy; bounded by `max_calls`."""
+        """Calls whose message has come, the first one first; bounded by `max_calls`."""
+        self._answered = 0
+        """Since it was last looked for what has come."""
+        self._busy = 0
+        self._longest: tuple[Call, float] | None = None
+        """The call that is being answered, and since when on the monotonic clock."""
+        self._turns = Semaphore(turns)
+        self.lock = Lock()
+        self.is_closed = False
+        """Nothing is begun any more."""
+        self._is_over = False
+        """Nothing will come any more."""
         self._queue = cygrpc.CompletionQueue()
         core.register_completion_queue(self._queue)
         core.register_method(self._method)
-        # One more than may be busy: somebody must be there to refuse what is too much.
         self._threads = [
-            Thread(target=self._run, name=f"lane-{number}", daemon=True) for number in range(threads + 1)
+            # One more than may be busy: somebody must be there to refuse what is too much.
+            Thread(target=self._run, name=f"lane-{number}", daemon=True)
+            for number in range(threads + 1)
         ]
 
     def start(self) -> None:
@@ -134,21 +177,59 @@ class Lane:
 
     def close(self) -> None:
         """Behind the server's stop, which waits for the calls under way."""
-        self._queue.shutdown()
+        with self.lock:  # gRPC ends the process when operations are begun behind this
+            self.is_closed = True
+            self._queue.shutdown()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
 
+    def give_turn(self) -> None:
+        """The thread that has the turn is going to wait: another one takes it."""
+        self._turns.release()
+
     def _run(self) -> None:
         while True:
-            event = self._queue.poll(None)
-            if event.completion_type == cygrpc.CompletionType.queue_shutdown:
+            while not self._turns.acquire(timeout=STUCK_S):
+                if self._takes_turn():
+                    break
+            while not self._is_over:
+                try:
+                    if self._step():
+                        break
+                except Exception:
+                    log.exception("lane_failed")  # a fault of ours; the lane must outlive it
+            if self._is_over:
+                self._turns.release()  # for the next one, to end as well
                 return
-            try:
-                event.tag(event)
-            except Exception:
-                log.exception("lane_failed")  # a fault of ours; the lane must outlive it
-            del event  # it holds the call
+
+    def _takes_turn(self) -> bool:
+        """Whether the turn could be taken from a handler that is stuck."""
+        with self.lock:
+            if self._longest is None:
+                return False
+            call, since_s = self._longest
+            if call.gave_turn or time.monotonic() - since_s < STUCK_S:
+                return False
+            call.gave_turn = True
+            return True
+
+    def _step(self) -> bool:
+        """Answer the call that has waited longest, or take what has come; True when the turn was given
+        away meanwhile. Now and then all that has come goes first, to be accepted or refused."""
+        may_answer = bool(self._waiting) and self._busy < self._max_busy
+        if may_answer and self._answered < LOOK_EVERY:
+            self._answered += 1
+            return self._answer_next()
+        event = self._queue.poll(_AT_ONCE_S if may_answer else None)
+        kind = event.completion_type
+        if kind == cygrpc.CompletionType.queue_shutdown:
+            self._is_over = True
+        elif kind == cygrpc.CompletionType.queue_timeout:
+            self._answered = 0
+        else:
+            event.tag(event)
+        return False
 
     def _await_call(self) -> None:
         try:
@@ -160,7 +241,7 @@ class Lane:
         if not event.success:  # the server is stopping
             return
         self._await_call()
-        call = Call(event)
+        call = Call(event, self)
         is_full = len(self._calls) >= self._max_calls
         self._calls.add(call)
         if is_full:
@@ -169,23 +250,37 @@ class Lane:
             call.start((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), partial(self._received, call))
 
     def _received(self, call: Call, event: Any) -> None:
-        """Answer the call, and those that have come to wait meanwhile."""
         message = event.batch_operations[0].message()
         if message is None:  # the caller is gone, or sent none
             self._end(call, grpc.StatusCode.UNIMPLEMENTED, "Expected one message, got none")
             return
-        with self._lock:
-            if self._busy >= self._max_busy:
-                self._waiting.append((call, message))
-                return
-            self._busy += 1
+        if len(self._waiting) >= WATCH_BEHIND:
+            call.watch()
+        self._waiting.append((call, message))
+
+    def _answer_next(self) -> bool:
+        """Answer the call that has waited longest; whether its handler has given the turn away. If all
+        were busy meanwhile, the next ones too: who has the turn may not know that one is free again."""
+        has_given = False
         while True:
-            self._answer(call, message)
-            with self._lock:
-                if not self._waiting:
-                    self._busy -= 1
-                    return
+            with self.lock:
+                if not self._waiting or self._busy >= self._max_busy:
+                    return has_given
                 call, message = self._waiting.popleft()
+                call.gave_turn = has_given
+                self._busy += 1
+                self._longest = call, time.monotonic()
+            if call.is_wanted:
+                self._answer(call, message)
+            else:
+                self._end(call, grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+            with self.lock:
+                were_all_busy = self._busy == self._max_busy
+                self._busy -= 1
+                self._longest = None
+                has_given = call.gave_turn
+            if not (has_given and were_all_busy):
+                return has_given
 
     def _answer(self, call: Call, message: bytes) -> None:
         try:
@@ -216,7 +311,7 @@ class Lane:
 
 
 def open_lane(
-    server: grpc.Server, method: str, parse: Parse, handle: Handle, threads: int, max_calls: int
+    server: grpc.Server, method: str, parse: Parse, handle: Handle, threads: int, turns: int, max_calls: int
 ) -> Lane | None:
     """A lane for `method`, "/package.Service/Method", on a server that is not started yet; None where
     this grpcio is not the one it was written for."""
@@ -226,4 +321,4 @@ def open_lane(
     ):
         log.warning("no_lane", method=method, grpcio=grpc.__version__)
         return None
-    return Lane(core, method, parse, handle, threads, max_calls)
+    return Lane(core, method, parse, handle, threads, turns, max_calls)

@@ -60,6 +60,8 @@ class RunningServer:
         server, placements = settings.server, settings.all_placements()
         self._settings = server
         self._metrics = metrics
+        # An embedded state answers at once; a look-up over the network must not hold up other calls.
+        self._turns = 1 if settings.state.startswith("lmdb:") else server.threads
         self.loaded = Event()
         self.live = Live(
             store,
@@ -121,7 +123,7 @@ class RunningServer:
             maximum_concurrent_rpcs=most_calls,
         )
         self._server.add_generic_rpc_handlers((self._service.handlers(),))
-        self._lane = open_lane(self._server, *self._service.get_blocks(), threads, most_calls)
+        self._lane = open_lane(self._server, *self._service.get_blocks(), threads, self._turns, most_calls)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server

@@ -26,10 +26,12 @@ def parse(raw: bytes) -> str:
 
 
 @contextmanager
-def answering(handle: Callable[[str, Call], bytes], threads: int = 2, max_calls: int = 8) -> Iterator[str]:
+def answering(
+    handle: Callable[[str, Call], bytes], threads: int = 2, turns: int = 1, max_calls: int = 8
+) -> Iterator[str]:
     """The address of a server on which a lane answers calls of METHOD."""
     server = grpc.server(ThreadPoolExecutor(1))
-    opened = open_lane(server, METHOD, parse, handle, threads, max_calls)
+    opened = open_lane(server, METHOD, parse, handle, threads, turns, max_calls)
     assert opened is not None, "grpcio is not the one that the lane was written for"
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -42,9 +44,9 @@ def answering(handle: Callable[[str, Call], bytes], threads: int = 2, max_calls:
 
 
 @contextmanager
-def asking(handle: Callable[[str, Call], bytes], threads: int = 2, max_calls: int = 8) -> Iterator[Ask]:
+def asking(handle: Callable[[str, Call], bytes], **lane: int) -> Iterator[Ask]:
     """A client's call of METHOD."""
-    with answering(handle, threads, max_calls) as address, grpc.insecure_channel(address) as channel:
+    with answering(handle, **lane) as address, grpc.insecure_channel(address) as channel:
         yield channel.unary_unary(METHOD)
 
 
@@ -107,22 +109,46 @@ def test_what_fails_is_told_and_the_next_call_is_answered() -> None:
         assert ask(b"", timeout=10) == b"fine"
 
 
-def test_no_more_are_answered_at_once_than_there_are_threads_and_too_many_are_refused() -> None:
-    hold, busy = Event(), []
+@pytest.mark.parametrize("turns", [1, 3])
+def test_while_handlers_wait_others_are_answered_and_too_many_are_refused(turns: int) -> None:
+    hold, waiting = Event(), []
+
+    def slow(message: str, call: Call) -> bytes:
+        if message == "wait":
+            assert call.is_active()
+            waiting.append(message)
+            hold.wait(20)
+        return message.encode()
+
+    with asking(slow, threads=3, turns=turns, max_calls=3) as ask:
+        held = [ask.future(b"wait", timeout=20) for _ in range(2)]
+        until(lambda: len(waiting) == 2)
+        assert ask(b"now", timeout=10) == b"now"
+        held.append(ask.future(b"wait", timeout=20))
+        until(lambda: len(waiting) == 3)
+        assert refused(ask).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        hold.set()
+        assert [call.result() for call in held] == [b"wait"] * 3
+        until(lambda: ask.future(b"again", timeout=10).code() is grpc.StatusCode.OK)
+
+
+def test_calls_are_answered_in_turn_and_those_nobody_waits_for_are_not_decided() -> None:
+    hold, asked = Event(), []
 
     def slow(message: str, _: Call) -> bytes:
-        busy.append(message)
+        asked.append(message)
         hold.wait(20)
         return message.encode()
 
-    with asking(slow, threads=2, max_calls=5) as ask:
-        calls = [ask.future(b"%d" % number, timeout=20) for number in range(9)]
-        full = until(lambda: len(done := [call for call in calls if call.done()]) == 4 and done)
-        assert {call.code() for call in full} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
-        assert len(busy) == 2
+    with asking(slow, threads=3, max_calls=50) as ask:
+        first = ask.future(b"first", timeout=20)
+        until(lambda: asked == ["first"])
+        late = [ask.future(b"late", timeout=0.2) for _ in range(5)]
+        assert {call.code() for call in late} == {grpc.StatusCode.DEADLINE_EXCEEDED}
         hold.set()
-        assert sum(call.code() is grpc.StatusCode.OK for call in calls) == 5
-        assert ask(b"again", timeout=10) == b"again"
+        assert first.result() == b"first"
+        assert ask(b"last", timeout=10) == b"last"
+        assert asked == ["first", "last"]
 
 
 def test_a_handler_that_asks_learns_that_the_caller_is_gone() -> None:

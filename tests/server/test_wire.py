@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.block import Block, BlockItem, Freshness, Reason, Urgency
 from recsys.catalog import Item
 from server.pb import headrace_pb2 as pb
-from server.wire import block_message, item_field, person_message, response_message, varint
+from server.wire import bare_item_field, block_message, item_field, person_message, response_message, varint
 
 # Lengths at which a length takes one more byte, in bytes and in characters.
 texts = st.text(max_size=12) | st.sampled_from(["x" * 127, "x" * 128, "é" * 64, "x" * 16_383, "é" * 8192])
@@ -33,13 +35,23 @@ blocks = st.builds(
 )
 
 
-def facts_of(block: Block) -> dict[str, bytes]:
-    return {item.item: item_field(Item(item.item, title="a title", price=1.5)) for item in block.items}
+class Priced:
+    """Facts: every item costs the same."""
+
+    def of(self, item_ids: Sequence[str], /) -> list[bytes]:
+        return [item_field(Item(item, title="a title", price=1.5)) for item in item_ids]
+
+
+class Bare:
+    """Facts of a catalogue that knows nothing."""
+
+    def of(self, item_ids: Sequence[str], /) -> list[bytes]:
+        return [bare_item_field(item) for item in item_ids]
 
 
 @given(blocks, texts)
 def test_a_block_is_read_back_whole(block: Block, title: str) -> None:
-    read = pb.Block.FromString(block_message(block, title, facts_of(block)))
+    read = pb.Block.FromString(block_message(block, title, Priced()))
     assert (read.decision_id, read.slot, read.placement, read.title) == (
         block.decision_id,
         block.slot,
@@ -79,7 +91,7 @@ def test_a_response_is_read_back_whole(some: list[Block], request_id: str, rende
     person = person_message(
         "u:ann", "comparison", 0.5, [("2 products viewed", 0.25), ("", -0.5)], "purchase", known=True
     )
-    messages = [block_message(block, "", facts_of(block)) for block in some]
+    messages = [block_message(block, "", Priced()) for block in some]
     read = pb.GetBlocksResponse.FromString(response_message(messages, person, 1.25, request_id, render_id))
     assert [block.decision_id for block in read.blocks] == [block.decision_id for block in some]
     assert (read.server_ms, read.request_id, read.render_id) == (1.25, request_id, render_id)
@@ -106,7 +118,7 @@ def test_an_item_tells_price_and_price_before() -> None:
 def test_an_item_without_facts_shows_its_id() -> None:
     item = BlockItem("article:7", 1.0, Reason("popular", ""))
     block = Block("d", "s", "p", (item,), "", "", Freshness(0, 0, -1, True), 1)
-    (read,) = pb.Block.FromString(block_message(block, "", {})).items
+    (read,) = pb.Block.FromString(block_message(block, "", Bare())).items
     assert (read.item.id, read.item.type) == ("article:7", pb.ITEM_TYPE_ARTICLE)
 
 
