@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only, u1, void
-from recsys.models.signal_kernels import (
+from recsys.models.signal_arrays import (
     COLUMNS,
     DESK_TYPE,
     FEATURES,
     FOUND,
+    JOINED_TYPE,
     N_CHANNELS,
     N_COLUMNS,
     PAST,
@@ -20,7 +21,7 @@ from recsys.models.signal_kernels import (
     SIGNALS_TYPE,
     STEPS,
     UNSEEN,
-    Desk,
+    DeskArrays,
     SignalArrays,
 )
 
@@ -41,49 +42,49 @@ _POPULARITY, _REPEAT = COLUMNS.index("popularity"), COLUMNS.index("repeat")
 _NEAR, _FOLLOWING = FEATURES.index("neighbours_near"), FEATURES.index("following_last")
 
 
-@kernel(f4(_F4, _F4), fastmath=True)
-def _product(one: Array, other: Array) -> Any:
-    total: Any = np.float32(0)
-    for place in range(len(one)):
-        total += one[place] * other[place]
-    return total
-
-
 @kernel(void(SIGNALS_TYPE, DESK_TYPE), fastmath=True)
-def _average(model: SignalArrays, desk: Desk) -> None:
+def _average(model: SignalArrays, desk: DeskArrays) -> None:
     """The direction of the session in `desk.mean`: an item counts half for every three steps back."""
     mean, vectors = desk.mean, model.vectors
     mean[:] = np.float32(0)
     for slot in range(min(desk.facts[SESSION], _AVERAGED_ITEMS)):
-        vector, weight = vectors[desk.rows[slot]], _HALVED_BY_THREE[desk.step[slot]]
+        row, weight = desk.rows[slot], _HALVED_BY_THREE[desk.step[slot]]
         for place in range(len(mean)):
-            mean[place] += weight * vector[place]
-    length = np.sqrt(_product(mean, mean))
-    if length > 0:
+            mean[place] += weight * vectors[row, place]
+    squares: Any = np.float32(0)
+    for place in range(len(mean)):
+        squares += mean[place] * mean[place]
+    if squares > 0:
         for place in range(len(mean)):
-            mean[place] /= length
+            mean[place] /= np.sqrt(squares)
 
 
-@kernel(void(SIGNALS_TYPE, DESK_TYPE, _I4, f4[:, ::1]))
-def _likenesses(model: SignalArrays, desk: Desk, rows: Array, features: Array) -> None:
+@kernel(void(SIGNALS_TYPE, DESK_TYPE, _I4, f4[:, ::1]), fastmath=True)
+def _likenesses(model: SignalArrays, desk: DeskArrays, rows: Array, features: Array) -> None:
     """Cosines of the candidates with the last item, the session, and the likest of the items before."""
     vectors, mean, seated = model.vectors, desk.mean, desk.rows
-    n_session = desk.facts[SESSION]
+    n_session, dimensions = desk.facts[SESSION], len(desk.mean)
     for index in range(len(rows)):
         row = rows[index]
         last, session, earlier = np.float32(0), np.float32(0), np.float32(-1)
         if row < len(vectors) and n_session:
-            last = _product(vectors[row], vectors[seated[0]])
-            session = _product(vectors[row], mean)
-            for slot in range(1, min(n_session, _COMPARED_ITEMS)):
-                earlier = max(earlier, _product(vectors[row], vectors[seated[slot]]))
+            for place in range(dimensions):
+                session += vectors[row, place] * mean[place]
+            for slot in range(min(n_session, _COMPARED_ITEMS)):
+                other, alike = seated[slot], np.float32(0)
+                for place in range(dimensions):
+                    alike += vectors[row, place] * vectors[other, place]
+                if slot == 0:
+                    last = alike
+                else:
+                    earlier = max(earlier, alike)
         features[_COSINES, index] = last
         features[_COSINES + 1, index] = session
         features[_COSINES + 2, index] = earlier
 
 
 @kernel(void(DESK_TYPE, _I4, _I8, f8, f4[:, ::1]))
-def _acquaintance(desk: Desk, rows: Array, at_s: Array, now_s: float, features: Array) -> None:
+def _acquaintance(desk: DeskArrays, rows: Array, at_s: Array, now_s: float, features: Array) -> None:
     """What the person has had to do with the candidates; -1 for never."""
     place, step, times, newest = desk.place, desk.step, desk.times, desk.newest
     past_times, past_newest, past_kind = desk.past_times, desk.past_newest, desk.past_kind
@@ -93,7 +94,7 @@ def _acquaintance(desk: Desk, rows: Array, at_s: Array, now_s: float, features: 
         of_candidate[1, index] = np.float32(0)
         of_candidate[3, index] = np.float32(0)
         slot = place[rows[index]] - 1 if rows[index] < len(place) else np.int32(-1)
-        if slot < 0:
+        if slot < 0 or slot >= desk.facts[PAST]:
             continue
         if newest[slot] >= 0:
             of_candidate[0, index] = np.float32(step[slot])
@@ -107,7 +108,7 @@ def _acquaintance(desk: Desk, rows: Array, at_s: Array, now_s: float, features: 
 
 @kernel(void(SIGNALS_TYPE, DESK_TYPE, _U1, _I8, i8, i8, f4[:, ::1]))
 def _circumstances(
-    model: SignalArrays, desk: Desk, kinds: Array, at_s: Array, start: int, n: int, features: Array
+    model: SignalArrays, desk: DeskArrays, kinds: Array, at_s: Array, start: int, n: int, features: Array
 ) -> None:
     """What is the same for all candidates."""
     facts, length = desk.facts, len(kinds)
@@ -133,10 +134,9 @@ def _circumstances(
         features[_OF_VISIT + offset, :n] = value
 
 
-@kernel(void(SIGNALS_TYPE, DESK_TYPE, _I4, _U1, _I8, i8, f8, _F4_2D, f4[:, ::1]))
+@kernel(void(JOINED_TYPE, _I4, _U1, _I8, i8, f8, _F4_2D, f4[:, ::1]))
 def describe(
-    model: SignalArrays,
-    desk: Desk,
+    joined: Any,
     rows: Array,
     kinds: Array,
     at_s: Array,
@@ -150,7 +150,7 @@ def describe(
     kinds uint8[t], at_s int64[t] epoch seconds and `start` are the trail that `gather` was asked about. The
     last rows, of opinions, are left as they are.
     """
-    n = len(rows)
+    model, desk, n = joined.model, joined.desk, len(rows)
     _average(model, desk)
     _circumstances(model, desk, kinds, at_s, start, n, features)
     _likenesses(model, desk, rows, features)

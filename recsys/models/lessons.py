@@ -92,7 +92,6 @@ class Lessons:
                         choices = _opened(groups, settings)
                 else:
                     choices.add(features, int(taken[0]))
-            signals.clear(desk)
             progress(_STEP, share)
         if choices is None and len(groups) >= _MIN_CHOICES:
             choices = _opened(groups, settings)

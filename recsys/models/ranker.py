@@ -12,7 +12,7 @@ from pathlib import Path
 from recsys.models.arrays import Rows, Scores
 from recsys.models.demand import Live
 from recsys.models.opinions import Said
-from recsys.models.signal_kernels import FEATURES, N_FEATURES, Desk
+from recsys.models.signal_arrays import FEATURES, N_FEATURES, Desk
 from recsys.models.signals import Features, Signals, Trail
 from recsys.models.trees import Trees
 
@@ -29,7 +29,7 @@ class Ranker:
         return self.signals.desk()
 
     def gather(self, trail: Trail, desk: Desk) -> Rows:
-        """The candidates int32[c]; `Signals.clear` must follow, sooner or later."""
+        """The candidates int32[c]."""
         return self.signals.gather(trail, desk)
 
     def score(self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Said) -> Scores:

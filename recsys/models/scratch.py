@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.models.signal_kernels import Desk
+from recsys.models.signal_arrays import Desk
 
 
 class Scratch:

@@ -24,24 +24,13 @@ from recsys.models.describe_kernel import describe
 from recsys.models.interactions import Interactions
 from recsys.models.opinion_kernel import N_OPINIONS
 from recsys.models.progress import Progress, silent
-from recsys.models.signal_kernels import (
-    MAX_POOL,
-    MAX_SESSION_ITEMS,
-    MAX_SLOTS,
-    N_CHANNELS,
-    N_COLUMNS,
-    N_FACTS,
-    N_FEATURES,
-    Desk,
-    SignalArrays,
-    clear,
-    gather,
-)
+from recsys.models.signal_arrays import MAX_POOL, N_COLUMNS, N_FEATURES, Desk, SignalArrays
+from recsys.models.signal_kernels import gather
 from recsys.models.tables import TopTable, likeness_table, window_table
 from recsys.models.vectors import VectorIndex, unit_length
 
 Features = npt.NDArray[np.float32]
-"""float32[N_FEATURES, c]: a row for each of `signal_kernels.FEATURES`, a column for each candidate."""
+"""float32[N_FEATURES, c]: a row for each of `signal_arrays.FEATURES`, a column for each candidate."""
 
 _OPINIONS: Final = N_FEATURES - N_OPINIONS
 _SHORTEST_CUT: Final = 20
@@ -97,7 +86,7 @@ class Signals:
     session_fade float32[n_sessions]: 1 for the newest, halved by age; idf float32[n_items];
     {following, preceding, next, cosine}_{starts int64[n_items + 1], rows int32, scores float32}: tables;
     vectors float32[n_items, d] of length 1 or 0; columns float32[n_items, N_COLUMNS], in the order of
-    `signal_kernels.COLUMNS`: occurrences, the faded ones and those of late, each divided by their mean;
+    `signal_arrays.COLUMNS`: occurrences, the faded ones and those of late, each divided by their mean;
     the ratio of the last and the first of these; how long before the end of the training it was last
     and first seen, as shares of its span; how often a session comes back to it; how often one ends
     with it; popular int32[p]: the most popular of late."""
@@ -155,29 +144,13 @@ class Signals:
 
     def desk(self) -> Desk:
         """Working memory, some 1.5 MB and 4 bytes an item; one a thread."""
-        m_sessions = self.settings.m_most_recent_sessions
-        slots = min(self.n_items, MAX_SLOTS)
-        step, past_kind = np.full(slots, -1, np.int32), np.full(slots, -1, np.int32)
-        return Desk(
-            place=np.zeros(self.n_items, np.int32), rows=np.zeros(slots, np.int32),
-            sums=np.zeros((slots, N_CHANNELS), np.float32), step=step, times=np.zeros(slots, np.int32),
-            newest=np.full(slots, -1, np.int64), past_times=np.zeros(slots, np.int32),
-            past_newest=np.full(slots, -1, np.int64), past_kind=past_kind, pooled=np.zeros(slots, np.uint8),
-            best=np.zeros(N_CHANNELS, np.float32),
-            spare=np.zeros(max(slots, m_sessions) + 1, np.float32),
-            found_session=np.zeros(m_sessions, np.int32), found_similarity=np.zeros(m_sessions, np.float32),
-            head=np.zeros(MAX_SESSION_ITEMS, np.int64), end=np.zeros(MAX_SESSION_ITEMS, np.int64),
-            newest_of=np.zeros(MAX_SESSION_ITEMS, np.int32), step_of=np.zeros(MAX_SESSION_ITEMS, np.int32),
-            mean=np.zeros(self.arrays.vectors.shape[1], np.float32), facts=np.zeros(N_FACTS, np.int64),
-        )  # fmt: skip
+        return Desk(self.arrays, self.settings.m_most_recent_sessions)
 
     def gather(self, trail: Trail, desk: Desk) -> Rows:
         """The candidates int32[c] for a trail, in no order. The desk keeps what the sources said until
-        `clear`, which must come before the next `gather`, whatever happens in between."""
+        it is asked again."""
         pool = np.empty(MAX_POOL, np.int32)
-        found = gather(
-            self.arrays, desk, trail.rows, trail.kinds, trail.start, self.settings.k_neighbours, pool
-        )
+        found = gather(desk.joined, trail.rows, trail.kinds, trail.start, self.settings.k_neighbours, pool)
         return pool[:found]
 
     def describe(self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Features) -> Features:
@@ -186,14 +159,10 @@ class Signals:
         features = np.empty((N_FEATURES, len(rows)), np.float32)
         features[_OPINIONS:] = said
         describe(
-            self.arrays, desk, rows, trail.kinds, trail.at_s, trail.start, float(trail.now_s),
+            desk.joined, rows, trail.kinds, trail.at_s, trail.start, float(trail.now_s),
             np.ascontiguousarray(live), features,
         )  # fmt: skip
         return features
-
-    @staticmethod
-    def clear(desk: Desk) -> None:
-        clear(desk)
 
     def save(self, directory: Path) -> None:
         save_arrays(directory, self.arrays._asdict(), self.settings)

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from recsys.block import Reason, SourceName
-from recsys.models.signal_kernels import FEATURES
+from recsys.models.signal_arrays import FEATURES
 from recsys.models.signals import Features
 from recsys.pipeline.columns import type_set
 from recsys.pipeline.filter import ALL_BARS, BOUGHT, COOLING, IN_CART, IN_SESSION, STRICT, SUBSTITUTE, Bars
@@ -254,8 +254,7 @@ class Accounts:
     def _of_ranker(self) -> tuple[Features, Features]:
         """float32[F, c] each: the features of the pool, and what each of them moved; of no features
         without a ranker."""
-        with Learned(self._query.context) as learned:
-            return learned.effects(self._pool.rows)
+        return Learned(self._query.context).effects(self._pool.rows)
 
     def _moved(self, place: int) -> tuple[Effect, ...]:
         """The features that moved a candidate's score most."""

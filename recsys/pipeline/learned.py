@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Final
 
 import numpy as np
@@ -11,7 +10,7 @@ from recsys.models.arrays import NOTHING, Ranked, Rows, Scores
 from recsys.models.demand import NOTHING_AFTER, Live, live_of
 from recsys.models.interactions import InteractionKind
 from recsys.models.opinions import Said
-from recsys.models.signal_kernels import CHANNELS
+from recsys.models.signal_arrays import CHANNELS
 from recsys.models.signals import Features, Trail
 from recsys.pipeline.columns import ANY_TYPE
 from recsys.pipeline.query import Context
@@ -29,29 +28,20 @@ class Learned:
         self._ranker = visit.bundle.ranker if visit.bundle is not None else None
         self._desk = visit.scratch.models.desk if visit.scratch.models is not None else None
         self._context = context
+        if self._ranker is not None and self._desk is not None:
+            self._trail = trail_of(context)
+            self._rows = self._ranker.gather(self._trail, self._desk)
 
     @property
     def knows(self) -> bool:
         """Whether there is a ranker at all."""
         return self._ranker is not None and self._desk is not None
 
-    def __enter__(self) -> Learned:  # noqa: PYI034 - typing.Self is newer than Python 3.10
-        if self._ranker is not None and self._desk is not None:
-            self._trail = trail_of(self._context)
-            self._rows = self._ranker.gather(self._trail, self._desk)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._ranker is not None and self._desk is not None:
-            self._ranker.signals.clear(self._desk)
-
     def neighbours(self) -> Ranked:
         """Its candidates; the score is the votes of sessions like this one."""
         if self._desk is None or not len(self._context.session):
             return NOTHING
-        votes = self._desk.sums[self._desk.place[self._rows] - 1, _NEAR]
+        votes = self._desk.arrays.sums[self._desk.arrays.place[self._rows] - 1, _NEAR]
         return self._rows, votes / max(float(votes.max(initial=0.0)), _LEAST) + np.float32(_LEAST)
 
     def totals(self, rows: Rows) -> Scores:

@@ -31,8 +31,8 @@ def pool_of(query: Query) -> Pool:
 
 
 def _weighed(context: Context, sources: Sequence[SourceName]) -> Pool:
-    with Learned(context) as learned:
-        pool = offered(candidates(context, sources, learned), context)
-        if not learned.knows:
-            return pool
-        return msgspec.structs.replace(pool, learned=learned.totals(pool.rows))
+    learned = Learned(context)
+    pool = offered(candidates(context, sources, learned), context)
+    if not learned.knows:
+        return pool
+    return msgspec.structs.replace(pool, learned=learned.totals(pool.rows))

@@ -19,7 +19,7 @@ from recsys.models.lessons import Lessons, LessonSettings
 from recsys.models.opinion_kernel import N_OPINIONS, OPINIONS
 from recsys.models.opinions import Opinions
 from recsys.models.ranker import Ranker
-from recsys.models.signal_kernels import FEATURES
+from recsys.models.signal_arrays import FEATURES
 from recsys.models.signals import Signals, Trail
 from recsys.pipeline.columns import Columns
 from tests.recsys.models.toys import random_interactions, rows, sessions
@@ -70,7 +70,6 @@ def described(signals, asked, candidates=None):
     pool = signals.gather(asked, desk)
     rows = pool if candidates is None else candidates
     features = signals.describe(rows, asked, desk, no_live(len(rows)), nothing_said(rows))
-    signals.clear(desk)
     return {
         row: dict(zip(FEATURES, column, strict=True))
         for row, column in zip(
@@ -149,26 +148,12 @@ def test_a_desk_is_clear_for_the_next():
     for each in asked:
         pool = signals.gather(each, desk)
         features = signals.describe(pool, each, desk, no_live(len(pool)), nothing_said(pool))
-        signals.clear(desk)
         fresh = signals.desk()
         np.testing.assert_array_equal(signals.gather(each, fresh), pool)
         np.testing.assert_array_equal(
             signals.describe(pool, each, fresh, no_live(len(pool)), nothing_said(pool)), features
         )
         assert len(set(pool.tolist())) == len(pool)
-    for name, buffer in signals.desk()._asdict().items():
-        if name in {
-            "place",
-            "sums",
-            "times",
-            "past_times",
-            "pooled",
-            "step",
-            "newest",
-            "past_newest",
-            "past_kind",
-        }:
-            np.testing.assert_array_equal(getattr(desk, name), buffer)
 
 
 @pytest.mark.parametrize("found", [[], [-1], [-1, 10_000]])
@@ -202,7 +187,6 @@ def test_the_ranker_learns_the_order_of_the_circles():
             best = int(
                 pool[np.argmax(ranker.score(pool, asked, desk, no_live(len(pool)), nothing_said(pool)))]
             )
-            ranker.signals.clear(desk)
             right += interactions.item_ids[best] == f"{circle}{(place + 3) % 8}"
     assert right >= 22  # of 24
 
@@ -239,7 +223,6 @@ def test_threads_with_desks_of_their_own_decide_alike():
         desk = signals.desk()
         for each in asked:
             mine.append(signals.gather(each, desk).tolist())
-            signals.clear(desk)
 
     threads = [threading.Thread(target=work, args=(mine,)) for mine in found]
     for thread in threads:
