@@ -19,10 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from recsys.events import Action, Event
 
 ARCHIVE_VERSION = "1"
+DAY_MS = 86_400_000
+GROUP_ROWS = 65_536
+"""Of a Parquet file: rows that are read, and were held, at once."""
 SCHEMA = pa.schema(
     [
         ("at_ms", pa.int64()),
@@ -91,10 +95,10 @@ def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
     # By way of numpy, and flattened: several times faster than Arrow's own look at each value.
     if pa.types.is_list(kind):
         offsets = np.zeros(len(column) + 1, np.int32)
-        np.cumsum([len(each) for each in column], out=offsets[1:])
+        np.cumsum(np.fromiter(map(len, column), np.int32, len(column)), out=offsets[1:])
         return pa.ListArray.from_arrays(offsets, pa.array(list(chain.from_iterable(column)), kind.value_type))
     if pa.types.is_integer(kind):
-        return pa.array(np.array(column, kind.to_pandas_dtype()))
+        return pa.array(np.fromiter(column, kind.to_pandas_dtype(), len(column)))
     return pa.array(column, kind)
 
 
@@ -124,19 +128,39 @@ def open_seqs(archive: Path, part: int) -> list[int]:
 
 def close_file(archive: Path, part: int, seq: int) -> list[Path]:
     """Rewrite an open file as Parquet, one file a day; the open one stays until it is deleted.
-    Returns the Parquet files. Each appears whole or not at all."""
-    table = pa.Table.from_batches(_read_open(open_path(archive, part, seq), None), SCHEMA)
-    day_number = pc.floor(pc.divide(pc.cast(table["at_ms"], pa.float64()), 86_400_000.0))
+    Returns the Parquet files. Each appears whole or not at all. Nobody may write to the open file
+    meanwhile: it is mapped, and no more of it than a row group is held in memory."""
+    path = open_path(archive, part, seq)
     written = []
-    for value in pc.unique(day_number).to_pylist():
-        day = datetime.fromtimestamp(value * 86_400, timezone.utc).date()
-        path = parquet_path(archive, day, part, seq)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        pq.write_table(table.filter(pc.equal(day_number, value)), temporary, compression="zstd")
-        temporary.replace(path)
-        written.append(path)
+    with pa.memory_map(str(path)) as mapped:
+        batches = list(_batches(mapped, path))
+        days = [batch["at_ms"].to_numpy() // DAY_MS for batch in batches]
+        for number in np.unique(np.concatenate(days)) if days else ():
+            day = datetime.fromtimestamp(int(number) * 86_400, timezone.utc).date()
+            target = parquet_path(archive, day, part, seq)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_suffix(".tmp")
+            with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+                for group in _row_groups(batches, [each == number for each in days]):
+                    writer.write_table(group)
+            temporary.replace(target)
+            written.append(target)
     return written
+
+
+def _row_groups(batches: Sequence[pa.RecordBatch], wanted: Sequence[NDArray[np.bool_]]) -> Iterator[pa.Table]:
+    """The rows that are wanted of each batch, many at a time: a batch may be a handful."""
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch, mask in zip(batches, wanted, strict=True):
+        if mask.any():
+            held.append(batch.filter(pa.array(mask)))
+            rows += held[-1].num_rows
+        if rows >= GROUP_ROWS:
+            yield pa.Table.from_batches(held)
+            held, rows = [], 0
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 def read(
@@ -186,17 +210,22 @@ def _since(batch: pa.RecordBatch, columns: Sequence[str], since_ms: int | None) 
         yield batch.select(list(columns))
 
 
-def _read_open(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+def _read_open(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """The whole record batches of an open file; one being written at its end is left out."""
+    # Read, not mapped: a flow that starts again after a crash cuts the file, under whoever maps it.
     try:
         data = path.read_bytes()
     except FileNotFoundError:  # closed and deleted meanwhile
         return
+    for batch in _batches(data, path):
+        yield batch.select(list({*columns, "at_ms"}))
+
+
+def _batches(source: bytes | pa.MemoryMappedFile, path: Path) -> Iterator[pa.RecordBatch]:
     try:
-        with pa.ipc.open_stream(data) as stream:
+        with pa.ipc.open_stream(source) as stream:
             _check_version(stream.schema, path)
-            for batch in stream:
-                yield batch if columns is None else batch.select(list({*columns, "at_ms"}))
+            yield from stream
     except (pa.ArrowInvalid, OSError, EOFError):
         return
 
