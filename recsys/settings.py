@@ -56,7 +56,7 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How often an idle flow looks for new events."""
     idle_s: Amount = 900
     """A visitor or person without events for this long leaves the flow's memory for the store."""
-    batch: Positive = 4000
+    batch: Positive = 8000
     """Most records read from the log at once."""
     archive_rows: Positive = 200_000
     """A Parquet file is closed after this many events, or after `archive_s`."""
