@@ -81,6 +81,9 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Whose blocks count for `cooldown_s` besides its own: placements by name, or `web` or `email` for all
     of that channel."""
     channel: Channel = "web"
+    render_ttl_s: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """How long one `render_id` keeps its decision; unset: `server.render_ttl_s`. Behind it the answer is
+    decided anew, and says what changed."""
 
 
 PRODUCT_FEED: dict[SourceName, float] = {
@@ -237,6 +240,17 @@ class Freshness(msgspec.Struct, frozen=True, array_like=True):
     """Whether the state includes the position that was asked for; True when none was."""
 
 
+class Change(msgspec.Struct, frozen=True, array_like=True):
+    """What a rendering shows in another way than it did before."""
+
+    item: str
+    """What it showed; "": nothing stood there."""
+    replaced_by: str
+    """What it shows instead; "": nothing."""
+    why: str
+    """sold_out: it may not be shown any more; decided_anew: the time of the decision was over."""
+
+
 class Block(msgspec.Struct, frozen=True):
     decision_id: str
     slot: str
@@ -251,3 +265,5 @@ class Block(msgspec.Struct, frozen=True):
     at_ms: int
     next_cursor: str = ""
     """Where the next page begins, in placements that have pages; "": this was the last one."""
+    changes: tuple[Change, ...] = ()
+    """Against what the same rendering showed before."""

@@ -117,6 +117,10 @@ class ProfileStore(Protocol):
         processes. The record may be dropped `ttl_s` seconds later, not before."""
         ...
 
+    def claim_many(self, claims: Sequence[tuple[str, bytes]], ttl_s: int) -> list[bytes]:
+        """`claim` of each (key, value), at the cost of one write; each is atomic, all of them are not."""
+        ...
+
     def scan(self, prefix: str) -> Iterable[tuple[str, bytes]]:
         """All records whose key starts with `prefix`, in no stated order, without holding
         them all in memory; records written meanwhile may or may not be seen."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import BoundedSemaphore
 from typing import NamedTuple
 
+import msgspec
+
 from recsys.block import Block, Freshness, Placement, Slot
 from recsys.decide import View, decide
 from recsys.fold import SessionRules
@@ -107,9 +109,13 @@ class Blocks:
         NotLoaded and StoreUnavailable: an email can wait, so it never goes out less personal."""
         started_s = time.monotonic()
         founds = self._people.read_all([request.asker for request in requests])
+        shelf, now_ms = self._shelf(), self._now_ms()
+        cases = [
+            _Case(request, found, shelf, now_ms, "") for request, found in zip(requests, founds, strict=True)
+        ]
         return [
-            self._answer(request, found, started_s, "")
-            for request, found in zip(requests, founds, strict=True)
+            self._message(case, served, started_s)
+            for case, served in zip(cases, self._rendered(cases), strict=True)
         ]
 
     def _found(self, request: BlocksRequest, deadline: Deadline) -> Found:
@@ -127,21 +133,42 @@ class Blocks:
         return found
 
     def _answer(self, request: BlocksRequest, found: Found, started_s: float, hint: str) -> bytes:
+        case = _Case(request, found, self._shelf(), self._now_ms(), hint)
+        if request.render_id:
+            (served,) = self._rendered([case])
+        else:
+            served = self._decide(case, request.slots, [_new_id() for _ in request.slots])
+            self._keep(served)
+        return self._message(case, served, started_s)
+
+    def _shelf(self) -> Shelf:
         shelf = self._live.shelf
         if shelf is None:
             raise NotLoaded
-        case = _Case(request, found, shelf, self._now_ms(), hint)
-        if request.render_id:
-            served, new = self._renders.of(request, lambda slots, ids: self._decide(case, slots, ids))
-        else:
-            served = new = self._decide(case, request.slots, [_new_id() for _ in request.slots])
-        self._keep(new)
+        return shelf
+
+    def _rendered(self, cases: Sequence[_Case]) -> list[list[Served]]:
+        """What each rendering shows; the cases are of one shelf and moment."""
+        shelf = cases[0].shelf
+        columns = shelf.columns
+        renderings = self._renders.of(
+            [case.request for case in cases],
+            lambda index, slots, ids: self._decide(cases[index], slots, ids),
+            # A rendering is repeated byte for byte, so its bytes are kept with it.
+            lambda one: msgspec.structs.replace(one, message=message_of(one.block, shelf, self._placements)),
+            lambda item: (row := columns.row(item)) >= 0 and columns.offer[row] != 0,
+            cases[0].now_ms,
+        )
+        self._keep([one for rendering in renderings for one in rendering.new])
+        return [rendering.shown for rendering in renderings]
+
+    def _message(self, case: _Case, served: Sequence[Served], started_s: float) -> bytes:
         return response_message(
-            [one.message or message_of(one.block, shelf, self._placements) for one in served],
-            self._person(found, case.now_ms),
+            [one.message or message_of(one.block, case.shelf, self._placements) for one in served],
+            self._person(case.found, case.now_ms),
             (time.monotonic() - started_s) * 1000,
-            request.caller.request_id,
-            request.render_id,
+            case.request.caller.request_id,
+            case.request.render_id,
         )
 
     def _decide(self, case: _Case, slots: Sequence[Slot], ids: Sequence[str]) -> list[Served]:
@@ -159,23 +186,18 @@ class Blocks:
             decision_ids=tuple(ids),
         )
         blocks = self._decider(view, slots, self._placements)
-        served = []
-        for place, (block, slot) in enumerate(zip(blocks, slots, strict=True)):
-            # A rendering is repeated byte for byte, so its bytes are kept with it.
-            message = message_of(block, case.shelf, self._placements) if request.render_id else b""
-            served.append(
-                Served(
-                    block,
-                    request.asker,
-                    view.person,
-                    request.caller,
-                    request.render_id,
-                    message,
-                    slot,
-                    tuple(ids[:place]),
-                )
+        return [
+            Served(
+                block,
+                request.asker,
+                view.person,
+                request.caller,
+                request.render_id,
+                asked=slot,
+                beside=tuple(ids[:place]),
             )
-        return served
+            for place, (block, slot) in enumerate(zip(blocks, slots, strict=True))
+        ]
 
     def _freshness(self, found: Found, now_ms: int) -> Freshness:
         event_ms = found.record.event_ms if found.record is not None else 0

@@ -1,14 +1,22 @@
-"""Blocks decided once: every rendering of one email, by any server, shows the same."""
+"""Blocks decided once: every rendering of one email, by any server, shows the same while that is right.
+
+A rendering is decided again when its placement's `render_ttl_s` is over, and items that cannot be had any
+more are replaced; both answers say what changed. Nothing names the newest decision of a rendering: its id
+follows from the first one, the time that is over, and the items that are gone, so that servers which look
+at the same catalogue find the same one, whoever decided it.
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
 
-from recsys.block import Slot
+from recsys.block import Block, Change, Placement, Slot
 from recsys.keys import decision_key
 from recsys.ports import ProfileStore
 from server.requests import Asker, BlocksRequest
@@ -17,9 +25,17 @@ from server.served import Served, decode_served, encode_served
 log = structlog.get_logger("server.renders")
 
 _NAMESPACE = uuid.UUID("6f1f9a54-0b5e-4c4e-9d7c-2f6f0c8b5a11")
+KEPT_TIMES: Final = 2
+"""A rendering is kept for so many times `render_ttl_s`, so that the answer behind it can say what changed."""
+MAX_STEPS: Final = 6
+"""From the first decision of a rendering to its present one: each replaces what is gone of the one before."""
 
-Decide = Callable[[Sequence[Slot], Sequence[str]], list[Served]]
-"""Decides slots under given decision ids; each Served holds its message."""
+Decide = Callable[[int, Sequence[Slot], Sequence[str]], list[Served]]
+"""Decides slots of the request at this place under given decision ids."""
+Finish = Callable[[Served], Served]
+"""Adds the message, once nothing of the block changes any more."""
+IsThere = Callable[[str], bool]
+"""Whether an item may be shown now."""
 
 
 def decision_id_of(render_id: str, asker: Asker, slot: str) -> str:
@@ -28,37 +44,177 @@ def decision_id_of(render_id: str, asker: Asker, slot: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, parts.decode()))
 
 
+class Rendering(NamedTuple):
+    """What is to be shown, in the order of the slots, and those of it that are new impressions."""
+
+    shown: list[Served]
+    new: list[Served]
+
+
+class _Place:
+    """One slot of one request, on the way to its present decision."""
+
+    def __init__(self, request: int, slot: Slot, decision_id: str) -> None:
+        self.request = request
+        self.slot = slot
+        self.decision_id = decision_id
+        self.served: Served | None = None
+        self.before: Served | None = None
+        """What the rendering showed until now; None: this is the first time."""
+        self.gone: tuple[str, ...] = ()
+        """Items of `before` to replace; none of it changes else. () where all of it is decided."""
+
+    @property
+    def is_new_impression(self) -> bool:
+        return not self.gone
+
+
 class Renders:
-    """Keeps the first answer to each rendering in the state, for `ttl_s` seconds."""
+    """Keeps the first answer to each rendering in the state. `ttl_s` holds for placements that name none."""
 
-    def __init__(self, store: ProfileStore, ttl_s: int) -> None:
+    def __init__(self, store: ProfileStore, placements: Mapping[str, Placement], ttl_s: int) -> None:
         self._store = store
-        self._ttl_s = ttl_s
+        self._ttls_s = {
+            name: ttl_s if placement.render_ttl_s is None else placement.render_ttl_s
+            for name, placement in placements.items()
+        }
 
-    def of(self, request: BlocksRequest, decide: Decide) -> tuple[list[Served], list[Served]]:
-        """What is to be shown, in the order of the slots, and those of it that are new impressions.
-        Raises StoreUnavailable."""
-        slots = request.slots
-        ids = [decision_id_of(request.render_id, request.asker, slot.name) for slot in slots]
-        stored = self._store.get_many([decision_key(one) for one in ids])
-        shown = [_repeated(found) for found in stored]
-        missing = [index for index, found in enumerate(shown) if found is None]
-        if not missing:
-            return [one for one in shown if one is not None], []
-        there = tuple(item.item for one in shown if one is not None for item in one.block.items)
-        wanted = [
-            msgspec.structs.replace(slots[index], exclude=slots[index].exclude + there) for index in missing
+    def of(
+        self,
+        requests: Sequence[BlocksRequest],
+        decide: Decide,
+        finish: Finish,
+        is_there: IsThere,
+        now_ms: int,
+    ) -> list[Rendering]:
+        """One a request; all of them looked up, and kept, together. Raises StoreUnavailable."""
+        places = [
+            _Place(index, slot, decision_id_of(request.render_id, request.asker, slot.name))
+            for index, request in enumerate(requests)
+            for slot in request.slots
         ]
-        new: list[Served] = []
-        for index, one in zip(missing, decide(wanted, [ids[index] for index in missing]), strict=True):
-            encoded = encode_served(one)
-            kept = self._store.claim(decision_key(ids[index]), encoded, self._ttl_s)
-            if kept == encoded:
-                new.append(one)
-                shown[index] = one
-            else:  # another server was first
-                shown[index] = _repeated(kept) or one
-        return [one for one in shown if one is not None], new
+        self._look_up(places, is_there, now_ms)
+        new = self._decide(requests, places, decide, finish)
+        renderings = [Rendering([], []) for _ in requests]
+        for place in places:
+            assert place.served is not None
+            renderings[place.request].shown.append(place.served)
+        for place in new:
+            assert place.served is not None
+            renderings[place.request].new.append(place.served)
+        return renderings
+
+    def _look_up(self, places: Sequence[_Place], is_there: IsThere, now_ms: int) -> None:
+        """Follow each place to its present decision, as far as it was taken already."""
+        following = list(places)
+        for step in range(MAX_STEPS):
+            if not following:
+                return
+            stored = self._store.get_many([decision_key(place.decision_id) for place in following])
+            found = [(place, _repeated(value)) for place, value in zip(following, stored, strict=True)]
+            following = [
+                place
+                for place, served in found
+                if served is not None and not self._is_right(place, served, is_there, now_ms, step)
+            ]
+
+    def _is_right(self, place: _Place, served: Served, is_there: IsThere, now_ms: int, step: int) -> bool:
+        """Whether what was found may be shown as it is; else `place` is told what to look for next."""
+        place.served = served
+        if step == MAX_STEPS - 1:
+            return True
+        if step == 0:
+            since_s = (now_ms - served.block.at_ms) // 1000
+            turn = since_s // self._ttls_s.get(served.block.placement, since_s + 1)
+            if turn > 0:
+                place.served, place.before, place.gone = None, served, ()
+                place.decision_id = _next_id(place.decision_id, "again", str(turn))
+                return False
+        gone = tuple(item.item for item in served.block.items if not is_there(item.item))
+        if not gone:
+            return True
+        place.served, place.before, place.gone = None, served, gone
+        place.decision_id = _next_id(place.decision_id, "without", *gone)
+        return False
+
+    def _decide(
+        self, requests: Sequence[BlocksRequest], places: Sequence[_Place], decide: Decide, finish: Finish
+    ) -> list[_Place]:
+        """Decide what nobody has decided; those places that are new impressions."""
+        claims: list[tuple[_Place, bytes]] = []
+        of_request = iter(places)
+        for index, request in enumerate(requests):
+            own = list(islice(of_request, len(request.slots)))
+            missing = [place for place in own if place.served is None]
+            if not missing:
+                continue
+            slots = [_wanted(place, own) for place in missing]
+            decided = decide(index, slots, [place.decision_id for place in missing])
+            for place, one in zip(missing, decided, strict=True):
+                whole = one if place.before is None else _changed(one, place.before, place.gone)
+                place.served = finish(msgspec.structs.replace(whole, asked=place.slot))
+                claims.append((place, encode_served(place.served)))
+        return self._claim(claims)
+
+    def _claim(self, claims: Sequence[tuple[_Place, bytes]]) -> list[_Place]:
+        if not claims:
+            return []
+        longest_s = {place.slot.placement for place, _ in claims}
+        ttl_s = KEPT_TIMES * max(self._ttls_s[name] for name in longest_s)
+        kept = self._store.claim_many(
+            [(decision_key(place.decision_id), encoded) for place, encoded in claims], ttl_s
+        )
+        new = []
+        for (place, encoded), value in zip(claims, kept, strict=True):
+            assert place.served is not None
+            if value != encoded:  # another server was first
+                place.served = _repeated(value) or place.served
+            elif place.is_new_impression:
+                place.served = msgspec.structs.replace(place.served, encoded=encoded)
+                new.append(place)
+        return new
+
+
+def _next_id(decision_id: str, *words: str) -> str:
+    return str(uuid.uuid5(uuid.UUID(decision_id), "\n".join(words)))
+
+
+def _wanted(place: _Place, beside: Sequence[_Place]) -> Slot:
+    """What to decide: nothing that the other blocks of the rendering show already."""
+    there = [one.served for one in beside if one.served is not None]
+    if place.gone and place.before is not None:
+        there.append(place.before)
+    shown = tuple(item.item for one in there for item in one.block.items)
+    slot = place.slot
+    limit = len(place.gone) or slot.limit
+    return msgspec.structs.replace(slot, exclude=slot.exclude + shown, limit=limit) if shown else slot
+
+
+def _changed(decided: Served, before: Served, gone: Sequence[str]) -> Served:
+    """The block that follows `before`, and what changed: only the items `gone`, or where there are none
+    all of it."""
+    new = decided.block
+    if not gone:
+        return msgspec.structs.replace(decided, block=_told(new, before.block, "decided_anew"))
+    fill = iter(new.items)
+    items = tuple(
+        item
+        for old in before.block.items
+        if (item := next(fill, None) if old.item in gone else old) is not None
+    )
+    whole = msgspec.structs.replace(
+        before.block, decision_id=new.decision_id, items=items, at_ms=new.at_ms, freshness=new.freshness
+    )
+    return msgspec.structs.replace(decided, block=_told(whole, before.block, "sold_out"))
+
+
+def _told(block: Block, before: Block, why: str) -> Block:
+    """The block with what it shows in place of what it showed before."""
+    was, now = [item.item for item in before.items], [item.item for item in block.items]
+    came = iter([item for item in now if item not in was])
+    changes = tuple(Change(item, next(came, ""), why) for item in was if item not in now)
+    changes += tuple(Change("", item, why) for item in came)
+    return msgspec.structs.replace(block, changes=changes)
 
 
 def _repeated(stored: bytes | None) -> Served | None:

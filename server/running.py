@@ -79,7 +79,7 @@ class RunningServer:
         blocks = Blocks(
             self.live,
             people,
-            Renders(store, server.render_ttl_s),
+            Renders(store, placements, server.render_ttl_s),
             self.queue,
             recent,
             placements,

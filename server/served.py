@@ -18,7 +18,7 @@ from zlib import compress, decompress
 import msgspec
 import structlog
 
-from recsys.block import Block, BlockItem, Freshness, Reason, Slot
+from recsys.block import Block, BlockItem, Change, Freshness, Reason, Slot
 from recsys.decode import SERVED_KEY
 from recsys.events import MAX_EVENT_BYTES
 from recsys.ports import EventLog, LogUnavailable, NewRecord
@@ -48,6 +48,8 @@ class Served(msgspec.Struct, frozen=True):
     """What it answers: with it the decision can be taken again. None for one written before 0.3."""
     beside: tuple[str, ...] = ()
     """Decision ids of the blocks above it in the request: it repeats none of their items."""
+    encoded: bytes = b""
+    """What `encode_served` made of it, where that has been done."""
 
 
 class _NamedItem(msgspec.Struct, frozen=True):
@@ -120,6 +122,7 @@ class _Properties(msgspec.Struct, frozen=True, omit_defaults=True):
     page_url: str = ""
     message: str = ""
     """Base64 of the deflated `Served.message`."""
+    changes: tuple[Change, ...] = ()
     asked: _Asked | None = None
     beside: tuple[str, ...] = ()
 
@@ -171,6 +174,7 @@ def _event(served: Served, message: str) -> _ServedEvent:
         request_id=caller.request_id,
         render_id=served.render_id,
         message=message,
+        changes=block.changes,
         asked=_Asked.of(served.asked) if served.asked is not None else None,
         beside=served.beside,
         **caller.context,
@@ -199,6 +203,7 @@ def decode_served(encoded: bytes) -> Served:
         model_version=given.model_version,
         freshness=Freshness(fresh.event_at_ms, fresh.age_ms, fresh.flow_lag_ms, fresh.reached),
         at_ms=given.at_ms,
+        changes=given.changes,
     )
     visitor = event.anonymous_id
     if visitor is not None and visitor.startswith(_NOBODY):
@@ -220,7 +225,7 @@ def decode_served(encoded: bytes) -> Served:
 def record_of(served: Served, received_ms: int) -> NewRecord:
     """The log record: by visitor where there is one, so that it lies beside the visitor's events."""
     key = served.asker.visitor or served.asker.user_id or ""
-    return NewRecord(SERVED_KEY + key, encode_served(served), received_ms)
+    return NewRecord(SERVED_KEY + key, served.encoded or encode_served(served), received_ms)
 
 
 class RecentDecisions:

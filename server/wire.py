@@ -19,7 +19,7 @@ from typing import Protocol
 
 import msgspec
 
-from recsys.block import Block, BlockItem, Freshness, Reason, Urgency
+from recsys.block import Block, BlockItem, Change, Freshness, Reason, Urgency
 from recsys.catalog import Item, type_of
 from server.pb import headrace_pb2 as pb
 
@@ -171,6 +171,14 @@ def _item_fields(items: Sequence[BlockItem], facts: Facts) -> list[bytes]:
     return pieces
 
 
+def _change(change: Change) -> bytes:
+    return (
+        text_field(b"\x0a", change.item)
+        + text_field(b"\x12", change.replaced_by)
+        + _texts(b"\x1a", change.why)
+    )
+
+
 def _freshness(freshness: Freshness) -> bytes:
     return (
         _int_field(b"\x08", freshness.event_at_ms)
@@ -202,6 +210,7 @@ def block_message(block: Block, title: str, facts: Facts) -> bytes:
         _int_field(b"\x48", block.at_ms),
         text_field(b"\x52", block.next_cursor),
     )
+    parts += [message_field(b"\x5a", _change(change)) for change in block.changes]
     return b"".join(parts)
 
 

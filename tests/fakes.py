@@ -108,6 +108,9 @@ class MemoryStore:
         with self._lock:
             return self.records.setdefault(key, value)
 
+    def claim_many(self, claims: Sequence[tuple[str, bytes]], ttl_s: int) -> list[bytes]:
+        return [self.claim(key, value, ttl_s) for key, value in claims]
+
     def scan(self, prefix: str) -> Iterable[tuple[str, bytes]]:
         self._answer()
         with self._lock:

@@ -100,17 +100,26 @@ class LmdbStore:
 
     def claim(self, key: str, value: bytes, ttl_s: int) -> bytes:
         """See ProfileStore."""
-        check_value(key, value)
-        raw_key = key_bytes(key)
+        return self.claim_many(((key, value),), ttl_s)[0]
+
+    def claim_many(self, claims: Sequence[tuple[str, bytes]], ttl_s: int) -> list[bytes]:
+        """See ProfileStore."""
+        for key, value in claims:
+            check_value(key, value)
         with self._writing() as txn:
             now_ms = int(self._clock() * 1000)
-            stored = txn.get(raw_key)
-            if stored is not None and not _expired(stored, now_ms):
-                return _plain(stored)
-            expiry = _U64.pack(now_ms + ttl_s * 1000)
-            txn.put(raw_key, _CLAIM + expiry + value)
-            txn.put(expiry + raw_key, b"", db=self._expiries)
-            self._drop_expired(txn, now_ms)
+            return [self._claimed(txn, key_bytes(key), value, now_ms, ttl_s) for key, value in claims]
+
+    def _claimed(
+        self, txn: lmdb.Transaction[bytes], raw_key: bytes, value: bytes, now_ms: int, ttl_s: int
+    ) -> bytes:
+        stored = txn.get(raw_key)
+        if stored is not None and not _expired(stored, now_ms):
+            return _plain(stored)
+        expiry = _U64.pack(now_ms + ttl_s * 1000)
+        txn.put(raw_key, _CLAIM + expiry + value)
+        txn.put(expiry + raw_key, b"", db=self._expiries)
+        self._drop_expired(txn, now_ms)
         return value
 
     def _drop_expired(self, txn: lmdb.Transaction[bytes], now_ms: int) -> None:

@@ -122,6 +122,16 @@ class RedisStore:
             stored: bytes | None = self._client.set(raw_key, value, nx=True, get=True, ex=max(1, ttl_s))
         return value if stored is None else stored
 
+    def claim_many(self, claims: Sequence[tuple[str, bytes]], ttl_s: int) -> list[bytes]:
+        """See ProfileStore."""
+        pipe = self._client.pipeline(transaction=False)
+        for key, value in claims:
+            check_value(key, value)
+            pipe.set(self._prefix + key_bytes(key), value, nx=True, get=True, ex=max(1, ttl_s))
+        with self._blaming():
+            stored: list[bytes | None] = pipe.execute()
+        return [value if kept is None else kept for (_, value), kept in zip(claims, stored, strict=True)]
+
     def scan(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """See ProfileStore; a record may come twice while the server's table grows."""
         pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", self._prefix + prefix.encode()) + b"*"

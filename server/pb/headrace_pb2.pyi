@@ -81,7 +81,7 @@ class GetBlocksResponse(_message.Message):
     def __init__(self, blocks: _Optional[_Iterable[_Union[Block, _Mapping]]] = ..., person: _Optional[_Union[Person, _Mapping]] = ..., server_ms: _Optional[float] = ..., request_id: _Optional[str] = ..., render_id: _Optional[str] = ...) -> None: ...
 
 class Block(_message.Message):
-    __slots__ = ("decision_id", "slot", "placement", "title", "items", "fallback", "model_version", "freshness", "at_ms", "next_cursor")
+    __slots__ = ("decision_id", "slot", "placement", "title", "items", "fallback", "model_version", "freshness", "at_ms", "next_cursor", "changes")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     SLOT_FIELD_NUMBER: _ClassVar[int]
     PLACEMENT_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +92,7 @@ class Block(_message.Message):
     FRESHNESS_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
     NEXT_CURSOR_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     slot: str
     placement: str
@@ -102,7 +103,18 @@ class Block(_message.Message):
     freshness: Freshness
     at_ms: int
     next_cursor: str
-    def __init__(self, decision_id: _Optional[str] = ..., slot: _Optional[str] = ..., placement: _Optional[str] = ..., title: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BlockItem, _Mapping]]] = ..., fallback: _Optional[str] = ..., model_version: _Optional[str] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., at_ms: _Optional[int] = ..., next_cursor: _Optional[str] = ...) -> None: ...
+    changes: _containers.RepeatedCompositeFieldContainer[Change]
+    def __init__(self, decision_id: _Optional[str] = ..., slot: _Optional[str] = ..., placement: _Optional[str] = ..., title: _Optional[str] = ..., items: _Optional[_Iterable[_Union[BlockItem, _Mapping]]] = ..., fallback: _Optional[str] = ..., model_version: _Optional[str] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., at_ms: _Optional[int] = ..., next_cursor: _Optional[str] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ...) -> None: ...
+
+class Change(_message.Message):
+    __slots__ = ("item_id", "replaced_by", "why")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_BY_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    replaced_by: str
+    why: str
+    def __init__(self, item_id: _Optional[str] = ..., replaced_by: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
 
 class BlockItem(_message.Message):
     __slots__ = ("item", "score", "source", "reason", "propensity", "urgency")

@@ -76,10 +76,13 @@ class HeadraceServicer:
     def GetBlocksBulk(self, request, context):
         """Blocks for many people: one response a person, in the order of the people.
 
-        Guarantees: idempotent by render_id. Until the configured time has passed (7 days) the same
-        render_id, person and slot get the same block, byte for byte, from any server of this state,
-        and count as one impression. Responses flow while later people are decided; a cancelled call
-        stops at the next person.
+        Guarantees: idempotent by render_id. Until the placement's `render_ttl_s` has passed (7 days where
+        it has none) the same render_id, person and slot get the same block, byte for byte, from any
+        server of this state, and count as one impression. Two things change that: items that cannot be
+        had any more are replaced, the rest of the block stays as it was, and it is no new impression;
+        and behind `render_ttl_s` the block is decided anew. Both say so in `Block.changes`, for as long
+        as the first decision is kept (twice `render_ttl_s`). Responses flow while later people are
+        decided; a cancelled call stops within 64 people.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

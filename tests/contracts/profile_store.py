@@ -95,6 +95,14 @@ class ProfileStoreContract:
         store.delete_many(["c:1"])
         assert store.claim("c:1", b"third", 1000) == b"third"
 
+    def test_claims_of_many_are_claims_of_each(self, store):
+        store.claim("c:2", b"before", 1000)
+        claims = [(f"c:{number}", b"%d" % number) for number in range(1, 4)]
+        assert store.claim_many(claims, 1000) == [b"1", b"before", b"3"]
+        assert store.claim_many(claims[::-1], 1000) == [b"3", b"before", b"1"]
+        assert store.get_many(["c:1", "c:2", "c:3"]) == [b"1", b"before", b"3"]
+        assert store.claim_many([], 1000) == []
+
     def test_claim_finds_a_record_that_was_put(self, store):
         store.put_many({"c:1": b"put"})
         assert store.claim("c:1", b"claimed", 1) == b"put"

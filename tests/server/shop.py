@@ -94,6 +94,7 @@ class Shop:
         event_log: EventLog | None = None,
         store: ProfileStore | None = None,
         decider: Decider = decide,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         placements: dict[str, Placement] | None = None,
         **server_settings: Any,
     ) -> None:
@@ -103,7 +104,7 @@ class Shop:
         server = msgspec.structs.replace(ServerSettings(refresh_ms=10, threads=4), **server_settings)
         self.settings = Settings(bundles=str(folder / "bundles"), server=server, placements=placements or {})
         self.running = RunningServer(
-            self.settings, self.log, self.store, Metrics(self.registry), decider=decider
+            self.settings, self.log, self.store, Metrics(self.registry), decider=decider, now_ms=now_ms
         )
         self.port = 0
 

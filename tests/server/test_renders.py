@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
+import msgspec
 import pytest
 
+from recsys.block import DEFAULT_PLACEMENTS
+from recsys.catalog import Item
 from server.pb import headrace_pb2 as pb
 from tests.fakes import MemoryStore
 from tests.server.shop import PRODUCTS, Shop, product, put_items, put_visitor, until, viewed
@@ -43,8 +46,9 @@ def other(tmp_path: Path, shop: Shop) -> Iterator[Shop]:
 def test_the_same_rendering_is_the_same_block_from_any_server(shop: Shop, other: Shop) -> None:
     first = render(shop, "spring/1")
     put_visitor(shop.store, "v1", viewed("p3", "p9", at_ms=int(time.time() * 1000)))
-    put_items(shop.store, [product(number, available=False) for number in range(PRODUCTS // 2)])
-    until(lambda: other.running.live.shelf.columns.items[0].available is False)
+    # New prices change nothing of what was sent.
+    put_items(shop.store, [product(number, sale_price=1.0) for number in range(PRODUCTS)])
+    until(lambda: other.running.live.shelf.columns.items[PRODUCTS - 1].sale_price == 1.0)
     again = [
         render(shop, "spring/1"),
         render(other, "spring/1"),
@@ -52,6 +56,95 @@ def test_the_same_rendering_is_the_same_block_from_any_server(shop: Shop, other:
     ]
     assert [answer.blocks for answer in again] == [first.blocks] * 3
     assert first.render_id == "spring/1"
+
+
+def ids(block: pb.Block) -> list[str]:
+    return [item.item.id for item in block.items]
+
+
+def test_what_has_sold_out_is_replaced_and_told_and_the_rest_stands(shop: Shop, other: Shop) -> None:
+    first = render(shop, "spring/1").blocks[0]
+    place, gone = 2, first.items[2].item.id
+    # Articles do not sell out; whatever stands third, its word in the catalogue changes.
+    put_items(shop.store, [sold_out(gone)])
+    until(lambda: not any(may_be_shown(one, gone) for one in (shop, other)))
+    second = render(shop, "spring/1").blocks[0]
+    new = second.items[place].item.id
+    assert ids(second) == [*ids(first)[:place], new, *ids(first)[place + 1 :]]
+    assert new not in ids(first)
+    assert [(one.item_id, one.replaced_by, one.why) for one in second.changes] == [(gone, new, "sold_out")]
+    assert second.decision_id != first.decision_id
+    # Every server, and every further rendering, says the same of it.
+    assert render(other, "spring/1").blocks[0] == second
+    assert bulk(other, [pb.BulkPerson(anonymous_id="v1", render_id="spring/1")])[0].blocks[0] == second
+    # And should the replacement go as well, it is replaced in turn.
+    put_items(shop.store, [sold_out(new)])
+    until(lambda: not any(may_be_shown(one, new) for one in (shop, other)))
+    third = render(other, "spring/1").blocks[0]
+    assert not {gone, new} & set(ids(third))
+    assert render(shop, "spring/1").blocks[0] == third
+    # It was one impression all the time.
+    render(shop, "spring/2")
+    served = until(lambda: len(found := shop.served()) == 2 and found)
+    assert [event["properties"]["render_id"] for event in served] == ["spring/1", "spring/2"]
+
+
+def sold_out(item_id: str) -> Item:
+    if item_id.startswith("article:"):
+        return Item(item_id, "article", title="Gone", fed=True, removed=True)
+    return product(int(item_id[1:]), available=False)
+
+
+def may_be_shown(shop: Shop, item_id: str) -> bool:
+    columns = shop.running.live.shelf.columns
+    return bool(columns.offer[columns.row(item_id)])
+
+
+def test_behind_its_time_a_rendering_is_decided_anew_and_says_what_changed(
+    tmp_path: Path, store: MemoryStore
+) -> None:
+    clock = Clock()
+    now_s = clock() // 1000
+    with Shop(tmp_path, store=store, now_ms=clock, render_ttl_s=3600).open() as shop:
+        first = render(shop, "spring/1").blocks[0]
+        put_visitor(store, "v1", viewed("p17", "p23", at_ms=now_s * 1000))
+        clock.ms += 3_599_000
+        assert render(shop, "spring/1").blocks[0] == first
+        clock.ms += 2_000
+        second = render(shop, "spring/1")
+        assert second.person.known
+        assert second.blocks[0].decision_id != first.decision_id
+        assert second.blocks[0].at_ms == clock.ms
+        was, now = set(ids(first)), set(ids(second.blocks[0]))
+        told = second.blocks[0].changes
+        assert {one.item_id for one in told} - {""} == was - now
+        assert {one.replaced_by for one in told} - {""} == now - was
+        assert {one.why for one in told} <= {"decided_anew"}
+        clock.ms += 1000
+        assert render(shop, "spring/1").blocks == second.blocks
+        # Two decisions, two impressions.
+        assert len(until(lambda: len(found := shop.served()) == 2 and found)) == 2
+
+
+class Clock:
+    """A server's clock that a test sets (epoch ms)."""
+
+    def __init__(self) -> None:
+        self.ms = time.time_ns() // 1_000_000
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+def test_a_placement_has_a_time_of_its_own(tmp_path: Path, store: MemoryStore) -> None:
+    clock = Clock()
+    short = msgspec.structs.replace(DEFAULT_PLACEMENTS["email.cart_recovery"], render_ttl_s=60)
+    with Shop(tmp_path, store=store, now_ms=clock, placements={"email.cart_recovery": short}).open() as shop:
+        cart, digest = render(shop, "spring/1", CART, DIGEST).blocks
+        clock.ms += 61_000
+        again = render(shop, "spring/1", CART, DIGEST).blocks
+        assert again[0].decision_id != cart.decision_id
+        assert again[1] == digest
 
 
 def test_a_rendering_is_one_impression(shop: Shop, other: Shop) -> None:
