@@ -36,7 +36,7 @@ app.add_typer(flows.commands.commands)
 app.add_typer(server.commands.commands)
 app.add_typer(config, name="config")
 
-BENCHES = ("freshness", "serving", "flow", "quality", "growth")
+BENCHES = ("freshness", "serving", "flow", "quality", "growth", "bulk")
 BEGAN_S = time.monotonic()
 GLOBAL_OPTIONS = ("--home", "--config")
 # By name: to import all these classes here would make every command slow.
@@ -190,7 +190,7 @@ def placements(ctx: typer.Context) -> None:
     }
 )
 def bench(ctx: typer.Context, name: str) -> int:
-    """Run a benchmark: freshness, serving, flow, quality or growth; `--json` prints one object, last.
+    """Run a benchmark: freshness, serving, flow, quality, growth or bulk; `--json` prints one object, last.
     `bench NAME --help` shows what can be set."""
     from importlib import import_module
 

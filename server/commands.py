@@ -125,7 +125,7 @@ def mailing(
     placements: Annotated[list[str], typer.Option("--slot", help="A placement; repeatable.")],
     campaign: Annotated[str, typer.Option(help="The same again: the same blocks, counted once.")],
     limit: Annotated[int, typer.Option(min=0, help="Most items of a block; 0: as configured.")] = 0,
-    connections: Annotated[int, typer.Option(min=1, max=64, help="Calls side by side.")] = 2,
+    connections: Annotated[int, typer.Option(min=1, max=64, help="Calls side by side.")] = 4,
     key: Key = "",
     server: Server = "",
 ) -> int:

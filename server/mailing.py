@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import cycle, islice
+from itertools import count, islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -94,12 +94,12 @@ def cut_back(out: Path) -> int:
     """Cut what is not whole from the end of `out`; how many answers it has. 0 for no file."""
     if not out.exists():
         return 0
-    count = end = 0
+    answers = end = 0
     with out.open("rb") as file:
         for _, end in answers_in(file):  # noqa: B007 - the last end is used behind the loop
-            count += 1
+            answers += 1
     os.truncate(out, end)
-    return count
+    return answers
 
 
 def send_all(
@@ -123,12 +123,12 @@ def send_all(
     waiting: deque[Future[bytes]] = deque()
     counts: deque[int] = deque()
     with out.open("ab") as file, ThreadPoolExecutor(len(clients), thread_name_prefix="mailing") as pool:
-        turns = cycle(clients)
+        turns = count()
         while True:
             chunk = list(islice(people, CHUNK)) if len(waiting) < 2 * len(clients) else []
             if chunk:
                 request = pb.GetBlocksBulkRequest(slots=slots, people=chunk, request_id=request_id)
-                waiting.append(pool.submit(_answers, next(turns), request))
+                waiting.append(pool.submit(_answers, clients, next(turns), request))
                 counts.append(len(chunk))
                 continue
             if not waiting:
@@ -140,13 +140,15 @@ def send_all(
             progress(done, done - before)
 
 
-def _answers(client: Client, request: pb.GetBlocksBulkRequest) -> bytes:
-    """The chunk's answers as the file has them; asked for again while no server answers."""
+def _answers(clients: Sequence[Client], first: int, request: pb.GetBlocksBulkRequest) -> bytes:
+    """The chunk's answers as the file has them; asked for again while no server answers, each time of
+    the next client: several connections may have met at one process, which takes so many streams only."""
     pause_s = FIRST_PAUSE_S
     for turn in range(TRIES):
+        client = clients[(first + turn) % len(clients)]
         try:
             answers = [varint(len(answer)) + answer for answer in client.bulk_bytes(request)]
-        except CallFailed as error:  # noqa: PERF203 (a handful of turns)
+        except CallFailed as error:
             if error.code not in AGAIN or turn == TRIES - 1:
                 raise
             time.sleep(pause_s)
