@@ -29,7 +29,11 @@ CHUNK: Final = 1000
 MAX_ANSWER_BYTES: Final = 64 << 20
 TRIES: Final = 8
 """How often a chunk is asked for while no server answers, with pauses that double."""
+BUSY_TRIES: Final = 500
+"""How often while servers answer that they have streams enough: others' chunks come first, which takes
+minutes where machines are busy."""
 FIRST_PAUSE_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 16.0
 AGAIN: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _VARINT_BYTES: Final = 5
 
@@ -143,16 +147,15 @@ def send_all(
 def _answers(clients: Sequence[Client], first: int, request: pb.GetBlocksBulkRequest) -> bytes:
     """The chunk's answers as the file has them; asked for again while no server answers, each time of
     the next client: several connections may have met at one process, which takes so many streams only."""
-    pause_s = FIRST_PAUSE_S
-    for turn in range(TRIES):
+    pause_s, silent = FIRST_PAUSE_S, 0
+    for turn in range(TRIES + BUSY_TRIES):
         client = clients[(first + turn) % len(clients)]
         try:
-            answers = [varint(len(answer)) + answer for answer in client.bulk_bytes(request)]
+            return b"".join(varint(len(answer)) + answer for answer in client.bulk_bytes(request))
         except CallFailed as error:
-            if error.code not in AGAIN or turn == TRIES - 1:
+            silent += error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED
+            if error.code not in AGAIN or silent == TRIES:
                 raise
-            time.sleep(pause_s)
-            pause_s *= 2
-        else:
-            return b"".join(answers)
-    raise AssertionError  # the last turn returns or raises
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+    raise CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, "Expected a server with a free stream, got none")

@@ -175,7 +175,7 @@ def _change(change: Change) -> bytes:
     return (
         text_field(b"\x0a", change.item)
         + text_field(b"\x12", change.replaced_by)
-        + _texts(b"\x1a", change.why)
+        + text_field(b"\x1a", change.why)
     )
 
 
