@@ -23,6 +23,7 @@ from server.pb import headrace_pb2 as pb
 from server.requests import Asker, Caller
 from server.served import RecentDecisions, Served, ServedQueue, decode_served, encode_served, record_of
 from tests.fakes import MemoryLog, MemoryStore
+from tests.golden.formats import FOLDER
 from tests.server.shop import Shop, product, put_items, put_visitor, until, viewed
 
 AT_MS = 1_760_000_000_123
@@ -44,6 +45,21 @@ def decoded(one: Served) -> Any:
     record = record_of(one, AT_MS + 7)
     (found,) = Decoder().decode(Record(Position(0, 1), *record), AT_MS + 7)
     return found
+
+
+@pytest.mark.parametrize(("version", "propensity"), [(1, 1.0), (2, 0.25)], ids=["0.1", "0.2"])
+def test_old_events_mean_what_they_meant(version: int, propensity: float) -> None:
+    """Items with their fields named, then as arrays: the log keeps both."""
+    items = (
+        *served().block.items,
+        BlockItem("article:a1", 0.25, Reason("explore", "new"), propensity),
+    )
+    block = msgspec.structs.replace(
+        served().block, decision_id="d1", items=items, fallback="no_model", model_version="v1"
+    )
+    caller = Caller("r1", {"market": "de", "device": "ios"})
+    meant = Served(block, Asker("v1", "ann"), "u:ann", caller, "mail-1", b"message")
+    assert decode_served((FOLDER / f"served_event_v{version}.json").read_bytes()) == meant
 
 
 class TestEvent:
