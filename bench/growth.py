@@ -23,6 +23,8 @@ AXES: dict[str, tuple[int, ...]] = {
     "profiles": (10_000, 100_000, 1_000_000, 10_000_000),
     "clicks": (100_000, 500_000, 2_500_000, 25_000_000),
 }
+QUICK = {"items": 200_000, "profiles": 1_000_000, "clicks": 2_500_000}
+"""How far each axis goes unless all of it is asked for."""
 MEASURES = {
     "decide_p99_us": "one decision, p99, \N{MICRO SIGN}s",
     "serving_mb": "memory of a serving process, MB",
@@ -97,7 +99,9 @@ def draw(rows: list[dict[str, Any]], picture: Path) -> None:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="headrace bench growth", description=__doc__.splitlines()[0])
     parser.add_argument("--axis", choices=list(AXES), action="append", help="only this one; repeatable")
-    parser.add_argument("--most", type=int, default=1 << 60, help="leave out sizes beyond this")
+    parser.add_argument(
+        "--full", action="store_true", help="the largest sizes too: a million items, ten million people"
+    )
     parser.add_argument("--requests", type=int, default=3000, help="decisions a shop")
     parser.add_argument("--png", type=Path, default=Path("growth.png"), help="where the picture goes")
     parser.add_argument("--cache", type=Path, help="keep the made shops here, and use them again")
@@ -109,7 +113,7 @@ def main(argv: list[str]) -> int:
         folder = asked.cache if asked.cache is not None else Path(scratch)
         for axis in asked.axis or AXES:
             for size in AXES[axis]:
-                if size > asked.most:
+                if not asked.full and size > QUICK[axis]:
                     continue
                 say(f"{size:,} {axis}")
                 rows.append(row_of(axis, size, folder, asked.requests, asked.seed))

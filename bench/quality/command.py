@@ -52,7 +52,7 @@ def parser_of() -> argparse.ArgumentParser:
     parser.add_argument("--format", choices=(*READERS, "ga4"), required=True)
     parser.add_argument("--test-days", type=int, metavar="N", help="ga4: the last N days of --train as test")
     parser.add_argument("--only", action="append", metavar="NAME", help="this contestant; may be repeated")
-    parser.add_argument("--ablate", action="store_true", help="once more without each source in turn")
+    parser.add_argument("--ablate", action="store_true", help="without each source, each group of signals")
     parser.add_argument(
         "--through-server", action="store_true", help="compare with the answers of a server over gRPC instead"
     )

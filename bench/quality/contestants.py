@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from bench.quality import kernels
+from bench.quality.ablation import GROUPS, deaf_to
 from bench.quality.baselines import (
     Baseline,
     ItemKnn,
@@ -169,19 +170,26 @@ class Ours:
             self.bundle_mb = sum(file.stat().st_size for file in Path(folder).rglob("*.*")) / 1e6
         self._trial = trial
 
-    def row(self, name: str, placement: Placement, seed: int, progress: Progress) -> Row:
-        answers = asked_of_pipeline(self._trial, unsaved(self.models), placement, progress)
+    def row(
+        self, name: str, placement: Placement, seed: int, progress: Progress, models: Models | None = None
+    ) -> Row:
+        """What the models, its own unless others are given, are worth on that placement."""
+        bundle = unsaved(self.models if models is None else models)
+        answers = asked_of_pipeline(self._trial, bundle, placement, progress)
         found = score(self._trial, answers, seed)
         return Row(name, {**found, "train_s": self.train_s, "bundle_mb": self.bundle_mb})
 
     def rows_without(self, seed: int, progress: Progress) -> Sequence[Row]:
-        """A row for each source of the placement, with that one saying nothing. The ranker is the same
-        for all: it was fitted with every source."""
+        """A row for each source of the placement, with that one naming nothing, and one for each group of
+        the ranker's signals, with that one saying nothing. Nothing is fitted again."""
         found = []
         for off in FEED.sources:
             left = {source: weight for source, weight in FEED.sources.items() if source != off}
             placement = Placement(sources=left, item_types=FEED.item_types, limit=FEED.limit)
             found.append(self.row(f"{OURS} - {off}", placement, seed, progress))
+        for group in GROUPS if self.models.ranker is not None else ():
+            models = deaf_to(self.models, group)
+            found.append(self.row(f"{OURS} - signals: {group}", FEED, seed, progress, models))
         return found
 
 

@@ -43,7 +43,7 @@ class AlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The weight of a view, a cart, an order and a read."""
     min_items_per_person: int = 2
     """Persons with fewer distinct items say nothing about which items go together; they are left out."""
-    max_cells: int = 3_000_000
+    max_cells: int = 2_000_000
     """Of the matrix of persons and items; of more, whole persons are drawn by the seed. Persons are not
     kept, and items' factors hardly change with the last of millions who taught them."""
     max_history_items: int = 200

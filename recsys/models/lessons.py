@@ -30,7 +30,7 @@ _MIN_CHOICES: Final = 50
 
 
 class LessonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    max_prefixes: int = 15_000
+    max_prefixes: int = 12_000
     """At most so many beginnings of sessions are asked about, of whole sessions drawn by the seed: from
     4,000 on more of them taught next to nothing (bench/RESULTS.md), so a large shop takes no longer."""
     max_history_rows: int = 100

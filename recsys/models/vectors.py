@@ -46,8 +46,13 @@ class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What share of the exact first 100 an inexact search should find; more lists are read until it does."""
     most_probed: float = 0.125
     """At most this share of the lists is read: beyond, reading everything is hardly slower."""
+    most_scanned: int = 10_000
+    """At most so many vectors are compared with a query: a search takes no longer among a million, and a
+    training asks for the neighbours of each of them."""
     least_recall: float = 0.75
     """If that finds less than this share, the vectors form no lists worth the name: the search is exact."""
+    exact_at_most: int = 100_000
+    """But not among more than so many, where it would take hours to ask for the neighbours of all."""
     seed: int = 0
 
 
@@ -128,7 +133,8 @@ class VectorIndex:
         lists = _lists_of(vectors, settings)
         sample = _sample(vectors if queries is None else queries, settings)
         index = _with_enough_probes(lists, exact, sample, settings)
-        return index if index.recall >= settings.least_recall else exact
+        is_exact = index.recall < settings.least_recall and len(vectors) <= settings.exact_at_most
+        return exact if is_exact else index
 
     def nearest(self, vector: Vectors, k: int, eligible: Bitmap | None = None) -> Ranked:
         """The k rows with the greatest inner product with `vector` float32[d].
@@ -222,7 +228,8 @@ def _with_enough_probes(
     lists: Lists, exact: VectorIndex, queries: Vectors, settings: IndexSettings
 ) -> VectorIndex:
     """An index that reads the fewest lists, in steps of a half, for the recall wanted."""
-    most = max(1, round(settings.most_probed * len(lists.centroids)))
+    most_scanned = min(settings.most_probed * len(lists.rows), settings.most_scanned)
+    most = max(1, round(most_scanned * len(lists.centroids) / len(lists.rows)))
     expected, _ = exact.nearest_many(queries, _RECALL_AT)
     probes = min(8, most)
     while True:

@@ -19,7 +19,8 @@ def test_one_axis_grows_at_a_time() -> None:
 @pytest.mark.slow
 def test_figures_and_a_picture(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(growth, "BASE", Sizes(items=200, sessions=400, profiles=50))
-    monkeypatch.setattr(growth, "AXES", {"items": (100, 200), "clicks": (1000,)})
+    monkeypatch.setattr(growth, "AXES", {"items": (100, 200, 300), "clicks": (1000,)})
+    monkeypatch.setattr(growth, "QUICK", {"items": 200, "clicks": 1000})
     picture = tmp_path / "growth.png"
     assert growth.main(["--png", str(picture), "--requests", "5", "--cache", str(tmp_path), "--json"]) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -45,6 +45,15 @@ def test_vectors_without_clusters_are_searched_exactly():
     np.testing.assert_array_equal(index.nearest(vectors[0], 9)[0], np.argsort(-(vectors @ vectors[0]))[:9])
 
 
+def test_very_many_vectors_are_never_all_compared_whatever_the_recall():
+    vectors = unit_length(np.random.default_rng(8).normal(size=(2000, 32)).astype(np.float32))
+    settings = IndexSettings(exact_up_to=1000, exact_at_most=1500, most_scanned=100)
+    index = VectorIndex.build(vectors, settings=settings)
+    assert index.recall < settings.least_recall
+    assert index.probes * len(vectors) / round(4 * len(vectors) ** 0.5) == pytest.approx(100, rel=0.1)
+    assert index.nearest(vectors[0], 5)[0][0] == 0
+
+
 @pytest.mark.parametrize("exact_up_to", [0, 1000])
 def test_many_equals_each(exact_up_to):
     vectors = clusters(600, 4, seed=4)
