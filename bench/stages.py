@@ -105,7 +105,9 @@ def stages(argument: dict[str, Any]) -> dict[str, dict[str, float]]:
     decided = clocks.around("decide", decide)
 
     def serialised(blocks: Any) -> bytes:
-        return response_message([message_of(block, shelf, placements) for block in blocks], b"", 0.0, "", "")
+        return response_message(
+            [message_of(block, shelf, placements, {}) for block in blocks], b"", 0.0, "", ""
+        )
 
     serialise = clocks.around("serialise", serialised)
     random = Random(argument["seed"])

@@ -23,6 +23,8 @@ SourceName = Literal[
 ]
 Tier = Literal["browsing", "comparison", "ready_to_buy"]
 """Of intent; see `recsys.intent`."""
+Kind = Literal["product", "article", "banner"]
+"""What may stand in a mixed block."""
 Channel = Literal["web", "email"]
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
@@ -60,6 +62,11 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How much unlikeness by content counts against relevance (maximal marginal relevance); 0: not."""
     explore: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
     """The share of places that goes to items newer than the model, drawn for each person anew each day."""
+    shares: dict[Kind, Annotated[float, msgspec.Meta(ge=0, le=1)]] = {}
+    """A mixed block: about which part of its places each kind takes, spread over the block; where one runs
+    out, another takes its places. Banners are those of `[banners]`. Empty: whatever is best."""
+    prefer_tags: dict[Tier, tuple[str, ...]] = {}
+    """By the person's tier of intent, tags: what has one of them comes before what has none."""
     fills: bool = True
     """Whether what is in demand takes the places for which no source had anything. A mail about prices
     says no: it may be short, and where there is nothing to tell it is empty."""
@@ -98,6 +105,13 @@ PRODUCT_FEED: dict[SourceName, float] = {
     "popular": 0.05,
 }
 
+CONTENT_BY_TIER: dict[Tier, tuple[str, ...]] = {
+    "browsing": ("educational",),
+    "comparison": ("comparison", "advantages"),
+    "ready_to_buy": ("advantages",),
+}
+"""The built-in `prefer_tags` of articles."""
+
 DEFAULT_PLACEMENTS: dict[str, Placement] = {
     "home.hero": Placement(title="For you", sources=PRODUCT_FEED, limit=3, exclude_cart=True),
     "home.feed": Placement(title="You may like", sources=PRODUCT_FEED, limit=20, pages=True, explore=0.05),
@@ -132,7 +146,16 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
         item_types=("article",),
         limit=5,
         exclude_session_items=True,
+        prefer_tags=CONTENT_BY_TIER,
         explore=0.05,
+    ),
+    "home.mixed": Placement(
+        title="From our shop",
+        sources=PRODUCT_FEED,
+        item_types=("product", "article"),
+        shares={"product": 0.6, "article": 0.3, "banner": 0.1},
+        prefer_tags=CONTENT_BY_TIER,
+        limit=10,
     ),
     "email.cart_recovery": Placement(
         title="You left something behind",

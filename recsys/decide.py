@@ -12,10 +12,12 @@ from typing import Final
 
 import msgspec
 
+from recsys.banner import Banner
 from recsys.block import Block, BlockItem, Freshness, Placement, Slot
 from recsys.cursor import encode_cursor
 from recsys.fold import SessionRules
 from recsys.pipeline.account import Account, Accounts
+from recsys.pipeline.banners import banners_for, with_banners
 from recsys.pipeline.mix import Choice
 from recsys.pipeline.person import Person
 from recsys.pipeline.pipeline import choose
@@ -51,6 +53,9 @@ class View:
     """What the person was shown of late, as `recsys.shown.remembered` gives it."""
     counting: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """For each placement that leaves some of that out whose blocks count there."""
+    banners: Mapping[str, Banner] = field(default_factory=dict)
+    market: str = ""
+    """Where the caller says that the person is; "": not said."""
     decision_ids: tuple[str, ...] = ()
     """Ids to use, one for each slot; empty: made here."""
 
@@ -63,6 +68,7 @@ def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement
     """
     visit = _visit(view)
     taken: list[int] = []
+    shown_banners: list[str] = []
     blocks = []
     for place, slot in enumerate(slots):
         placement = placements[slot.placement]
@@ -70,9 +76,15 @@ def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement
             blocks.append(_block(view, place, slot, (), "unsubscribed", ""))
             continue
         query = _query(visit, slot, placement, _cooling(view, slot, placement))
+        banners = banners_for(query, slot.placement, view.banners, view.shown, view.market, shown_banners)
+        if banners:
+            query = msgspec.structs.replace(query, limit=query.limit - len(banners))
+            shown_banners += banners
         choice = choose(query, taken)
         taken += choice.rows
         items = _items(choice, query)
+        if banners:
+            items = with_banners(items, banners, view.banners, placement.shares["banner"])
         cursor = encode_cursor([*slot.seen, *(item.item for item in items)]) if placement.pages else ""
         blocks.append(_block(view, place, slot, items, _fallback(view, query, choice), cursor))
     return blocks
@@ -120,7 +132,8 @@ def _cooling(view: View, slot: Slot, placement: Placement) -> tuple[str, ...]:
 def _query(visit: Visit, slot: Slot, placement: Placement, cooling: tuple[str, ...]) -> Query:
     hidden = (*slot.exclude, *slot.seen)
     filters = tuple(text for text in (placement.filter, slot.filter) if text)
-    return Query(visit, placement, slot.limit, slot.item, hidden, filters, slot.name, not slot.seen, cooling)
+    first = not slot.seen
+    return Query(visit, placement, slot.limit, slot.item, hidden, filters, slot.name, first, cooling=cooling)
 
 
 def _unsubscribed(profile: Profile | None, placement: Placement) -> bool:

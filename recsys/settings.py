@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from recsys.banner import Banner
 from recsys.block import CHANNELS, DEFAULT_PLACEMENTS, Placement, SourceName
 from recsys.fold import SessionRules
 from recsys.touchpoints import Rule, Touchpoint, Touchpoints
@@ -141,6 +142,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     consent: ConsentSettings = ConsentSettings()
     server: ServerSettings = ServerSettings()
     train: TrainSettings = TrainSettings()
+    banners: dict[str, Banner] = {}
+    """What may stand in the places that `shares` gives to banners, by names of your own."""
     placements: dict[str, Placement] = {}
     """Places of your own, and changes to built-in ones: what is not named stays as built in."""
     touchpoints: dict[str, Touchpoint] = {}

@@ -11,11 +11,14 @@ from typing import Final
 
 import msgspec
 
+from recsys.banner import BANNER_PREFIX
 from recsys.block import Placement
 
 SHOWN_VERSION: Final = 1
 MAX_BLOCKS: Final = 24
-"""Blocks of one placement that are remembered of a person, the newest."""
+"""Blocks of one placement, and with the same banners, that are remembered of a person, the newest."""
+MAX_IMPRESSIONS: Final = 300
+"""Blocks that are remembered of a person in all."""
 
 
 class Impression(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -33,20 +36,22 @@ class ShownRecord(msgspec.Struct, frozen=True, array_like=True):
     person: str
     """`u:<user id>` or `a:<visitor>`, as the block was served to."""
     impressions: tuple[Impression, ...] = ()
-    """The newest first, at most MAX_BLOCKS of a placement."""
+    """The newest first, as `remembered` keeps them."""
 
 
 def remembered(*known: Iterable[Impression]) -> tuple[Impression, ...]:
-    """All of these, each decision once, the newest first, at most MAX_BLOCKS of a placement. In whatever
+    """All of these, each decision once, the newest first, within MAX_BLOCKS and MAX_IMPRESSIONS. In whatever
     order and however often they are given, the answer is the same."""
     by_id = {one.decision_id: one for many in known for one in many}
-    kept: dict[str, int] = {}
+    kept: dict[tuple[str, ...], int] = {}
     newest = []
     for one in sorted(by_id.values(), key=_newest_first):
-        kept[one.placement] = kept.get(one.placement, 0) + 1
-        if kept[one.placement] <= MAX_BLOCKS:
+        # Banners apart: their caps hold however often the page is seen without them.
+        key = (one.placement, *(item for item in one.items if item.startswith(BANNER_PREFIX)))
+        kept[key] = kept.get(key, 0) + 1
+        if kept[key] <= MAX_BLOCKS:
             newest.append(one)
-    return tuple(newest)
+    return tuple(newest[:MAX_IMPRESSIONS])
 
 
 def _newest_first(one: Impression) -> tuple[int, str]:
@@ -54,11 +59,12 @@ def _newest_first(one: Impression) -> tuple[int, str]:
 
 
 def remembering(placements: Mapping[str, Placement]) -> dict[str, frozenset[str]]:
-    """For each placement that leaves out what was shown: the placements whose blocks count there."""
+    """For each placement that leaves out what was shown, banners among it: the placements whose blocks
+    count there."""
     return {
         name: frozenset(_counting(name, placement, placements))
         for name, placement in placements.items()
-        if placement.cooldown_s > 0 or placement.cooldown_blocks > 0
+        if placement.cooldown_s > 0 or placement.cooldown_blocks > 0 or placement.shares.get("banner", 0) > 0
     }
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import Block, Freshness, Placement, Slot
 from recsys.decide import View, decide
 from recsys.fold import SessionRules
@@ -23,7 +24,7 @@ from server.renders import Renders
 from server.requests import BlocksRequest
 from server.served import RecentDecisions, Served, ServedQueue
 from server.shown import Shown
-from server.wire import bare_item_field, block_message, person_message, response_message
+from server.wire import banner_fields, bare_item_field, block_message, person_message, response_message
 
 RESERVE_S = 0.03
 """Kept of the deadline for deciding and answering, after a wait for freshness."""
@@ -76,6 +77,7 @@ class Blocks:
         now_ms: Callable[[], int],
         max_waits: int,
         shown: Shown,
+        banners: Mapping[str, Banner],
         decider: Decider = decide,
     ) -> None:
         self._live = live
@@ -89,6 +91,8 @@ class Blocks:
         self._counts = {name: metrics.blocks.labels(name) for name in placements}
         self._now_ms = now_ms
         self._shown = shown
+        self._banners = banners
+        self._banner_fields = banner_fields(banners)
         self._decider = decider
         # A flow that stands still must not take every thread: beyond, nobody waits for freshness.
         self._waits = BoundedSemaphore(max(max_waits, 1))
@@ -155,8 +159,11 @@ class Blocks:
             [case.request for case in cases],
             lambda index, slots, ids: self._decide(cases[index], slots, ids),
             # A rendering is repeated byte for byte, so its bytes are kept with it.
-            lambda one: msgspec.structs.replace(one, message=message_of(one.block, shelf, self._placements)),
-            lambda item: (row := columns.row(item)) >= 0 and columns.offer[row] != 0,
+            lambda one: msgspec.structs.replace(one, message=self._block_message(one.block, shelf)),
+            lambda item: (
+                item.startswith(BANNER_PREFIX)
+                or ((row := columns.row(item)) >= 0 and columns.offer[row] != 0)
+            ),
             cases[0].now_ms,
         )
         self._keep([one for rendering in renderings for one in rendering.new])
@@ -164,7 +171,7 @@ class Blocks:
 
     def _message(self, case: _Case, served: Sequence[Served], started_s: float) -> bytes:
         return response_message(
-            [one.message or message_of(one.block, case.shelf, self._placements) for one in served],
+            [one.message or self._block_message(one.block, case.shelf) for one in served],
             self._person(case.found, case.now_ms),
             (time.monotonic() - started_s) * 1000,
             case.request.caller.request_id,
@@ -183,6 +190,8 @@ class Blocks:
             hint=case.hint,
             shown=self._shown.to(case.found, request.asker, slots),
             counting=self._shown.counting,
+            banners=self._banners,
+            market=request.caller.context.get("market", ""),
             decision_ids=tuple(ids),
         )
         blocks = self._decider(view, slots, self._placements)
@@ -198,6 +207,9 @@ class Blocks:
             )
             for place, (block, slot) in enumerate(zip(blocks, slots, strict=True))
         ]
+
+    def _block_message(self, block: Block, shelf: Shelf) -> bytes:
+        return message_of(block, shelf, self._placements, self._banner_fields)
 
     def _freshness(self, found: Found, now_ms: int) -> Freshness:
         event_ms = found.record.event_ms if found.record is not None else 0
@@ -232,11 +244,12 @@ _VARIANTS = {digit: "89ab"[place % 4] for place, digit in enumerate("0123456789a
 
 
 class _ShelfFacts:
-    """The serialised items of a shelf, by id."""
+    """The serialised items of a shelf, and banners, by id."""
 
-    __slots__ = ("_row_of", "_wire")
+    __slots__ = ("_banners", "_row_of", "_wire")
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, banners: Mapping[str, bytes]) -> None:
+        self._banners = banners
         self._row_of, self._wire = shelf.columns.row_of, shelf.columns.wire
 
     def of(self, item_ids: Sequence[str], /) -> list[bytes]:
@@ -247,11 +260,17 @@ class _ShelfFacts:
             found = [b"" if (row := row_of.get(item)) is None else wire[row] for item in item_ids]
         if all(found):
             return found
-        # A block of earlier, of which the catalogue knows an item no more.
-        return [about or bare_item_field(item) for about, item in zip(found, item_ids, strict=True)]
+        # A banner, or a block of earlier, of which the catalogue knows an item no more.
+        banners = self._banners
+        return [
+            about or banners.get(item) or bare_item_field(item)
+            for about, item in zip(found, item_ids, strict=True)
+        ]
 
 
-def message_of(block: Block, shelf: Shelf, placements: Mapping[str, Placement]) -> bytes:
-    """A block as it goes over the wire, with the items' facts of now."""
+def message_of(
+    block: Block, shelf: Shelf, placements: Mapping[str, Placement], banners: Mapping[str, bytes]
+) -> bytes:
+    """A block as it goes over the wire, with the items' facts of now. `banners`: see `banner_fields`."""
     placement = placements.get(block.placement)
-    return block_message(block, placement.title if placement is not None else "", _ShelfFacts(shelf))
+    return block_message(block, placement.title if placement is not None else "", _ShelfFacts(shelf, banners))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import structlog
 
+from recsys.banner import Banner
 from recsys.block import Block, Placement, Slot
 from recsys.decide import View, why
 from recsys.fold import SessionRules
@@ -22,6 +23,7 @@ from server.pb import headrace_pb2 as pb
 from server.people import People
 from server.served import RecentDecisions, Served, decode_served
 from server.shown import Shown
+from server.wire import banner_fields
 
 log = structlog.get_logger("server.explain")
 
@@ -45,6 +47,7 @@ class Decisions:
         placements: Mapping[str, Placement],
         rules: SessionRules,
         shown: Shown,
+        banners: Mapping[str, Banner],
     ) -> None:
         self._recent = recent
         self._store = store
@@ -53,6 +56,7 @@ class Decisions:
         self._placements = placements
         self._rules = rules
         self._shown = shown
+        self._banner_fields = banner_fields(banners)
 
     def explain(self, decision_id: str, items: Sequence[str]) -> bytes | None:
         """A serialised ExplainResponse, with an account of each item shown and of `items`; None: unknown
@@ -63,7 +67,7 @@ class Decisions:
         shelf = self._live.shelf
         if shelf is None:
             raise NotLoaded
-        message = served.message or message_of(served.block, shelf, self._placements)
+        message = served.message or message_of(served.block, shelf, self._placements, self._banner_fields)
         answer = pb.ExplainResponse(
             block=pb.Block.FromString(message),
             anonymous_id=served.asker.visitor or "",

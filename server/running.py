@@ -88,11 +88,14 @@ class RunningServer:
             now_ms,
             max_waits=server.threads - 2,
             shown=shown,
+            banners=settings.banners,
             decider=decider,
         )
         self._service = HeadraceService(
             blocks,
-            Decisions(recent, store, people, self.live, placements, settings.session.rules, shown),
+            Decisions(
+                recent, store, people, self.live, placements, settings.session.rules, shown, settings.banners
+            ),
             RequestChecks(placements, server),
             event_log,
             self.queue,

@@ -10,7 +10,7 @@ and a value; a text or message is preceded by its length. Default values are lef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import repeat
 from operator import add
@@ -19,6 +19,7 @@ from typing import Protocol
 
 import msgspec
 
+from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import Block, BlockItem, Change, Freshness, Reason, Urgency
 from recsys.catalog import Item, type_of
 from server.pb import headrace_pb2 as pb
@@ -114,6 +115,21 @@ def item_field(item: Item) -> bytes:
         full_price=item.price if item.sale_price is not None else None,
     )
     return message_field(b"\x0a", message.SerializeToString())
+
+
+def banner_fields(banners: Mapping[str, Banner]) -> dict[str, bytes]:
+    """`BlockItem.item` of each banner, by the id that it has in blocks."""
+    fields = {}
+    for name, banner in banners.items():
+        message = pb.CatalogItem(
+            id=BANNER_PREFIX + name,
+            type=pb.ITEM_TYPE_BANNER,
+            title=banner.title,
+            url=banner.url,
+            image_url=banner.image_url,
+        )
+        fields[BANNER_PREFIX + name] = message_field(b"\x0a", message.SerializeToString())
+    return fields
 
 
 def _why(reason: Reason) -> bytes:

@@ -29,6 +29,7 @@ TABLE_POOL: Final = 30
 CONTENT_POOL: Final = 30
 COLD_POOL: Final = 20
 POPULAR_POOL: Final = 30
+WHOLE_POOL: Final = 200
 MIN_CATEGORY_POOL: Final = 10
 """A category with fewer items in demand than this does not stand for what is trending."""
 
@@ -155,8 +156,11 @@ def popular(context: Context) -> Ranked:
     columns = context.visit.columns
     rows = columns.popular[context.item_types]
     if context.filters:
-        rows = rows[context.offer[rows] != 0]
-    rows = rows[:POPULAR_POOL]
+        # Where a filter leaves few, all of those that anybody liked are weighed: the tables and lists of
+        # other sources know too few of them.
+        rows = rows[context.offer[rows] != 0][: POPULAR_POOL if context.few is None else WHOLE_POOL]
+    else:
+        rows = rows[:POPULAR_POOL]
     return rows, columns.popularity[rows]
 
 

@@ -8,8 +8,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from recsys.block import Tier
 from recsys.events import Action
 from recsys.fold import SessionRules, is_open
+from recsys.intent import intent
 from recsys.models.als_kernels import fade
 from recsys.models.arrays import Rows, Scores
 from recsys.models.interactions import InteractionKind
@@ -150,6 +152,13 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         """Whether the newest session is open now."""
         session = self.profile.session if self.profile is not None else None
         return session is not None and is_open(session, self.now_ms, self.rules)
+
+    @lazy
+    def tier(self) -> Tier:
+        """Of intent, now."""
+        if self.profile is None:
+            return "browsing"
+        return intent(self.profile, self.now_ms, self.rules).tier
 
     @lazy
     def category(self) -> str:

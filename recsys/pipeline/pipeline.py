@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from recsys.block import SourceName
+from recsys.pipeline.blend import blend
 from recsys.pipeline.candidates import candidates
 from recsys.pipeline.filter import Bars, Pool, offered
 from recsys.pipeline.learned import Learned
@@ -17,6 +18,8 @@ from recsys.pipeline.score import score
 
 def choose(query: Query, taken: Sequence[int]) -> Choice:
     """Fill one slot. `taken`: rows that other slots of the request show."""
+    if query.placement.shares and not query.types:
+        return blend(query, taken, choose)
     with Bars(query, taken) as bars:
         return mix(score(pool_of(query), query), query, bars)
 

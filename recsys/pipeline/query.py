@@ -143,13 +143,15 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     filters: tuple[str, ...] = ()
     name: str = ""
     is_first_page: bool = True
+    types: int = 0
+    """Of the placement's item types those that are wanted; 0: all of them."""
     cooling: Sequence[str] = ()
     """Items that were shown too short a while ago; see `recsys.shown.cooling`."""
 
     @lazy
     def context(self) -> Context:
         """The one that other slots of the visit may stand in too."""
-        visit, types = self.visit, type_set(self.placement.item_types)
+        visit, types = self.visit, self.types or type_set(self.placement.item_types)
         if self.page_item is not None:
             row = visit.columns.row(self.page_item)
             if row >= 0:

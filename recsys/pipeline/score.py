@@ -10,6 +10,7 @@ import numpy as np
 from recsys.models.arrays import Rows, Scores
 from recsys.pipeline.filter import Pool
 from recsys.pipeline.kernels import leading, weigh
+from recsys.pipeline.preference import preferred_rows
 from recsys.pipeline.query import Query
 
 TIE_WEIGHT: Final = 1e-3
@@ -24,8 +25,15 @@ class Scored(msgspec.Struct, frozen=True, eq=False):
 
 
 def score(pool: Pool, query: Query) -> Scored:
-    """What the ranker says; without one the plain sum."""
-    return plain_score(pool, query) if pool.learned is None else Scored(pool, pool.learned)
+    """What the ranker says; without one the plain sum. What the placement prefers for this intent comes
+    before all else, in the same order."""
+    scored = plain_score(pool, query) if pool.learned is None else Scored(pool, pool.learned)
+    preferred = preferred_rows(query) if query.placement.prefer_tags else None
+    if preferred is None or not len(pool.rows):
+        return scored
+    totals = scored.totals
+    ahead = np.where(preferred[pool.rows], totals.max() - totals.min() + np.float32(1), np.float32(0))
+    return Scored(pool, (totals + ahead).astype(np.float32))
 
 
 def plain_score(pool: Pool, query: Query) -> Scored:

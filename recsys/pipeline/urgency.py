@@ -7,7 +7,6 @@ from typing import Final
 
 from recsys.block import Urgency
 from recsys.catalog import Item
-from recsys.intent import intent
 from recsys.pipeline.query import Query
 
 STOCK_FRESH_MS: Final = 86_400_000
@@ -20,10 +19,7 @@ def urgency(query: Query) -> Callable[[Item], Urgency | None] | None:
     placement, person = query.placement, query.visit.person
     if not (placement.urgent_stock or placement.urgent_sale_s):
         return None
-    tier = "browsing"
-    if person.profile is not None:
-        tier = intent(person.profile, person.now_ms, person.rules).tier
-    if tier not in placement.urgent_tiers:
+    if person.tier not in placement.urgent_tiers:
         return None
     return lambda item: _urgency(item, placement.urgent_stock, placement.urgent_sale_s, person.now_ms)
 

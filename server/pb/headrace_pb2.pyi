@@ -12,9 +12,11 @@ class ItemType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ITEM_TYPE_UNSPECIFIED: _ClassVar[ItemType]
     ITEM_TYPE_PRODUCT: _ClassVar[ItemType]
     ITEM_TYPE_ARTICLE: _ClassVar[ItemType]
+    ITEM_TYPE_BANNER: _ClassVar[ItemType]
 ITEM_TYPE_UNSPECIFIED: ItemType
 ITEM_TYPE_PRODUCT: ItemType
 ITEM_TYPE_ARTICLE: ItemType
+ITEM_TYPE_BANNER: ItemType
 
 class GetBlocksRequest(_message.Message):
     __slots__ = ("anonymous_id", "user_id", "slots", "at_least_as_fresh", "request_id", "render_id", "context")

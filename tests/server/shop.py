@@ -13,6 +13,7 @@ import msgspec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from recsys.banner import Banner
 from recsys.block import Placement
 from recsys.catalog import Item, encode_item
 from recsys.decide import decide
@@ -96,13 +97,16 @@ class Shop:
         decider: Decider = decide,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         placements: dict[str, Placement] | None = None,
+        banners: dict[str, Banner] | None = None,
         **server_settings: Any,
     ) -> None:
         self.log: Any = event_log if event_log is not None else MemoryLog()
         self.store: Any = store if store is not None else MemoryStore()
         self.registry = CollectorRegistry()
         server = msgspec.structs.replace(ServerSettings(refresh_ms=10, threads=4), **server_settings)
-        self.settings = Settings(bundles=str(folder / "bundles"), server=server, placements=placements or {})
+        self.settings = Settings(
+            bundles=str(folder / "bundles"), server=server, placements=placements or {}, banners=banners or {}
+        )
         self.running = RunningServer(
             self.settings, self.log, self.store, Metrics(self.registry), decider=decider, now_ms=now_ms
         )

@@ -258,8 +258,8 @@ class TestWrongRequests:
         said = refused(shop, pb.GetBlocksRequest(slots=[pb.Slot(placement="home.heroo")]))
         assert said == (
             "Expected one of article.next, cart.cross_sell, email.back_in_stock, email.cart_recovery,"
-            " email.digest, email.price_drop, home.feed, home.hero, product.complements, product.similar,"
-            " got `home.heroo` - at `slots[0].placement`"
+            " email.digest, email.price_drop, home.feed, home.hero, home.mixed, product.complements,"
+            " product.similar, got `home.heroo` - at `slots[0].placement`"
         )
 
     @pytest.mark.parametrize(

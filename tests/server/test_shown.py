@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from recsys.banner import Banner
 from recsys.block import DEFAULT_PLACEMENTS
 from recsys.keys import shown_key
 from recsys.profile import Profile
@@ -89,3 +90,25 @@ def test_explain_says_that_an_item_rests_and_decides_again_on_what_was_shown_bef
     assert [one.verdict for one in told.accounts] == ["shown"] * 4 + ["cooling"]
     assert "was shown it too short a while ago (`cooldown_s, cooldown_blocks`)" in told.accounts[-1].text
     assert told.as_taken
+
+
+def test_a_banner_comes_with_its_facts_and_its_cap_holds(tmp_path: Path) -> None:
+    banner = Banner(title="Winter sale", url="/winter", image_url="/w.png", max_per_day=1, markets=("DE",))
+    shop = Shop(tmp_path, banners={"winter": banner})
+    put_items(shop.store, catalogue())
+    with shop.open():
+        request = pb.GetBlocksRequest(
+            slots=[pb.Slot(placement="home.mixed")], anonymous_id="v1", context=pb.Context(market="DE")
+        )
+        first, second = (shop.client.GetBlocks(request, timeout=5).blocks[0] for _ in range(2))
+        told = shop.client.Explain(pb.ExplainRequest(decision_id=first.decision_id), timeout=5)
+    (shown,) = [one.item for one in first.items if one.item.type == pb.ITEM_TYPE_BANNER]
+    assert (shown.id, shown.title, shown.url, shown.image_url) == (
+        "banner:winter",
+        "Winter sale",
+        "/winter",
+        "/w.png",
+    )
+    assert len(first.items) == len(second.items) == 10
+    assert not [one for one in second.items if one.item.type == pb.ITEM_TYPE_BANNER]
+    assert [one.item.title for one in told.block.items] == [one.item.title for one in first.items]

@@ -95,6 +95,34 @@ def test_what_is_wrong_with_a_filter_is_told() -> None:
         filtered(shelf, "colour == 5")
 
 
+@pytest.fixture(scope="module")
+def large() -> tuple[Shelf, set[str]]:
+    """50,000 items newer than the model, some in demand, one in a thousand of a rare brand; and those."""
+    items = [
+        Item(f"i{number}", title=f"Item {number}", brand="rare" if number % 1000 == 7 else "", fed=True)
+        for number in range(50_000)
+    ]
+    counters = {f"i{number}": ItemCounters(number, 0, 0, NOW_S) for number in range(0, 50_000, 3)}
+    return shelf([*CATALOGUE, *items], counters), {item.id for item in items if item.brand == "rare"}
+
+
+@pytest.mark.parametrize("placement", sorted(DEFAULT_PLACEMENTS))
+@pytest.mark.parametrize("limit", [20, 80])
+def test_every_placement_is_full_when_one_in_a_thousand_passes(large, placement: str, limit: int) -> None:
+    on, passing = large
+    asked = replace(slot(placement, limit, "t1"), filter='brand == "rare"')
+    (block,) = ask(on, visitor("t1", "t2", cart=("s1",)), asked)
+    if not DEFAULT_PLACEMENTS[placement].fills:
+        assert shown(block) == []  # none of them is news to anybody
+        return
+    if DEFAULT_PLACEMENTS[placement].item_types == ("article",):
+        passing = set()  # all of them are products: nothing of another kind passes for an article ...
+        assert {item[0] for item in shown(block)} == {"i"}  # ... and is better than an empty block
+        return
+    assert len(block.items) == min(limit, len(passing))
+    assert set(shown(block)) <= passing
+
+
 @pytest.mark.parametrize("limit", [20, 50, 80])
 def test_a_block_is_full_when_one_in_a_thousand_passes(limit: int) -> None:
     items = [

@@ -1,0 +1,96 @@
+"""Which banners a slot shows, and where they stand in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Final
+from zlib import crc32
+
+from recsys.banner import BANNER_PREFIX, Banner
+from recsys.block import BlockItem, Reason
+from recsys.pipeline.blend import places_of
+from recsys.pipeline.person import Person
+from recsys.pipeline.query import Query
+from recsys.shown import Impression
+
+_DAY_MS: Final = 86_400_000
+
+
+def banners_for(
+    query: Query,
+    placement: str,
+    banners: Mapping[str, Banner],
+    shown: Sequence[Impression],
+    market: str,
+    taken: Sequence[str],
+) -> list[str]:
+    """The names of the banners of a slot of the placement of this name, as many as its share gives them
+    and rules allow; none that stands in `taken`."""
+    share = query.placement.shares.get("banner", 0.0)
+    if not banners or not share > 0:
+        return []
+    person = query.visit.person
+    may = [
+        one
+        for one, banner in banners.items()
+        if one not in taken
+        and (not banner.placements or placement in banner.placements)
+        and _is_for(banner, person, market)
+        and not _is_capped(one, banner, shown, person.now_ms)
+    ]
+    may.sort(key=lambda one: (-banners[one].priority, crc32(f"{query.visit.salt}{one}".encode())))
+    return may[: max(round(share * query.limit), 1)]
+
+
+def with_banners(
+    items: Sequence[BlockItem], chosen: Sequence[str], banners: Mapping[str, Banner], share: float
+) -> tuple[BlockItem, ...]:
+    """The items of a block with the banners among them, by their share of the places."""
+    standing = [
+        BlockItem(BANNER_PREFIX + name, 0.0, Reason("banner", banners[name].title)) for name in chosen
+    ]
+    order = places_of({"banner": share, "item": 1.0 - share}, {"banner": len(standing), "item": len(items)})
+    queues = {"banner": iter(standing), "item": iter(items)}
+    return tuple(next(queues[kind]) for kind in order)
+
+
+def _is_for(banner: Banner, person: Person, market: str) -> bool:
+    """Whether dates, market and audience let a person see a banner now."""
+    now_ms = person.now_ms
+    if banner.starts is not None and now_ms < _ms_of(banner.starts):
+        return False
+    if banner.ends is not None and now_ms >= _ms_of(banner.ends):
+        return False
+    if banner.markets and market not in banner.markets:
+        return False
+    if banner.tiers and person.tier not in banner.tiers:
+        return False
+    return _is_of_audience(banner, person)
+
+
+def _is_of_audience(banner: Banner, person: Person) -> bool:
+    """By what is known of the person and may be used: who said no to it is in no such audience."""
+    profile = person.profile
+    if banner.groups and (profile is None or profile.group not in banner.groups):
+        return False
+    if banner.viewed_categories:
+        liked = () if profile is None else [affinity.name for affinity in profile.categories]
+        if not set(liked) & set(banner.viewed_categories):
+            return False
+    within, not_within = banner.bought_within_days, banner.not_bought_within_days
+    if within is not None and (profile is None or not person.ordered_since(within)):
+        return False
+    return not_within is None or (profile is not None and not person.ordered_since(not_within))
+
+
+def _is_capped(name: str, banner: Banner, shown: Sequence[Impression], now_ms: int) -> bool:
+    if banner.max_per_day is None:
+        return False
+    item, since_ms = BANNER_PREFIX + name, now_ms - _DAY_MS
+    return sum(1 for one in shown if one.at_ms > since_ms and item in one.items) >= banner.max_per_day
+
+
+def _ms_of(moment: datetime) -> int:
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=timezone.utc)
+    return int(aware.timestamp() * 1000)

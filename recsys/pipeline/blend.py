@@ -1,0 +1,77 @@
+"""Blend: several kinds of items in one block, by share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from recsys.pipeline.columns import ANY_TYPE, type_set
+from recsys.pipeline.mix import Choice
+from recsys.pipeline.query import Query
+
+Choose = Callable[[Query, Sequence[int]], Choice]
+
+
+def blend(query: Query, taken: Sequence[int], choose: Choose) -> Choice:
+    """A block in which each kind of item has its share of the places; those that one kind leaves empty
+    go to the others. `choose` fills a slot with one kind."""
+    shares: dict[str, float] = {
+        kind: share
+        for kind, share in query.placement.shares.items()
+        if share > 0 and kind in query.placement.item_types
+    }
+    whole = sum(shares.values())
+    found: dict[str, Choice] = {}
+    missing = query.limit
+    # The smallest share first: what it cannot fill is left to the greater ones, and then once more.
+    for kind in (*sorted(shares, key=lambda kind: shares[kind]), *sorted(shares)):
+        others = sum(len(choice.rows) for name, choice in found.items() if name != kind)
+        is_last = len(found) >= len(shares) - 1
+        wanted = query.limit - others if is_last else round(query.limit * shares[kind] / whole)
+        if wanted > len(found[kind].rows) if kind in found else wanted:
+            # As a page behind the first: one kind may have nothing to show.
+            of_kind = msgspec.structs.replace(
+                query, limit=wanted, types=type_set((kind,)), is_first_page=False
+            )
+            found[kind] = choose(of_kind, taken)
+        missing = query.limit - sum(len(choice.rows) for choice in found.values())
+        if not missing and len(found) == len(shares):
+            break
+    if missing == query.limit:
+        return choose(msgspec.structs.replace(query, types=ANY_TYPE), taken)
+    return _joined(found, shares)
+
+
+def places_of(shares: Mapping[str, float], counts: Mapping[str, int]) -> list[str]:
+    """Which kind stands at each place: the one that is furthest behind its share, of those that have
+    something left."""
+    order: list[str] = []
+    stood = dict.fromkeys(counts, 0)
+    for place in range(1, sum(counts.values()) + 1):
+        left = [kind for kind, count in counts.items() if stood[kind] < count]
+        behind = max(left, key=lambda kind: shares[kind] * place - stood[kind])
+        stood[behind] += 1
+        order.append(behind)
+    return order
+
+
+def _joined(found: Mapping[str, Choice], shares: Mapping[str, float]) -> Choice:
+    whole = sum(shares.values())
+    order = places_of(
+        {kind: shares[kind] / whole for kind in found},
+        {kind: len(choice.rows) for kind, choice in found.items()},
+    )
+    stood = dict.fromkeys(found, 0)
+    places: list[tuple[Choice, int]] = []
+    for kind in order:
+        places.append((found[kind], stood[kind]))
+        stood[kind] += 1
+    return Choice(
+        [choice.rows[place] for choice, place in places],
+        [choice.scores[place] for choice, place in places],
+        [choice.sources[place] for choice, place in places],
+        [choice.propensities[place] for choice, place in places],
+        personal=any(choice.personal for choice in found.values()),
+        contextual=any(choice.contextual for choice in found.values()),
+    )
