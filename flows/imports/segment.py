@@ -30,9 +30,10 @@ _times = msgspec.json.Decoder(_Times)
 def read_segment(path: Path) -> Iterator[NewRecord | RowProblem]:
     """The calls of a file (`.gz` by content), in its order; the calls of a batch one by one.
 
-    `received_ms` is receivedAt, else sentAt, else timestamp; a call without any is a problem. A
-    line that cannot be read goes on too, under the time of the line before: the flow makes a dead
-    letter of it, raw bytes and all. Raises OSError.
+    `received_ms` is receivedAt, else sentAt, else timestamp. A call without any goes on under the time
+    of the line before, and so does a line that cannot be read: the flow makes a dead letter of that,
+    raw bytes and all. Where no line before has a time, that of the first one behind is taken, and
+    where none has, or it is too far away, the line is a problem. Raises OSError.
     """
     received_ms: int | None = None
     waiting: list[tuple[int, bytes]] = []
@@ -46,13 +47,11 @@ def read_segment(path: Path) -> Iterator[NewRecord | RowProblem]:
             at_ms = outer if at_ms is None else at_ms
             if isinstance(at_ms, int):
                 received_ms = at_ms
-                yield from (NewRecord("", each, received_ms) for _, each in waiting)
+                yield from (NewRecord(visitor_of(each), each, received_ms) for _, each in waiting)
                 waiting.clear()
                 yield NewRecord(visitor_of(raw), raw, received_ms)
-            elif at_ms is None:
-                yield _timeless(number)
             elif received_ms is not None:
-                yield NewRecord("", raw, received_ms)
+                yield NewRecord(visitor_of(raw), raw, received_ms)
             elif len(waiting) < MAX_WAITING:
                 waiting.append((number, raw))
             else:

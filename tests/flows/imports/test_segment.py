@@ -9,7 +9,7 @@ from flows.imports.segment import read_segment
 from flows.imports.source import MAX_LINE_BYTES, RowProblem
 from recsys.decode import Decoder
 from recsys.events import DeadLetter
-from recsys.ports import NewRecord, Position, Record
+from recsys.ports import Position, Record
 
 VIEW = {"type": "track", "event": "Product Viewed", "anonymousId": "a1", "messageId": "m1"}
 
@@ -78,10 +78,11 @@ def test_json_that_is_nested_too_deeply_goes_on(tmp_path):
     ]
 
 
-def test_a_call_without_any_time_is_told(tmp_path):
-    problem, record = read(tmp_path / "calls", VIEW, {**VIEW, "timestamp": 1_700_000_000})
-    assert str(problem) == "line 1: Expected receivedAt, sentAt or timestamp, got nothing - at `timestamp`"
-    assert isinstance(record, NewRecord)
+def test_a_call_without_any_time_has_that_of_the_line_before_or_of_the_first_that_has_one(tmp_path):
+    first, second = ({**VIEW, "timestamp": at_s} for at_s in (1_700_000_000, 1_700_000_009))
+    found = read(tmp_path / "calls", VIEW, first, VIEW, second, VIEW)
+    assert [record.received_ms - 1_700_000_000_000 for record in found] == [0, 0, 0, 9000, 9000]
+    assert {record.key for record in found} == {"a1"}
 
 
 def test_a_file_without_any_time_tells_every_line(tmp_path):
