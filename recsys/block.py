@@ -9,6 +9,7 @@ import msgspec
 SourceName = Literal[
     "neighbours",
     "als",
+    "kindred",
     "item_to_item",
     "bought_together",
     "content",
@@ -96,6 +97,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 PRODUCT_FEED: dict[SourceName, float] = {
     "neighbours": 1.0,
     "als": 0.6,
+    "kindred": 0.6,
     "item_to_item": 0.5,
     "content": 0.2,
     "recent": 0.5,
@@ -191,6 +193,7 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
         title="New for you",
         sources={
             "als": 1.0,
+            "kindred": 1.0,
             "price_drop": 0.8,
             "back_in_stock": 0.8,
             "neighbours": 0.5,

@@ -29,6 +29,8 @@ from recsys.models.content import Content, ContentSettings
 from recsys.models.evaluation import Metrics, Recommend, next_item
 from recsys.models.interactions import Interactions
 from recsys.models.item_to_item import ItemToItem
+from recsys.models.kindred import Kindred
+from recsys.models.kindred_ranker import KindredRanker, KindredRankerSettings
 from recsys.models.lessons import Lessons, LessonSettings
 from recsys.models.neighbours import NeighbourSettings, SessionNeighbours
 from recsys.models.popularity import Popularity, PopularitySettings
@@ -139,10 +141,12 @@ def fit_models(
     for the whole catalogue."""
     with threadpool_limits(limits=settings.threads):
         content = _fit_content(interactions, list(catalogue), settings, progress)
-        early, _ = interactions.split(_newest_s(interactions, settings.test_share))
-        lessons = _Fitted.on(early, content, settings, progress, "early").taught_by(
-            interactions, settings, progress
-        )
+        lessons = None
+        if interactions.tells_order:
+            early, _ = interactions.split(_newest_s(interactions, settings.test_share))
+            lessons = _Fitted.on(early, content, settings, progress, "early").taught_by(
+                interactions, settings, progress
+            )
         return _fit_taught(interactions, lessons, content, settings, progress)
 
 
@@ -189,7 +193,7 @@ def _evaluate(
     fitted = early
     if trial.before is not trial.early:
         fitted = _Fitted.on(trial.before, content, settings, progress, "trial")
-    models = fitted.ranked_by(trees)
+    models = _acquainted(fitted.ranked_by(trees), trial.before, settings, progress, "trial")
     past = past_catalogue(trial.before.item_ids, catalogue)
     popular = models.popularity.top(20)[0]
     now_ms = round(float(trial.after.at_s.max(initial=0.0)) * 1000)
@@ -259,7 +263,8 @@ class _Fitted:
     """models without a ranker, and the signals for one, fitted on the same interactions."""
 
     models: Models
-    signals: Signals
+    signals: Signals | None
+    """None where sessions tell no order."""
     n_sessions: int
     """How many sessions, the oldest, they know."""
 
@@ -275,7 +280,9 @@ class _Fitted:
         """`content` knows texts only, and serves early and late. With two threads the signals are fitted
         beside the models: much of either runs on one core."""
 
-        def fit_signals() -> Signals:
+        def fit_signals() -> Signals | None:
+            if not interactions.tells_order:
+                return None
             return Signals.fit(
                 interactions, SignalSettings(seed=settings.seed), threads=settings.threads,
                 progress=_steps(progress, stage),
@@ -295,13 +302,17 @@ class _Fitted:
         self, interactions: Interactions, settings: TrainSettings, progress: Progress
     ) -> Lessons | None:
         """What the sessions that are not known to these models teach; None where that is too little."""
+        if self.signals is None:
+            return None
         return Lessons.replay(
             self.signals, self.models.opinions(), interactions, self.n_sessions,
             LessonSettings(seed=settings.seed), _steps(progress, "learn"),
         )  # fmt: skip
 
     def ranked_by(self, trees: Trees | None) -> Models:
-        return self.models if trees is None else replace(self.models, ranker=Ranker(self.signals, trees))
+        if trees is None or self.signals is None:
+            return self.models
+        return replace(self.models, ranker=Ranker(self.signals, trees))
 
 
 def _learned(
@@ -329,13 +340,30 @@ def _fit_taught(
         if lessons is None
         else lessons.learned(threads=settings.threads, progress=_steps(progress, "learn"))
     )
-    return _Fitted.on(interactions, content, settings, progress, "fit").ranked_by(trees)
+    models = _Fitted.on(interactions, content, settings, progress, "fit").ranked_by(trees)
+    return _acquainted(models, interactions, settings, progress, "fit")
+
+
+def _acquainted(
+    models: Models, interactions: Interactions, settings: TrainSettings, progress: Progress, stage: str
+) -> Models:
+    """With a ranker of people known by what they have, where sessions tell no order to learn another from."""
+    if interactions.tells_order:
+        return models
+    ranker = KindredRanker.fit(
+        interactions,
+        models.als.settings,
+        KindredRankerSettings(seed=settings.seed),
+        threads=settings.threads,
+        progress=_steps(progress, stage),
+    )
+    return replace(models, kindred_ranker=ranker)
 
 
 def _fit(
     interactions: Interactions, content: Content, settings: TrainSettings, progress: Progress, stage: str
 ) -> Models:
-    """All models but the ranker."""
+    """All models but the rankers."""
     told = _steps(progress, stage)
     kind_weights = (
         settings.view_weight, settings.cart_weight, settings.order_weight, settings.read_weight,
@@ -360,6 +388,7 @@ def _fit(
         item_to_item=ItemToItem.fit(interactions, als.item_factors, threads=settings.threads, progress=told),
         bought_together=BoughtTogether.fit(interactions, progress=told),
         content=content,
+        kindred=Kindred.fit(interactions, threads=settings.threads, progress=told),
     )
 
 
@@ -379,6 +408,13 @@ def _check_sound(models: Models) -> None:
             "ranker.signals.vectors": models.ranker.signals.arrays.vectors,
             "ranker.signals.columns": models.ranker.signals.arrays.columns,
             "ranker.trees.values": models.ranker.trees.values,
+        }
+    if models.kindred is not None:
+        arrays["kindred.walk_shares"] = models.kindred.arrays.walk_shares
+    if models.kindred_ranker is not None:
+        arrays |= {
+            "kindred_ranker.signals.columns": models.kindred_ranker.signals.columns,
+            "kindred_ranker.trees.values": models.kindred_ranker.trees.values,
         }
     for name, array in arrays.items():
         broken = int(np.count_nonzero(~np.isfinite(array)))

@@ -17,6 +17,7 @@ from rich.table import Table
 from bench.quality.contestants import BASELINES, OURS, Ours, Row, baseline_row
 from bench.quality.formats import READERS, WrongFile
 from bench.quality.ga4 import Export, read_exports
+from bench.quality.retail import read_retail
 from bench.quality.through_server import compare
 from bench.quality.trial import Trial
 from bench.runner import present, report
@@ -41,6 +42,8 @@ SHOWN = (
     ("bundle_mb", "MB", 1),
     ("us_per_decision", "us", 0),
 )
+ONE_FILE = ("ga4", "retail")
+"""Formats of one file, whose last days may be the test."""
 TABLE_WIDTH = 140
 MAX_SHOWN = 5
 
@@ -49,8 +52,10 @@ def parser_of() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="headrace bench quality", description=__doc__.splitlines()[0])
     parser.add_argument("--train", type=Path, required=True, metavar="FILE", help="what models learn from")
     parser.add_argument("--test", type=Path, metavar="FILE", help="what they are asked about")
-    parser.add_argument("--format", choices=(*READERS, "ga4"), required=True)
-    parser.add_argument("--test-days", type=int, metavar="N", help="ga4: the last N days of --train as test")
+    parser.add_argument("--format", choices=(*READERS, *ONE_FILE), required=True)
+    parser.add_argument(
+        "--test-days", type=int, metavar="N", help="ga4, retail: the last N days of --train as test"
+    )
     parser.add_argument("--only", action="append", metavar="NAME", help="this contestant; may be repeated")
     parser.add_argument("--ablate", action="store_true", help="without each source, each group of signals")
     parser.add_argument(
@@ -97,6 +102,10 @@ def given(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> Export:
             got = "none" if asked.test is None else "both"
             parser.error(f"Expected one of --test and --test-days, got {got}")
         found = read_exports(asked.train, asked.test, asked.test_days)
+    elif asked.format == "retail":
+        if asked.test is not None or asked.test_days is None:
+            parser.error("Expected one file and a number of days - at `--test-days`")
+        found = Export(read_retail(asked.train, asked.test_days), [])
     elif asked.test is None:
         parser.error("Expected a file, got none - at `--test`")
     else:
@@ -178,7 +187,7 @@ def table_of(trial: Trial, rows: Sequence[Row]) -> Table:
         )
     )
     table.add_column("")
-    is_topn = trial.kind == "topn"
+    is_topn = trial.bars_history
     columns = [column for column in SHOWN if is_topn or column[0] != "recall20"]
     main_figure = "recall20" if is_topn else "hr20"
     for name, title, _ in columns:

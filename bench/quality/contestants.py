@@ -40,7 +40,7 @@ from recsys.train import Progress, fit_models
 
 OURS: Final = "headrace"
 NEXT_ITEM: Final = ("sessions", "tsv", "ga4")
-TOPN: Final = ("topn",)
+TOPN: Final = ("topn", "retail")
 WARM_UP: Final = 20
 
 

@@ -108,9 +108,8 @@ def read_topn(train: Path, test: Path) -> Trial:
     lengths = np.array([len(items) for items in had.values()], np.int64)
     user = np.repeat(np.arange(len(had)), lengths)
     codes, item_ids = _encoded([item for items in had.values() for item in items])
-    # Nobody knows the order of people, nor of what they did: all come to the same end.
-    left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(codes)) - 1
-    at_ms = PLAIN_END_MS - STEP_MS * left
+    # Nobody knows the order of people, nor of what they did: all of it has one time.
+    at_ms = np.full(len(codes), PLAIN_END_MS, np.int64)
     interactions = interactions_of(user, codes, item_ids, at_ms, persons=list(had))
     asked = [name for name, items in wanted.items() if items]
     visitors = [visitor_of(name) for name in asked]
@@ -130,13 +129,14 @@ def read_topn(train: Path, test: Path) -> Trial:
         owner=np.arange(len(asked)),
         persons=visitors,
     )
-    earlier_ms = np.concatenate(
-        [np.zeros(0), *(PLAIN_END_MS - STEP_MS * np.arange(len(items))[::-1] for items in histories)]
-    )
+    # A profile keeps the last of a long history: which these are is drawn, as the order of a file may
+    # tell more than anybody knew.
+    random = np.random.default_rng(0)
+    drawn = [[items[place] for place in random.permutation(len(items)).tolist()] for items in histories]
     earlier = PlainEvents(
-        [visitor for visitor, items in zip(visitors, histories, strict=True) for _ in items],
-        [item for items in histories for item in items],
-        earlier_ms.astype(np.int64),
+        [visitor for visitor, items in zip(visitors, drawn, strict=True) for _ in items],
+        [item for items in drawn for item in items],
+        np.full(len(walk), PLAIN_END_MS, np.int64),
     )
     return Trial(
         kind="topn",

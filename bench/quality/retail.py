@@ -1,40 +1,45 @@
-"""`python -m bench.quality.retail SRC TRAIN TEST`: Online Retail's invoice lines as two `topn` files.
+"""Reader of the format `retail`: Online Retail's invoice lines, times kept.
 
-The question: which items that a customer never had are in their first order of the last two months?
-Cancelled invoices, lines without a customer, and what is no article of stock (postage) are left out.
+The question: which items that a customer never had are in their first order of the last days? It is asked
+as the training ends. Cancelled invoices, lines without a customer, and what is no article of stock
+(postage) are left out.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
-import sys
-from collections.abc import Iterable, Iterator
-from datetime import datetime
-from itertools import count
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from itertools import count, groupby
 from pathlib import Path
-from typing import Final, NamedTuple, TextIO
+from typing import Final, NamedTuple
 
+import numpy as np
+
+from bench.quality.formats import WrongFile, visitor_of
+from bench.quality.trial import Questions, Trial, counters_of, deed, plain_catalogue
 from flows.imports.source import open_rows
+from recsys.events import Action, Event
+from recsys.models.interactions import InteractionKind, Interactions
 
-TEST_DAYS: Final = 61
+DAY_MS: Final = 86_400_000
 _STOCK: Final = re.compile(r"\d{5}")
 """An article's code begins with five digits; POST, M, BANK CHARGES and their like are none."""
 
 
 class Line(NamedTuple):
-    """One bought item."""
+    """One bought item; `at_ms` epoch milliseconds, the file's zone taken for UTC."""
 
     customer: str
     invoice: str
     item: str
-    at: datetime
+    at_ms: int
 
 
 def lines_of(path: Path) -> Iterator[Line]:
-    """What was bought, in the order of the file. Raises ValueError naming the line."""
+    """What was bought, in the order of the file. Raises WrongFile naming the line."""
     lines = count(2)
     with open_rows(path) as stream, io.TextIOWrapper(stream, "utf-8", "replace", newline="") as text:
         try:
@@ -43,63 +48,88 @@ def lines_of(path: Path) -> Iterator[Line]:
                 cancelled = row["InvoiceNo"].startswith("C") or float(row["Quantity"]) <= 0
                 if cancelled or not row["CustomerID"] or not _STOCK.match(row["StockCode"]):
                     continue
-                customer, at = row["CustomerID"].partition(".")[0], row["InvoiceDate"]
-                item = row["StockCode"].upper()
-                yield Line(customer, row["InvoiceNo"], item, datetime.fromisoformat(at))
+                customer, item = row["CustomerID"].partition(".")[0], row["StockCode"].upper()
+                at = datetime.fromisoformat(row["InvoiceDate"]).replace(tzinfo=timezone.utc)
+                yield Line(customer, row["InvoiceNo"], item, round(at.timestamp() * 1000))
         except (KeyError, ValueError, AttributeError, TypeError) as error:
-            raise ValueError(
+            raise WrongFile(
                 f"Expected an invoice line, got {error} - in `{path}` line {next(lines) - 1}"
             ) from None
 
 
-def split(lines: Iterable[Line]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """What each customer had before, in the order of buying, and what was new to them in the first
-    order of the test."""
-    ordered = sorted(lines, key=lambda line: line.at)
-    had: dict[str, dict[str, None]] = {}
-    wanted: dict[str, tuple[str, dict[str, None]]] = {}
-    last = ordered[-1].at if ordered else datetime.min  # noqa: DTZ901 - times of one unnamed zone
-    for line in ordered:
-        if (last.date() - line.at.date()).days >= TEST_DAYS:
-            had.setdefault(line.customer, {})[line.item] = None
-            continue
-        known = had.get(line.customer)
-        if known is None:
-            continue  # a customer without a past: nothing to go by
-        invoice, fresh = wanted.setdefault(line.customer, (line.invoice, {}))
-        if invoice == line.invoice and line.item not in known:
-            fresh[line.item] = None
-    return (
-        {customer: list(items) for customer, items in had.items()},
-        {customer: list(items) for customer, (_, items) in wanted.items() if items},
+def read_retail(path: Path, test_days: int) -> Trial:
+    """What each customer had before the last `test_days` days, and what was new to them in the first
+    order of these. Raises WrongFile."""
+    ordered = sorted(lines_of(path), key=lambda line: line.at_ms)
+    if not ordered:
+        raise WrongFile(f"Expected invoice lines, got none - in `{path}`")
+    split_ms = (ordered[-1].at_ms // DAY_MS + 1 - test_days) * DAY_MS
+    before = [line for line in ordered if line.at_ms < split_ms]
+    wanted = _new_in_first_orders(before, ordered[len(before) :])
+    customers = [line.customer for line in before]
+    train = Interactions.from_columns(
+        customers,
+        customers,
+        [line.item for line in before],
+        np.full(len(before), InteractionKind.ORDER, np.uint8),
+        [line.at_ms for line in before],
+        collapse_repeats=False,
+    )
+    return Trial(
+        kind="retail",
+        train=train,
+        catalogue=plain_catalogue(train.item_ids),
+        counters=counters_of(train),
+        earlier=list(_orders(line for line in before if line.customer in wanted)),
+        events=(),
+        questions=_questions(train, before, wanted),
+        bars_history=True,
     )
 
 
-def write(path: Path, baskets: dict[str, list[str]]) -> None:
-    with _opened(path) as file:
-        for customer, items in baskets.items():
-            file.write(f"{customer} {' '.join(items)}\n")
+def _new_in_first_orders(before: Sequence[Line], after: Sequence[Line]) -> dict[str, list[str]]:
+    """By customer; those without a past, of whom nothing is known, are left out."""
+    had: dict[str, set[str]] = {}
+    for line in before:
+        had.setdefault(line.customer, set()).add(line.item)
+    first: dict[str, str] = {}
+    wanted: dict[str, dict[str, None]] = {}
+    for line in after:
+        known = had.get(line.customer)
+        is_first = first.setdefault(line.customer, line.invoice) == line.invoice
+        if known is not None and is_first and line.item not in known:
+            wanted.setdefault(line.customer, {})[line.item] = None
+    return {customer: list(items) for customer, items in wanted.items()}
 
 
-def _opened(path: Path) -> TextIO:
-    return gzip.open(path, "wt") if path.suffix == ".gz" else path.open("w")
+def _orders(lines: Iterable[Line]) -> Iterator[Event]:
+    """An event for each order. Invoices of the same minute stand between each other's lines."""
+    by_order = sorted(lines, key=lambda line: (line.at_ms, line.customer, line.invoice))
+    for number, ((at_ms, customer, invoice), of_order) in enumerate(
+        groupby(by_order, key=lambda line: (line.at_ms, line.customer, line.invoice))
+    ):
+        items = list(dict.fromkeys(line.item for line in of_order))
+        yield deed(
+            Action.ORDER, "Order Completed", visitor_of(customer), items, at_ms, number, order_id=invoice
+        )
 
 
-def main(argv: list[str]) -> int:
-    if len(argv) != 3:
-        print("usage: python -m bench.quality.retail SRC TRAIN TEST", file=sys.stderr)
-        return 2
-    source, train, test = map(Path, argv)
-    try:
-        had, wanted = split(lines_of(source))
-        write(train, had)
-        write(test, wanted)
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{len(had):,} customers before, {len(wanted):,} with something new after", file=sys.stderr)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def _questions(train: Interactions, before: Iterable[Line], wanted: Mapping[str, list[str]]) -> Questions:
+    had: dict[str, dict[str, None]] = {}
+    for line in before:
+        had.setdefault(line.customer, {})[line.item] = None
+    row_of = {item: row for row, item in enumerate(train.item_ids)}
+    histories = [[row_of[item] for item in had[customer]] for customer in wanted]
+    starts = np.cumsum([0, *map(len, histories)]).astype(np.int64)
+    end_ms = round(float(train.at_s.max(initial=0.0)) * 1000)
+    return Questions(
+        walk=np.array([row for rows in histories for row in rows], np.int32),
+        start=starts[:-1],
+        stop=starts[1:],
+        targets=np.array([row_of.get(item, -1) for items in wanted.values() for item in items], np.int32),
+        target_starts=np.cumsum([0, *map(len, wanted.values())]).astype(np.int64),
+        taken=np.zeros(len(wanted), np.int64),
+        at_ms=np.full(len(wanted), end_ms, np.int64),
+        owner=np.arange(len(wanted)),
+        persons=[visitor_of(customer) for customer in wanted],
+    )

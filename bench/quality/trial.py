@@ -124,7 +124,21 @@ class PlainEvents:
 
 def viewed(visitor: str, item: str, at_ms: int, number: int) -> Event:
     """A view, as the decoder would tell it."""
-    is_article = type_of(item) == "article"
+    if type_of(item) == "article":
+        return deed(Action.READ, "Article Viewed", visitor, [item], at_ms, number)
+    return deed(Action.VIEW, "Product Viewed", visitor, [item], at_ms, number)
+
+
+def deed(
+    action: Action,
+    name: str,
+    visitor: str,
+    items: Sequence[str],
+    at_ms: int,
+    number: int,
+    order_id: str | None = None,
+) -> Event:
+    """What somebody did with some items, as the decoder would tell it."""
     return Event(
         position=Position(0, number),
         index=0,
@@ -133,12 +147,13 @@ def viewed(visitor: str, item: str, at_ms: int, number: int) -> Event:
         watermark_ms=at_ms,
         message_id=str(number),
         body_crc=0,
-        action=Action.READ if is_article else Action.VIEW,
-        name="Article Viewed" if is_article else "Product Viewed",
+        action=action,
+        name=name,
         visitor=visitor,
         user_id=None,
         touchpoint="web",
-        lines=(Line(item),),
+        lines=tuple(Line(item) for item in items),
+        order_id=order_id,
     )
 
 

@@ -23,6 +23,9 @@ from recsys.models.bought_together import BoughtTogether
 from recsys.models.content import Content
 from recsys.models.evaluation import Metrics
 from recsys.models.item_to_item import ItemToItem
+from recsys.models.kindred import Kindred
+from recsys.models.kindred_ranker import KindredRanker
+from recsys.models.kindred_signals import desks
 from recsys.models.neighbours import SessionNeighbours
 from recsys.models.opinions import Opinions
 from recsys.models.popularity import Popularity
@@ -30,11 +33,12 @@ from recsys.models.ranker import Ranker
 from recsys.models.scratch import Scratch
 from recsys.models.transitions import Transitions
 
-FORMAT = 4
+FORMAT = 5
 """2: lists instead of FAISS indexes, neighbours by content. Bundles of format 1 are read: without
 those neighbours, so that content is searched by its vectors. 3: a learned ranker, where there was enough
 to learn from. Bundles without one are read: sources are then weighed by the placement. 4: the ranker asks
-for opinions of other models; one that does not is read."""
+for opinions of other models; one that does not is read. 5: what kindred people have, and a ranker of its own
+where sessions tell no order; bundles without them are read, and name nothing by them."""
 MANIFEST_FILE = "manifest.json"
 CURRENT_FILE = "current"
 _ITEMS_FILE = "item_ids.json"
@@ -93,6 +97,10 @@ class Models:
     content: Content
     ranker: Ranker | None = None
     """None where there was too little to learn from, and in bundles of formats 1 and 2."""
+    kindred: Kindred | None = None
+    """None in bundles of formats before 5."""
+    kindred_ranker: KindredRanker | None = None
+    """Instead of `ranker`, where sessions tell no order."""
 
     def opinions(self) -> Opinions:
         """What they think of candidates."""
@@ -109,9 +117,14 @@ class Models:
         self.content.save(directory / "content")
         if self.ranker is not None:
             self.ranker.save(directory / "ranker")
+        if self.kindred is not None:
+            self.kindred.save(directory / "kindred")
+        if self.kindred_ranker is not None:
+            self.kindred_ranker.save(directory / "kindred_ranker")
 
     @classmethod
     def load(cls, directory: Path) -> Models:
+        has = {name: (directory / name).is_dir() for name in ("ranker", "kindred", "kindred_ranker")}
         return cls(
             item_ids=msgspec.json.decode((directory / _ITEMS_FILE).read_bytes(), type=list[str]),
             popularity=Popularity.load(directory / "popularity"),
@@ -121,7 +134,11 @@ class Models:
             item_to_item=ItemToItem.load(directory / "item_to_item"),
             bought_together=BoughtTogether.load(directory / "bought_together"),
             content=Content.load(directory / "content"),
-            ranker=Ranker.load(directory / "ranker") if (directory / "ranker").is_dir() else None,
+            ranker=Ranker.load(directory / "ranker") if has["ranker"] else None,
+            kindred=Kindred.load(directory / "kindred") if has["kindred"] else None,
+            kindred_ranker=KindredRanker.load(directory / "kindred_ranker")
+            if has["kindred_ranker"]
+            else None,
         )
 
 
@@ -146,6 +163,8 @@ class Bundle:
         self.content = models.content
         self.ranker = models.ranker
         self.opinions = models.opinions()
+        self.kindred = models.kindred
+        self.kindred_ranker = models.kindred_ranker
 
     @property
     def n_items(self) -> int:
@@ -161,6 +180,7 @@ class Bundle:
             self.als.item_factors.shape[1],
             self.als.settings.max_history_items,
             self.ranker.desk() if self.ranker is not None else None,
+            desks(self.kindred) if self.kindred is not None else None,
         )
 
 

@@ -131,6 +131,18 @@ class Interactions:
         cut = int(self.session_starts[first])
         return self._slice(0, cut, 0), self._slice(cut, len(self), first)
 
+    @cached_property
+    def tells_order(self) -> bool:
+        """Whether sessions say what came after what: most of their neighbouring rows have times of their
+        own. Those of one basket do not."""
+        apart = np.diff(self.at_s)[np.diff(self.session) == 0] > 0
+        return bool(2 * np.count_nonzero(apart) > len(apart))
+
+    def where(self, is_kept: npt.NDArray[np.bool_]) -> Interactions:
+        """Those marked in bool[n]; numbers of sessions, persons and items stay."""
+        columns = ("person", "session", "item", "kind", "at_s")
+        return replace(self, **{name: getattr(self, name)[is_kept] for name in columns})
+
     def _slice(self, start: int, stop: int, first_session: int) -> Interactions:
         rows = slice(start, stop)
         session = self.session[rows] - np.int32(first_session)

@@ -71,6 +71,8 @@ class KindredSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_items_per_person: int = 2
     max_items_per_person: int = 500
     """Of longer histories the newest items."""
+    max_interactions: int = 4_000_000
+    """Of distinct items had, of the people who came last: who came before them knows little else."""
 
 
 DEFAULTS = KindredSettings()
@@ -202,8 +204,11 @@ def _histories(interactions: Interactions, settings: KindredSettings) -> Any:
     last_row = np.full(interactions.n_persons, -1, np.int64)
     last_row[person] = np.arange(len(person))
     kept = np.flatnonzero(lengths >= settings.min_items_per_person)
+    kept = kept[np.argsort(last_row[kept])]
+    newer = np.cumsum(lengths[kept][::-1])[::-1]
+    kept = kept[newer <= settings.max_interactions]
     number = np.full(interactions.n_persons, -1, np.int32)
-    number[kept[np.argsort(last_row[kept])]] = np.arange(len(kept), dtype=np.int32)
+    number[kept] = np.arange(len(kept), dtype=np.int32)
     person = number[person]
     order = np.argsort(person, kind="stable")
     person, item = person[order], item[order]

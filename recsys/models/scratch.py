@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from recsys.models.kindred_kernels import KindredDesk
 from recsys.models.signal_arrays import Desk
 
 
@@ -12,13 +13,13 @@ class Scratch:
 
     About 16 bytes an item, 16 a recent session and 16 a factor squared: 1 MB for 50,000 items.
     `sums` float32[n_items] is all zero between calls; the other buffers hold leftovers. `desk` is the
-    ranker's, None without one.
+    ranker's, `kindred` those of people known by what they have; None without these models.
     """
 
     __slots__ = (
         "desk", "end", "found_position", "found_session", "found_similarity", "head", "history_extra",
-        "history_items", "newest_of", "order_statistic", "position", "solve_matrix", "solve_shares",
-        "solve_target", "spare", "sums", "touched",
+        "history_items", "kindred", "newest_of", "order_statistic", "position", "solve_matrix",
+        "solve_shares", "solve_target", "spare", "sums", "touched",
     )  # fmt: skip
 
     def __init__(
@@ -29,8 +30,10 @@ class Scratch:
         n_factors: int = 0,
         max_history_items: int = 0,
         desk: Desk | None = None,
+        kindred: tuple[KindredDesk, KindredDesk] | None = None,
     ) -> None:
         self.desk = desk
+        self.kindred = kindred
         self.sums = np.zeros(n_items, np.float32)
         self.touched = np.empty(n_items, np.int32)
         self.spare = np.empty((2, n_items), np.float32)

@@ -124,7 +124,7 @@ class Signals:
         index = VectorIndex.build(vectors, threads=threads)
         rows = np.arange(len(vectors), dtype=np.int32)
         cosine = likeness_table(vectors, settings.k_cosine, index, rows, threads, silent, _STEP)
-        columns, popular = _columns(interactions, settings)
+        columns, popular = item_columns(interactions, settings)
         progress(_STEP, 1.0)
         arrays = [
             *of_sessions,
@@ -268,7 +268,9 @@ def _vectors(following: TopTable, settings: SignalSettings) -> Vectors:
     return unit_length((left * np.sqrt(strength)).astype(np.float32))
 
 
-def _columns(interactions: Interactions, settings: SignalSettings) -> tuple[npt.NDArray[np.float32], Rows]:
+def item_columns(
+    interactions: Interactions, settings: SignalSettings
+) -> tuple[npt.NDArray[np.float32], Rows]:
     """(`columns`, `popular`) of `Signals`."""
     n_items, item, at_s = interactions.n_items, interactions.item, interactions.at_s
     columns = np.zeros((n_items, N_COLUMNS), np.float32)

@@ -19,6 +19,7 @@ from recsys.models.arrays import NOTHING, Ranked, Rows, Vectors
 from recsys.models.tables import TopTable
 from recsys.pipeline.columns import Heats32
 from recsys.pipeline.kernels import hottest_of_leaf, looked_at
+from recsys.pipeline.kindred import Acquainted, named_by_kindred
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.news import dropped, ranked_news, returned
 from recsys.pipeline.query import Context, Visit
@@ -44,15 +45,20 @@ class Answer(NamedTuple):
     ranked: Ranked
 
 
-def candidates(context: Context, sources: Iterable[SourceName], learned: Learned) -> list[Answer]:
-    """Ask the sources; where there is a ranker it has looked for neighbours already."""
-    return [
-        Answer(
-            source,
-            learned.neighbours() if source == "neighbours" and learned.knows else SOURCES[source](context),
-        )
-        for source in sources
-    ]
+def candidates(
+    context: Context, sources: Iterable[SourceName], learned: Learned, acquainted: Acquainted
+) -> list[Answer]:
+    """Ask the sources; where there is a ranker it has looked for its own already."""
+    answers = []
+    for source in sources:
+        if source == "neighbours" and learned.knows:
+            ranked = learned.neighbours()
+        elif source == "kindred" and acquainted.knows:
+            ranked = acquainted.candidates()
+        else:
+            ranked = SOURCES[source](context)
+        answers.append(Answer(source, ranked))
+    return answers
 
 
 def neighbours(context: Context) -> Ranked:
@@ -167,6 +173,7 @@ def popular(context: Context) -> Ranked:
 SOURCES: Mapping[SourceName, Callable[[Context], Ranked]] = {
     "neighbours": neighbours,
     "als": als,
+    "kindred": named_by_kindred,
     "item_to_item": item_to_item,
     "bought_together": bought_together,
     "content": content,

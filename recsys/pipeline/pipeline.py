@@ -10,6 +10,7 @@ from recsys.block import SourceName
 from recsys.pipeline.blend import blend
 from recsys.pipeline.candidates import candidates
 from recsys.pipeline.filter import Bars, Pool, offered
+from recsys.pipeline.kindred import Acquainted
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import Choice, mix
 from recsys.pipeline.query import Context, Query
@@ -35,7 +36,10 @@ def pool_of(query: Query) -> Pool:
 
 def _weighed(context: Context, sources: Sequence[SourceName]) -> Pool:
     learned = Learned(context)
-    pool = offered(candidates(context, sources, learned), context)
-    if not learned.knows:
+    with Acquainted(context) as acquainted:
+        pool = offered(candidates(context, sources, learned, acquainted), context)
+        if learned.knows:
+            return msgspec.structs.replace(pool, learned=learned.totals(pool.rows))
+        if acquainted.knows:
+            return msgspec.structs.replace(pool, learned=acquainted.totals(pool.rows))
         return pool
-    return msgspec.structs.replace(pool, learned=learned.totals(pool.rows))

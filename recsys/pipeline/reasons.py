@@ -46,6 +46,7 @@ _DID: Final[Mapping[int, str]] = {
 _SENTENCES: Final[Mapping[str, str]] = {
     "neighbours": "others went on to this after it: you {}",
     "als": "fits your taste: you {}",
+    "kindred": "people who have what you have, have this: you {}",
     "item_to_item": "because you {}",
     "bought_together": "often bought together: you {}",
     "content": "much alike: you {}",
@@ -54,6 +55,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
 _PLAIN: Final[Mapping[str, Reason]] = {
     "neighbours": Reason("neighbours", "others with sessions like yours went on to this"),
     "als": Reason("als", "fits your taste"),
+    "kindred": Reason("kindred", "people who have what you have, have this"),
     "popular": Reason("popular", "popular in this shop"),
     "surging": Reason("surging", "much looked at in these hours"),
     NEW: Reason(NEW, "new in this shop"),
@@ -103,7 +105,7 @@ def _same_for_all(source: str, query: Query) -> Reason:
     if source == "neighbours":
         # The newest item of the session is the one that counts most in the search.
         deed = query.seeds.deeds[0] if query.page_row >= 0 else person.newest_in_session
-    elif source == "als":
+    elif source in ("als", "kindred"):
         deed = person.heaviest_deed
     return _PLAIN[source] if deed is None else _because(source, deed, query.visit)
 

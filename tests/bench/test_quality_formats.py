@@ -10,7 +10,7 @@ import pytest
 from bench.quality.formats import WrongFile, read_sessions, read_topn, read_tsv
 from bench.quality.ga4 import read_exports
 from bench.quality.globo import convert
-from bench.quality.retail import lines_of, split
+from bench.quality.retail import read_retail
 from recsys.events import Action
 from recsys.models.interactions import InteractionKind
 
@@ -100,6 +100,8 @@ def test_topn_asks_for_all_of_a_users_test_items_and_bars_what_they_have(tmp_pat
     ]
     assert trial.bars_history
     assert [event.visitor for event in trial.earlier] == ["visitor-0", "visitor-0", "visitor-2"]
+    assert not trial.train.tells_order
+    assert len({event.at_ms for event in trial.earlier}) == 1
     assert trial.train.person_ids == ["0", "1", "2"]
 
 
@@ -196,7 +198,32 @@ def test_retail_asks_for_what_is_new_in_the_next_order(tmp_path):
         "7,10005,INK,1,2011-12-02 10:00:00,1,99999.0,France",
     ]
     path = written(tmp_path, "retail.csv", header + "\n".join(rows) + "\n")
-    assert split(lines_of(path)) == ({"17850": ["10001A", "10002"]}, {"17850": ["10004"]})
+    trial = read_retail(path, test_days=61)
+    assert asked(trial) == [(["10001A", "10002"], ["unknown"], "visitor-17850", 0)]
+    assert trial.bars_history
+    assert trial.train.at_s.tolist() == [1_294_221_600, 1_294_308_000]
+    assert trial.train.kind.tolist() == [InteractionKind.ORDER] * 2
+    assert [(event.order_id, event.action) for event in trial.earlier] == [
+        ("1", Action.ORDER), ("2", Action.ORDER),
+    ]  # fmt: skip
+
+
+def test_retail_keeps_the_lines_of_an_order_together(tmp_path):
+    header = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+    rows = [f"{n},1000{n}{k},X,1,2011-01-05 10:00:00,1,1785{n}.0,France" for k in "AB" for n in (1, 2)]
+    rows += [f"9,20000,X,1,2011-12-01 10:00:00,1,1785{n}.0,France" for n in (1, 2)]
+    trial = read_retail(written(tmp_path, "retail.csv", header + "\n".join(rows) + "\n"), test_days=30)
+    assert [[line.item for line in event.lines] for event in trial.earlier] == [
+        ["10001A", "10001B"], ["10002A", "10002B"],
+    ]  # fmt: skip
+    assert not trial.train.tells_order
+
+
+def test_a_wrong_invoice_line_is_told_with_its_place(tmp_path):
+    header = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+    path = written(tmp_path, "retail.csv", header + "1,10001a,MUG,one,2011-01-05 10:00:00,1,17850.0,France\n")
+    with pytest.raises(WrongFile, match=r"^Expected an invoice line, got .*'one' - in `.*` line 2$"):
+        read_retail(path, test_days=61)
 
 
 def test_globo_keeps_the_sessions_of_the_last_day_for_the_test(tmp_path):

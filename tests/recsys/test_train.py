@@ -312,3 +312,28 @@ def test_sessions_are_those_the_flow_has_cut(tmp_path) -> None:
         event(NOW_MS + HOUR_MS + 1000, Action.VIEW, "v", ["c"], session_ms=NOW_MS + HOUR_MS + 1000),
     ]
     assert read_interactions(write(tmp_path, rows), 0).session.tolist() == [0, 0, 1]
+
+
+def test_a_shop_of_baskets_is_ranked_by_what_people_have(tmp_path: Path) -> None:
+    rows = []
+    for hour in range(900, 0, -1):
+        family = "tsm"[hour % 3]
+        items = [f"{family}{(hour + step) % 6}" for step in range(3)]
+        at_ms = NOW_MS - hour * HOUR_MS
+        rows.append(event(at_ms, Action.ORDER, f"v{hour % 300}", items, session_ms=at_ms))
+    go(write(tmp_path / "archive", rows), tmp_path / "bundles", force=True)
+    found = bundles.load_current(tmp_path / "bundles", checksums=True)
+    assert found is not None
+    assert found.ranker is None
+    assert found.kindred is not None
+    assert found.kindred_ranker is not None
+    assert found.scratch().kindred is not None
+
+
+def test_a_shop_of_clicks_is_ranked_by_what_came_next(shop: Path, tmp_path: Path) -> None:
+    go(shop, tmp_path / "bundles")
+    found = bundles.load_current(tmp_path / "bundles")
+    assert found is not None
+    assert found.ranker is not None
+    assert found.kindred is not None
+    assert found.kindred_ranker is None

@@ -1,0 +1,178 @@
+"""The ranker of people known by what they have, for shops whose sessions tell no order: baskets,
+collections, lists of places.
+
+It learns from the past replayed (`recsys.models.kindred_replay`): sources are fitted without what they
+are asked for, and trees learn to tell it from the other candidates. So each source is trusted as far as
+it was right about what it had not seen, and nothing is weighed by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import chain, islice
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from recsys.models.als import Als, AlsSettings
+from recsys.models.arrays import Ranked, Rows, Scores, load_settings, save_arrays
+from recsys.models.boosting import BoostingSettings, Choices, boost, borders_of
+from recsys.models.interactions import Interactions
+from recsys.models.kindred import Kindred
+from recsys.models.kindred_replay import Replayed, hidden, later, sampled
+from recsys.models.kindred_signals import FEATURES, N_FEATURES, Features, KindredSignals, Sources
+from recsys.models.progress import Progress, silent
+from recsys.models.scratch import Scratch
+from recsys.models.signals import Trail
+from recsys.models.trees import Trees
+
+_STEP: Final = "histories"
+_BORDER_CHOICES: Final = 1000
+_LEAST_CHOICES: Final = 50
+"""Fewer choices than this teach nothing."""
+
+
+class KindredRankerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    k_kindred: int = 150
+    """How many candidates each of the two searches names."""
+    cuts: tuple[float, ...] = (0.2, 0.3)
+    """Where the past is cut for the replay: shares of its span before its end."""
+    window: float = 0.2
+    """How long behind a cut the next basket is waited for, as a share of the span."""
+    least_returning: int = 200
+    """With fewer people who came again, a share of what people have is hidden instead."""
+    hidden_share: float = 0.2
+    max_choices: int = 25_000
+    """At most so many choices teach the trees, of people drawn by the seed."""
+    max_choices_per_person: int = 4
+    max_interactions: int = 1_500_000
+    """The replay fits its sources on people drawn who have about so many, lest a large shop be factorised
+    three times: what is learned is what evidence is worth, not which items go together."""
+    boosting: BoostingSettings = BoostingSettings(trees=120, learning_rate=0.1)
+    seed: int = 0
+
+
+DEFAULTS = KindredRankerSettings()
+
+
+class KindredRanker:
+    """signals: candidates and their features; trees: what these are worth."""
+
+    def __init__(self, settings: KindredRankerSettings, signals: KindredSignals, trees: Trees) -> None:
+        self.settings = settings
+        self.signals = signals
+        self.trees = trees
+
+    @classmethod
+    def fit(
+        cls,
+        interactions: Interactions,
+        als_settings: AlsSettings,
+        settings: KindredRankerSettings = DEFAULTS,
+        *,
+        threads: int = 1,
+        progress: Progress = silent,
+    ) -> KindredRanker | None:
+        """None where there is too little to learn from. Memory: that of fitting the sources on
+        `max_interactions`, and 10 KB a choice."""
+        past = _past(sampled(interactions, settings.max_interactions, settings.seed), settings)
+        most = settings.max_choices // len(past)
+        asked = (
+            choice
+            for part, replayed in enumerate(past)
+            for choice in _asked(
+                _sources(replayed.known, als_settings, threads, progress), replayed, settings, most,
+                partial(_tell, progress, part, len(past)),
+            )
+        )  # fmt: skip
+        choices = _choices(asked, settings.boosting.bins)
+        if choices is None:
+            return None
+        trees = boost(choices, settings.boosting, progress, threads=threads)
+        return cls(settings, KindredSignals.fit(interactions), trees)
+
+    def gather(self, sources: Sources, trail: Trail, scratch: Scratch) -> Ranked:
+        """The candidates; `KindredSignals.clear` must follow, sooner or later."""
+        return self.signals.gather(sources, trail, self.settings.k_kindred, scratch)
+
+    def score(self, sources: Sources, rows: Rows, trail: Trail, scratch: Scratch) -> Scores:
+        """float32[c], the greater the better, for candidates `rows` int32[c]; after `gather`. What the
+        person has already comes behind all that would be new to them."""
+        totals = self.trees.score(self.signals.describe(sources, rows, trail, scratch))
+        had = self.signals.had(rows, scratch)
+        if had.any():
+            totals[had] -= np.float32(np.ptp(totals) + 1.0)
+        return totals
+
+    def weights(self) -> dict[str, float]:
+        """For each feature the share of the trees' questions that ask for it."""
+        return dict(zip(FEATURES, self.trees.uses(N_FEATURES).round(4).tolist(), strict=True))
+
+    def save(self, directory: Path) -> None:
+        self.signals.save(directory / "signals")
+        self.trees.save(directory / "trees")
+        save_arrays(directory, {}, self.settings)
+
+    @classmethod
+    def load(cls, directory: Path) -> KindredRanker:
+        return cls(
+            load_settings(directory, KindredRankerSettings),
+            KindredSignals.load(directory / "signals"),
+            Trees.load(directory / "trees"),
+        )
+
+
+def _past(interactions: Interactions, settings: KindredRankerSettings) -> list[Replayed]:
+    """By time where enough people came again, else by chance."""
+    by_time = [later(interactions, cut, settings.window) for cut in settings.cuts]
+    by_time = [replayed for replayed in by_time if len(replayed.persons) >= settings.least_returning]
+    return by_time or [hidden(interactions, settings.hidden_share, settings.seed)]
+
+
+def _tell(progress: Progress, part: int, of_parts: int, share: float) -> None:
+    progress(_STEP, (part + share) / of_parts)
+
+
+def _sources(known: Interactions, als_settings: AlsSettings, threads: int, progress: Progress) -> Sources:
+    return Sources(
+        Kindred.fit(known, threads=threads, progress=progress),
+        Als.fit(known, als_settings, threads=threads, progress=progress),
+    )
+
+
+def _asked(
+    sources: Sources,
+    replayed: Replayed,
+    settings: KindredRankerSettings,
+    most: int,
+    tell: Callable[[float], None],
+) -> Iterator[tuple[Features, int]]:
+    """Candidates' features, and which was taken: one choice for each of some of the things that a person
+    came to have, without the others of them."""
+    random = np.random.default_rng(settings.seed)
+    order = random.permutation(len(replayed.persons))[:most]
+    per_person = min(max(most // max(len(order), 1), 1), settings.max_choices_per_person)
+    signals, scratch = KindredSignals.fit(replayed.known), sources.scratch()
+    for number, (trail, wanted) in enumerate(replayed.trails(order)):
+        rows, _ = signals.gather(sources, trail, settings.k_kindred, scratch)
+        features = signals.describe(sources, rows, trail, scratch)
+        signals.clear(scratch)
+        is_wanted = np.isin(rows, wanted)
+        others = np.flatnonzero(~is_wanted)
+        if len(others):
+            for taken in random.permutation(np.flatnonzero(is_wanted))[:per_person].tolist():
+                yield np.ascontiguousarray(features[:, np.append(others, taken)]), len(others)
+        tell(number / len(order))
+
+
+def _choices(asked: Iterator[tuple[Features, int]], bins: int) -> Choices | None:
+    first = list(islice(asked, _BORDER_CHOICES))
+    if len(first) < _LEAST_CHOICES:
+        return None
+    choices = Choices(borders_of((features for features, _ in first), bins))
+    for features, taken in chain(first, asked):
+        choices.add(features, taken)
+    return choices
