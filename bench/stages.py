@@ -23,9 +23,13 @@ from recsys import decide as deciding
 from recsys.block import Freshness, Slot
 from recsys.catalog import Item
 from recsys.decide import View, decide
+from recsys.models.ranker import Ranker
+from recsys.models.signals import Signals
+from recsys.models.trees import Trees
 from recsys.open import open_store
 from recsys.pipeline import candidates, pipeline
 from recsys.pipeline import mix as mixing
+from recsys.pipeline.learned import Learned
 from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import ProfileStore
@@ -37,14 +41,21 @@ from server.people import People
 from server.requests import Asker
 from server.wire import item_field, response_message
 
-STAGES = {
+STAGES: dict[tuple[Any, str], str] = {
+    (deciding, "_visit"): "person",
+    (Ranker, "gather"): "ranker.gather",
+    (Learned, "_live"): "ranker.live",
+    (Learned, "_said"): "ranker.opinions",
+    (Signals, "describe"): "ranker.describe",
+    (Trees, "score"): "ranker.trees",
     (pipeline, "candidates"): "candidates",
     (pipeline, "offered"): "filter",
     (pipeline, "score"): "score",
     (mixing, "best"): "rank",
+    (mixing, "draws"): "explore",
     (pipeline, "mix"): "mix",
 }
-"""Where each is called from, and what DESIGN.md calls it. `mix` includes `rank`."""
+"""Where each is called from, and what DESIGN.md calls it. `mix` includes `rank` and `explore`."""
 WARM_UP = 200
 
 
@@ -84,8 +95,8 @@ class Clocks:
 @contextmanager
 def clocked_pipeline(clocks: Clocks) -> Iterator[None]:
     with ExitStack() as patches:
-        for (module, name), stage in STAGES.items():
-            patches.enter_context(patch.object(module, name, clocks.around(stage, getattr(module, name))))
+        for (owner, name), stage in STAGES.items():
+            patches.enter_context(patch.object(owner, name, clocks.around(stage, getattr(owner, name))))
         patches.enter_context(patch.object(deciding, "reasons", clocks.around("reasons", reasons)))
         sources = {name: clocks.around(f"candidates.{name}", ask) for name, ask in candidates.SOURCES.items()}
         patches.enter_context(patch.object(candidates, "SOURCES", sources))

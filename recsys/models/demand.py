@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recsys.counters import AFTER_HALF_LIFE_S, HALF_LIFE_S, MAX_AFTER, SURGE_HALF_LIFE_S
 from recsys.models.arrays import Rows
-from recsys.models.compiled import Array, f8, i4, i8, kernel, read_only, u1, void
+from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only, u1, void
 from recsys.models.interactions import InteractionKind, Interactions
 
 VIEWS_OF_KIND: Final = (1.0, 3.0, 6.0, 1.0)
@@ -86,6 +86,37 @@ def _fold(
             _follow(after_rows[came_from[one]], after_heat[came_from[one]], row, more)
 
 
+@kernel(
+    [void(_I4, heats, heats, f8, f8, _I4, _F8, f8, f4[:, ::1]) for heats in (read_only(f4), read_only(f8))]
+)
+def _tell_live(
+    rows: Array,
+    demand: Array,
+    surge: Array,
+    most_demand: float,
+    most_surge: float,
+    after_rows: Array,
+    after_heats: Array,
+    half_lives: float,
+    live: Array,
+) -> None:
+    """Fill `live`; `half_lives`: how many have passed, by now, since heats of what came after were zero."""
+    most_demand = most_demand if np.isfinite(most_demand) else 0.0
+    most_surge = most_surge if np.isfinite(most_surge) else 0.0
+    warmest = -np.inf
+    for place in range(len(after_rows)):
+        warmest = max(warmest, after_heats[place])
+    for index in range(len(rows)):
+        row = rows[index]
+        live[0, index] = max(np.float32(demand[row] - most_demand), UNKNOWN)
+        live[1, index] = max(np.float32(surge[row] - most_surge), UNKNOWN)
+        live[2, index], live[3, index] = UNKNOWN, UNKNOWN
+        for place in range(len(after_rows)):
+            if after_rows[place] == row:
+                live[2, index] = max(np.float32(after_heats[place] - half_lives), UNKNOWN)
+                live[3, index] = max(np.float32(after_heats[place] - warmest), UNKNOWN)
+
+
 class Demand:
     """Goes through interactions in the order of time. Memory: 260 bytes an item, 20 an interaction."""
 
@@ -116,7 +147,9 @@ class Demand:
 
     def of(self, rows: Rows, at_hand: int, now_s: float) -> Live:
         """As it is now, for the person who looks at the item `at_hand` (-1 for none)."""
-        return live_of(self._heat[:, rows], self._best, rows, self.after(at_hand), now_s)
+        demand, surge = self._heat
+        best = float(self._best[0]), float(self._best[1])
+        return live_of(rows, demand, surge, best, self.after(at_hand), now_s)
 
     def after(self, row: int) -> tuple[Rows, npt.NDArray[np.float64]]:
         """What people went on to from an item of late, and its heats."""
@@ -133,22 +166,17 @@ class Demand:
 
 
 def live_of(
-    heat: npt.NDArray[np.floating],
-    best: npt.NDArray[np.floating],
     rows: Rows,
+    demand: npt.NDArray[np.floating],
+    surge: npt.NDArray[np.floating],
+    best: tuple[float, float],
     after: tuple[Rows, npt.NDArray[np.float64]],
     now_s: float,
 ) -> Live:
-    """For candidates `rows` int32[c]: from the heat [2, c] of demand and surge, the greatest of all items
-    [2], and what people went on to from the item at hand: rows int32[a] and their heats float64[a]."""
-    live = no_live(len(rows))
-    known = np.where(np.isfinite(best), best, 0.0)[:, None]
-    np.maximum(heat - known, UNKNOWN, out=live[:_N_HEATS], casting="unsafe")
-    after_rows, after_heats = after
-    if len(after_rows):
-        places, at = np.nonzero(rows[:, None] == after_rows)
-        live[_N_HEATS, places] = np.maximum(after_heats[at] - now_s / AFTER_HALF_LIFE_S, UNKNOWN)
-        live[_N_HEATS + 1, places] = np.maximum(after_heats[at] - after_heats.max(), UNKNOWN)
+    """For candidates `rows` int32[c]: from the heats [n] of all items by demand and by surge, the greatest
+    of each, and what people went on to from the item at hand: rows int32[a] and their heats float64[a]."""
+    live = np.empty((N_LIVE, len(rows)), np.float32)
+    _tell_live(rows, demand, surge, *best, *after, now_s / AFTER_HALF_LIFE_S, live)
     return live
 
 

@@ -48,6 +48,7 @@ _TABLED_ITEMS = 6
 _REACH = 8
 """How far from the last shared item a neighbour's items are voted for."""
 _VOTES = 8
+_LEAST_VOTES = np.float32(1e-3)
 _HALVED_BY_TWO = np.exp2(-np.arange(512) / 2.0).astype(np.float32)
 
 
@@ -410,5 +411,8 @@ def gather(joined: Any, trail: Array, kinds: Array, start: int, k_neighbours: in
             size = _enter_best(channel, desk.facts[SLOTS], rows, pooled, desk.sums, desk.spare, pool, size)
     for row in model.popular:
         size = _enter(rows, pooled, _slot_of(desk.place, rows, desk.facts, row), pool, size)
+    for index in range(size):
+        share = desk.sums[desk.place[pool[index]] - 1, _NEAR] / max(desk.best[_NEAR], _LEAST_VOTES)
+        desk.votes[index] = share
     desk.facts[POOLED] = size
     return size

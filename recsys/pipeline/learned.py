@@ -10,13 +10,11 @@ from recsys.models.arrays import NOTHING, Ranked, Rows, Scores
 from recsys.models.demand import NOTHING_AFTER, Live, live_of
 from recsys.models.interactions import InteractionKind
 from recsys.models.opinions import Said
-from recsys.models.signal_arrays import CHANNELS
 from recsys.models.signals import Features, Trail
 from recsys.pipeline.columns import ANY_TYPE
 from recsys.pipeline.query import Context
 
-_NEAR: Final = CHANNELS.index("neighbours_near")
-_LEAST: Final = 1e-3
+_LEAST: Final = np.float32(1e-3)
 """The score of a candidate that no neighbour named: less than that of any they did."""
 
 
@@ -41,8 +39,7 @@ class Learned:
         """Its candidates; the score is the votes of sessions like this one."""
         if self._desk is None or not len(self._context.session):
             return NOTHING
-        votes = self._desk.arrays.sums[self._desk.arrays.place[self._rows] - 1, _NEAR]
-        return self._rows, votes / max(float(votes.max(initial=0.0)), _LEAST) + np.float32(_LEAST)
+        return self._rows, self._desk.arrays.votes[: len(self._rows)] + _LEAST
 
     def totals(self, rows: Rows) -> Scores:
         """float32[c], the greater the better: how likely each of `rows` int32[c] is to be what comes next."""
@@ -60,11 +57,13 @@ class Learned:
 
     def _live(self, rows: Rows) -> Live:
         columns = self._context.visit.columns
-        best = [heat[warm[ANY_TYPE][0]] if len(warm[ANY_TYPE]) else -np.inf for heat, warm in columns.warmths]
+        demand, surge = (
+            float(heat[warm[ANY_TYPE][0]]) if len(warm[ANY_TYPE]) else -np.inf
+            for heat, warm in columns.warmths
+        )
         at_hand = int(self._trail.rows[-1]) if len(self._trail.rows) else -1
         after = columns.after.get(at_hand, NOTHING_AFTER)
-        heat = np.stack([heat[rows] for heat, _ in columns.warmths])
-        return live_of(heat, np.array(best, np.float32), rows, after, self._trail.now_s)
+        return live_of(rows, columns.heat, columns.surge, (demand, surge), after, self._trail.now_s)
 
     def _said(self, rows: Rows) -> Said:
         """What the other models think of the candidates, new ones by their texts."""
