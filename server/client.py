@@ -106,6 +106,7 @@ class Client:
         after: str = "",
         request_id: str = "",
         render_id: str = "",
+        context: pb.Context | None = None,
         deadline_s: float | None = None,
     ) -> pb.GetBlocksResponse:
         """GetBlocks. A slot may be given as the name of its placement; `after` is a position that
@@ -117,6 +118,7 @@ class Client:
             at_least_as_fresh=after,
             request_id=request_id,
             render_id=render_id,
+            context=context,
         )
         answer: pb.GetBlocksResponse = self._call(self._stub.GetBlocks, request, deadline_s)
         return answer

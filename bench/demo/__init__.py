@@ -41,7 +41,9 @@ def play(folder: Path, program: str, volume: Volume, began_s: float) -> int:
         shop = Shop(SEED)
         home.build(shop, console)
         with running_system(home, console), Client(address_of(home.settings.server)) as client:
-            story = Story(client, shop, home.next_visitor(), home.visitors, console)
+            story = Story(
+                client, shop, home.next_visitor(), home.visitors, console, home.folder / "cart-email.html"
+            )
             story.tell(lambda: time.monotonic() - began_s)
             if stays:
                 farewell(console, home, story)

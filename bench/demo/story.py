@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from itertools import islice
+from pathlib import Path
 
 from rich.console import Console
 
+from bench.demo.email import write_email
 from bench.demo.home import DemoFailed
-from bench.demo.screen import HERO_ITEMS, changes, marks_of, scene
+from bench.demo.screen import HERO_ITEMS, changes, marks_of, scene, shorter
 from bench.shop import Shop
 from bench.shop.catalogue import Product
 from server.client import Client
@@ -19,12 +21,16 @@ from server.tables import block_table, state_line
 HERO = pb.Slot(placement="home.hero", limit=HERO_ITEMS)
 EMAIL = pb.Slot(placement="email.cart_recovery", limit=4)
 VIEWS = 3
+CHEAP = 60.0
+"""EUR: what the filter of the feed lets pass."""
 
 
 class Story:
     """`name` is a visitor nobody has seen before; `number`, from 1, varies what they look for."""
 
-    def __init__(self, client: Client, shop: Shop, name: str, number: int, console: Console) -> None:
+    def __init__(
+        self, client: Client, shop: Shop, name: str, number: int, console: Console, email: Path
+    ) -> None:
         self.customer = f"{name}@mail.example"
         self.phone = shop.visitor(name, _now_ms())
         self.laptop = self.phone.on_another_device(_now_ms())
@@ -32,11 +38,14 @@ class Story:
         self._shop = shop
         self._number = number
         self._console = console
+        self._email = email
 
     def tell(self, since_start_s: Callable[[], float]) -> None:
         """Play it. Raises DemoFailed when a block does not do what it must."""
         before = self._open_shop()
         viewed = self._look_around(before, since_start_s)
+        self._ask_why(viewed[-1])
+        self._browse()
         self._fill_cart(viewed[-1])
         self._change_device()
 
@@ -72,11 +81,35 @@ class Story:
         self._console.print(f"first changed block {since_start_s():.1f} s after start", highlight=False)
         return products
 
+    def _ask_why(self, viewed: Product) -> None:
+        """Of the block that has just changed: one item that is there, and one that is not."""
+        scene(self._console, "why that is so")
+        block = self._client.blocks([HERO], anonymous_id=self.phone.anonymous_id).blocks[0]
+        shown = set(_ids(block))
+        other = next(p.id for p in self._shop.catalogue.by_leaf[viewed.leaf.slug] if p.id not in shown)
+        explained = self._client.explain(block.decision_id, [other])
+        for account in (explained.accounts[0], explained.accounts[-1]):
+            self._console.print(f"{account.item_id}: {account.text}", highlight=False, markup=False)
+
+    def _browse(self) -> None:
+        """A feed with a filter, and its second page."""
+        scene(self._console, f"{self.phone.name} scrolls on, below {CHEAP:g} EUR only: page 1 and page 2")
+        slot = pb.Slot(placement="home.feed", limit=4, filter=f"price_now < {CHEAP:.1f}")
+        first = self._client.blocks([slot], anonymous_id=self.phone.anonymous_id)
+        slot.cursor = first.blocks[0].next_cursor
+        second = self._client.blocks([slot], anonymous_id=self.phone.anonymous_id)
+        self._show(first)
+        self._show(second)
+        if set(_ids(first.blocks[0])) & set(_ids(second.blocks[0])):
+            raise DemoFailed("Expected a second page that repeats nothing of the first, got an item again")
+
     def _fill_cart(self, product: Product) -> None:
         scene(self._console, f"{self.phone.name} puts the last one into the cart, and leaves")
         answer, took_ms = self._do(self.phone.add_to_cart(product.id, at_ms=_now_ms()), EMAIL)
         self._console.print("what the email about the cart would show now:")
         self._show(answer, took_ms)
+        write_email(self._email, answer.blocks[0])
+        self._console.print(f"as it would arrive: {shorter(self._email)}", highlight=False, soft_wrap=True)
 
     def _change_device(self) -> None:
         """Log in here, log in there: one person, so one cart and one history."""

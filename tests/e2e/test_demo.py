@@ -74,6 +74,15 @@ def test_the_first_run_goes_from_nothing_to_a_changed_block(first):
     assert first.number(r"first changed block ([\d.]+) s after start") < LIMIT_S
 
 
+def test_it_says_why_and_shows_a_filtered_second_page_and_the_email(home, first):
+    assert re.search(r"^\S+: Place 1, number \d+ of \d+ candidates: ", first.out, re.MULTILINE)
+    assert re.search(r"^\S+: (Not shown: |Place \d)", first.out, re.MULTILINE)
+    assert first.out.count("home.feed") == 2
+    email = (home / "demo" / "cart-email.html").read_text()
+    assert "in your cart since" in email
+    assert "as it would arrive: " in first.out
+
+
 def test_cart_and_recommendations_follow_the_customer_to_another_device(first):
     assert "email.cart_recovery" in first.out
     assert "in your cart since" in first.out

@@ -1,0 +1,57 @@
+"""The README's Python examples, as they stand there, against a running server."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsys.profile import CartLine
+from server.client import Client
+from tests.server.shop import Shop, put_customer, put_visitor, viewed
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def example(defining: str) -> dict[str, Any]:
+    """The names that the example which defines a function leaves behind."""
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if defining in code]
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    return names
+
+
+@pytest.fixture
+def client(shop: Shop) -> Iterator[Client]:
+    with Client(f"127.0.0.1:{shop.port}") as client:
+        yield client
+
+
+def test_a_page_of_four_slots(shop: Shop, client: Client) -> None:
+    put_visitor(shop.store, "v1", viewed("p3", at_ms=int(time.time() * 1000)))
+    blocks = example("def page_blocks")["page_blocks"](client, "v1", "p3", "DE")
+    assert list(blocks) == ["product.similar", "product.complements", "article.next", "home.feed"]
+    shown = [entry.item.id for block in blocks.values() for entry in block.items]
+    assert shown
+    assert len(shown) == len(set(shown))
+
+
+def test_a_page_without_a_server_is_shown_all_the_same() -> None:
+    with Client("127.0.0.1:1") as nobody:
+        assert example("def page_blocks")["page_blocks"](nobody, "v1", "p3", "DE") == {}
+
+
+def test_an_email_rendered_twice_is_one_decision(shop: Shop, client: Client) -> None:
+    now_s = int(time.time())
+    left = viewed("p3", "p4", at_ms=now_s * 1000, cart=(CartLine("p4", 1.0, None, now_s),))
+    put_customer(shop.store, "anna", left)
+    cart_email = example("def cart_email")["cart_email"]
+    html = cart_email(client, "anna", "left")
+    assert html.index("Trail Tent 4</a>") < html.index("</li>"), "what was left comes first"
+    assert "in your cart since" in html
+    assert cart_email(client, "anna", "left") == html
+    assert cart_email(client, "nobody-here", "left") is None
