@@ -79,7 +79,7 @@ def test_help_imports_neither_engine_nor_server_nor_model():
             2,
             "Expected `max` or a speed like `100x`, got `quick`",
         ),
-        (["bench", "nothing"], 2, "Expected freshness, serving, flow, quality, growth, got `nothing`"),
+        (["bench", "nothing"], 2, "Expected freshness, serving, flow, quality, growth, bulk, got `nothing`"),
         (["catalog", "show", "P-1"], 1, "Expected an item of the catalogue, got `P-1`"),
         (["train"], 1, "Expected at least 100 interactions in 180 days, got 0"),
     ],
@@ -330,7 +330,7 @@ def test_a_benchmark_tells_its_own_options(capsys):
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith("usage: headrace bench flow")
     assert headrace.run(["bench", "--help"]) == 0
-    assert "freshness, serving, flow, quality or growth" in capsys.readouterr().out
+    assert "freshness, serving, flow, quality, growth or bulk" in capsys.readouterr().out
 
 
 def test_the_version_is_told(capsys):
