@@ -210,7 +210,7 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
 }
 
 
-class Slot(msgspec.Struct, frozen=True, kw_only=True):
+class Slot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One placement asked for in one request."""
 
     name: str
@@ -226,7 +226,7 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     """What pages before this one have shown; see `recsys.cursor`."""
 
 
-class Reason(msgspec.Struct, frozen=True, array_like=True):
+class Reason(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Why an item is in a block, with evidence that can be checked."""
 
     source: str
@@ -237,14 +237,14 @@ class Reason(msgspec.Struct, frozen=True, array_like=True):
     evidence_at_ms: int = 0
 
 
-class Urgency(msgspec.Struct, frozen=True, array_like=True):
+class Urgency(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Only what the catalogue says: how many are left, and when the sale ends."""
 
     stock: int | None = None
     sale_end_ms: int | None = None
 
 
-class BlockItem(msgspec.Struct, frozen=True, array_like=True):
+class BlockItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
     item: str
     score: float
     reason: Reason
@@ -254,7 +254,7 @@ class BlockItem(msgspec.Struct, frozen=True, array_like=True):
     """What is true of it and presses; None: nothing, or nothing that the placement says."""
 
 
-class Freshness(msgspec.Struct, frozen=True, array_like=True):
+class Freshness(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How new what the block was decided on is."""
 
     event_at_ms: int
@@ -266,7 +266,7 @@ class Freshness(msgspec.Struct, frozen=True, array_like=True):
     """Whether the state includes the position that was asked for; True when none was."""
 
 
-class Change(msgspec.Struct, frozen=True, array_like=True):
+class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a rendering shows in another way than it did before."""
 
     item: str
@@ -277,7 +277,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     """sold_out: it may not be shown any more; decided_anew: the time of the decision was over."""
 
 
-class Block(msgspec.Struct, frozen=True):
+class Block(msgspec.Struct, frozen=True, gc=False):
     decision_id: str
     slot: str
     placement: str

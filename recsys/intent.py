@@ -6,7 +6,6 @@ it. A later model may learn the score; tiers, reasons and this signature stay.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +20,7 @@ READY_SCORE = 0.6
 COMPARISON_SCORE = 0.3
 CART_FRESH_S = 7 * 86_400
 POST_PURCHASE_S = 30 * 86_400
+_VIEW = int(Action.VIEW)  # profiles keep actions as numbers, and comparing with an enum costs a call
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,9 @@ def intent(profile: Profile, now_ms: int, rules: SessionRules) -> Intent:
     if _has_fresh_cart(profile, now_ms):
         reasons.append((f"{len(profile.cart)} product{_s(len(profile.cart))} in the cart", 0.4))
     start_s = session.start_ms // 1000
-    seen = Counter(t.item for t in profile.touches if t.at_s >= start_s and t.action == Action.VIEW)
-    again = sum(1 for count in seen.values() if count > 1)
+    viewed = [t.item for t in profile.touches if t.at_s >= start_s and t.action == _VIEW]
+    seen = set(viewed)
+    again = len(seen) < len(viewed) and sum(viewed.count(item) > 1 for item in seen)
     if again:
         reasons.append((f"{again} product{_s(again)} viewed again", min(0.1 + 0.1 * again, 0.3)))
     if len(seen) >= 2:

@@ -81,7 +81,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The category of the newest item or list."""
 
 
-class Profile(msgspec.Struct, frozen=True, array_like=True):
+class Profile(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One person: a customer if known, else a visitor."""
 
     first_ms: int = 0
@@ -110,7 +110,7 @@ class Profile(msgspec.Struct, frozen=True, array_like=True):
     blocked_ids: int = 0
 
 
-class Standing(msgspec.Struct, frozen=True, array_like=True):
+class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How far the log is in a record: partition and offset of the newest applied events."""
 
     partitions: tuple[tuple[int, int], ...] = ()
@@ -123,7 +123,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
         return cls(tuple(sorted(offsets.items())))
 
 
-class PersonRecord(msgspec.Struct, frozen=True, array_like=True):
+class PersonRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the state keeps under a person's key, and servers read."""
 
     person: str
@@ -134,7 +134,7 @@ class PersonRecord(msgspec.Struct, frozen=True, array_like=True):
     """When the newest applied event happened: the age of the state."""
 
 
-class VisitorLink(msgspec.Struct, frozen=True, array_like=True):
+class VisitorLink(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the state keeps under a visitor's key: who that is."""
 
     visitor: str

@@ -88,7 +88,6 @@ class Blocks:
         self._placements = placements
         self._rules = rules
         self._metrics = metrics
-        self._counts = {name: metrics.blocks.labels(name) for name in placements}
         self._now_ms = now_ms
         self._shown = shown
         self._banners = banners
@@ -229,9 +228,7 @@ class Blocks:
         self._queue.put(served)
         self._shown.add(served)
         for one in served:
-            self._counts[one.block.placement].inc()
-            if one.block.fallback:
-                self._metrics.fallbacks.labels(one.block.fallback).inc()
+            self._metrics.shown(one.block.placement, one.block.fallback)
 
 
 def _new_id() -> str:

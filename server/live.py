@@ -184,6 +184,7 @@ class Live:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
+        self._metrics.sum_up()
 
     @property
     def model_version(self) -> str:
@@ -203,6 +204,7 @@ class Live:
             self._see_flow()
         except (StoreUnavailable, LogUnavailable) as error:
             self._failed("flow", error)
+        self._metrics.sum_up()
 
     def look_for_bundle(self) -> None:
         """Load a new bundle, if there is one, for the next refresh to swap in."""

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections import Counter as Counts
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -22,20 +25,40 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
 
+_T = TypeVar("_T")
+
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Read by prometheus-client when it is imported: set in the environment of each server process."""
 
 _LATENCY_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
 
+SUM_UP_AT = 1000
+"""Answers that are noted before they are summed by whoever answers."""
+
+
+class _Times(Histogram):
+    """A histogram that takes many values at once."""
+
+    def observe_all(self, values: Sequence[float]) -> None:
+        counts = Counts(bisect_left(self._upper_bounds, value) for value in values)
+        for place, count in counts.items():
+            self._buckets[place].inc(count)
+        self._sum.inc(sum(values))
+
+
 class Metrics:
-    """The figures of this process. `registry`: None where the supervisor collects them."""
+    """The figures of this process. `registry`: None where the supervisor collects them.
+
+    What every answer counts is noted by `answered` and `shown`, and summed now and then by `sum_up`: one
+    figure costs as much as reading a person, for its lock and its place in a shared file.
+    """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.requests = Counter(
             "headrace_requests", "Requests answered, by status code.", ("rpc", "code"), registry=registry
         )
-        self.seconds = Histogram(
+        self.seconds = _Times(
             "headrace_request_seconds",
             "Time of a request in the server.",
             ("rpc",),
@@ -89,6 +112,42 @@ class Metrics:
             ("of",),
             registry=registry,
         )
+        self._answered: deque[tuple[str, float]] = deque()
+        self._shown: deque[tuple[str, str]] = deque()
+        self._summing = Lock()
+
+    def answered(self, rpc: str, seconds: float) -> None:
+        """A request was answered, OK."""
+        self._answered.append((rpc, seconds))
+        if len(self._answered) > SUM_UP_AT:
+            self.sum_up()
+
+    def shown(self, placement: str, fallback: str) -> None:
+        """A block was answered; `fallback` "" for none."""
+        self._shown.append((placement, fallback))
+        if len(self._shown) > SUM_UP_AT:
+            self.sum_up()
+
+    def sum_up(self) -> None:
+        """Add what was noted to the figures."""
+        with self._summing:
+            seconds_of: dict[str, list[float]] = {}
+            for rpc, seconds in _taken(self._answered):
+                seconds_of.setdefault(rpc, []).append(seconds)
+            shown = Counts(_taken(self._shown))
+            for rpc, times in seconds_of.items():
+                self.requests.labels(rpc, "OK").inc(len(times))
+                self.seconds.labels(rpc).observe_all(times)
+            for (placement, fallback), count in shown.items():
+                self.blocks.labels(placement).inc(count)
+                if fallback:
+                    self.fallbacks.labels(fallback).inc(count)
+
+
+def _taken(noted: deque[_T]) -> Iterator[_T]:
+    """What is noted, taken away; others may note more meanwhile."""
+    for _ in range(len(noted)):
+        yield noted.popleft()
 
 
 class ModelNote:

@@ -115,8 +115,11 @@ class People:
         linked: list[tuple[int, str]] = []
         for index, asker in enumerate(askers):
             customer = _decoded(next(values), decode_person) if asker.user_id is not None else None
-            link = _decoded(next(values), decode_link) if asker.visitor is not None else None
-            record, user_id = _who(asker, customer, link)
+            device = next(values) if asker.visitor is not None else None
+            if customer is not None:  # who the device belongs to does not matter then
+                records.append(customer)
+                continue
+            record, user_id = _who(asker, _decoded(device, decode_link))
             records.append(record)
             if user_id is not None:
                 linked.append((index, user_id))
@@ -127,16 +130,14 @@ class People:
         return records
 
 
-def _who(
-    asker: Asker, customer: PersonRecord | None, link: VisitorLink | None
-) -> tuple[PersonRecord | None, str | None]:
-    """The record that counts, or the user id under which it is still to be read.
+def _who(asker: Asker, link: VisitorLink | None) -> tuple[PersonRecord | None, str | None]:
+    """The record that counts where no customer is known, or the user id under which it is still to be read.
 
     A named customer wins over the device: it may be shared. Only a customer of whom nothing is
     known yet is served by what the device did before anybody logged in on it.
     """
-    if customer is not None or link is None:
-        return customer, None
+    if link is None:
+        return None, None
     if link.user_id is None:
         return link.record, None
     return None, link.user_id if asker.user_id is None else None

@@ -37,6 +37,8 @@ MAX_EXPLAINED = 100
 """Ids one Explain may ask about besides what the block shows."""
 MAX_CALL_BYTES = 512 * 1024
 """Longest batch call; Segment's own limit is 500 KB."""
+KNOWN_BYTES = 200
+MOST_KNOWN = 4096
 MAX_TRACK_BYTES = 8 << 20
 """All events of one Track, with what batch calls add to each of theirs."""
 
@@ -119,6 +121,7 @@ class RequestChecks:
         self._placements = placements
         self._limits = limits
         self._names = ", ".join(sorted(placements))
+        self._known: dict[bytes, Slot] = {}
 
     def blocks(self, message: pb.GetBlocksRequest) -> BlocksRequest:
         return BlocksRequest(
@@ -173,13 +176,26 @@ class RequestChecks:
         most = self._limits.max_slots
         if not 1 <= len(slots) <= most:
             _wrong("slots", f"1 to {most}", str(len(slots)))
-        checked = tuple(self._slot(slot, f"slots[{index}]") for index, slot in enumerate(slots))
+        checked = tuple([self._known_slot(slot, index) for index, slot in enumerate(slots)])
         names: set[str] = set()
         for index, slot in enumerate(checked if len(checked) > 1 else ()):
             if slot.name in names:
                 _wrong(f"slots[{index}].name", "a name of its own", f"`{slot.name}` again")
             names.add(slot.name)
         return checked
+
+    def _known_slot(self, slot: pb.Slot, index: int) -> Slot:
+        """The slot, checked. Pages ask for the same slots again and again: short ones are kept, by their
+        bytes, at most MOST_KNOWN of them."""
+        asked = slot.SerializeToString()
+        known = self._known.get(asked)
+        if known is None:
+            known = self._slot(slot, f"slots[{index}]")
+            if len(asked) <= KNOWN_BYTES:
+                if len(self._known) >= MOST_KNOWN:
+                    self._known.clear()
+                self._known[asked] = known
+        return known
 
     def _slot(self, slot: pb.Slot, where: str) -> Slot:
         placement = self._placements.get(slot.placement)

@@ -33,6 +33,9 @@ from server.whose import NamedHealth
 
 log = structlog.get_logger("server.running")
 
+GC_THRESHOLDS = (20_000, 20, 20)
+"""Young objects, and collections of the younger ones, before the collector looks: Python's own 700 would
+be five looks a request."""
 CALLS_A_THREAD = 32
 """Calls that may wait for a thread, for each there is; further ones get RESOURCE_EXHAUSTED."""
 
@@ -164,6 +167,8 @@ class RunningServer:
         # The catalogue stays: the collector need not look through it again and again.
         gc.collect()
         gc.freeze()
+        # What requests make goes by itself, in no circles: to look for those often is time lost.
+        gc.set_threshold(*GC_THRESHOLDS)
         self.loaded.set()
         if not self._draining:
             self._say(health_pb2.HealthCheckResponse.SERVING)

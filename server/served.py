@@ -34,7 +34,7 @@ RECENT_DECISIONS = 10_000
 """Blocks a process remembers for Explain until the flow has filed them."""
 
 
-class Served(msgspec.Struct, frozen=True):
+class Served(msgspec.Struct, frozen=True, gc=False):
     """A block, and to whom and for what it was served."""
 
     block: Block
@@ -250,7 +250,9 @@ class RecentDecisions:
 class ServedQueue:
     """Blocks on their way to the log: at most `bound`; beyond, the oldest are dropped and counted.
 
-    `put` never waits for the log. A log that is down is tried again, in order, until it answers.
+    `put` writes them as events, there and then: a thread that did so in the background would take the
+    interpreter from the requests for milliseconds at a time. It never waits for the log. A log that is
+    down is tried again, in order, until it answers.
     """
 
     def __init__(self, event_log: EventLog, bound: int, metrics: Metrics, now_ms: Callable[[], int]) -> None:
@@ -259,7 +261,7 @@ class ServedQueue:
         self._metrics = metrics
         self._now_ms = now_ms
         self._lock = Lock()
-        self._waiting: deque[tuple[int, Served]] = deque()
+        self._waiting: deque[tuple[int, NewRecord]] = deque()
         self._last = 0
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="served-queue", daemon=True)
@@ -284,9 +286,10 @@ class ServedQueue:
         return self.depth < max(self._bound // 2, 1)
 
     def put(self, served: Sequence[Served]) -> None:
-        dropped = 0
+        dropped, now_ms = 0, self._now_ms()
+        records = [record_of(one, now_ms) for one in served]
         with self._lock:
-            for one in served:
+            for one in records:
                 self._last += 1
                 self._waiting.append((self._last, one))
             while len(self._waiting) > self._bound:
@@ -323,9 +326,8 @@ class ServedQueue:
             batch = list(islice(self._waiting, BATCH))
         if not batch:
             return 0
-        now_ms = self._now_ms()
         try:
-            self._event_log.append([record_of(served, now_ms) for _, served in batch])
+            self._event_log.append([record for _, record in batch])
         except LogUnavailable as error:
             log.warning("log_down", error=str(error), waiting=self.depth)
             return None

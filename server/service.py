@@ -163,8 +163,6 @@ class HeadraceService:
 
     def _guarded(self, rpc: str, role: str, answer: Answer) -> Callable[[Any, grpc.ServicerContext], bytes]:
         """`answer` behind the keys, with refusals turned into statuses and everything counted."""
-        seconds = self._metrics.seconds.labels(rpc)
-        answered = self._metrics.requests.labels(rpc, "OK")
 
         def handle(message: Any, context: grpc.ServicerContext) -> bytes:
             started_s = time.monotonic()
@@ -173,8 +171,7 @@ class HeadraceService:
                 answer_bytes = answer(message, context, started_s)
             except Exception as error:  # noqa: BLE001 (turned into a status; INTERNAL ones are logged)
                 self._refused(rpc, context, error)
-            answered.inc()
-            seconds.observe(time.monotonic() - started_s)
+            self._metrics.answered(rpc, time.monotonic() - started_s)
             return answer_bytes
 
         return handle

@@ -79,8 +79,13 @@ class LmdbStore:
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """See ProfileStore; all from one moment."""
         raw_keys = [key_bytes(key) for key in keys]
-        with self._reading() as txn:
-            return [None if (stored := txn.get(raw_key)) is None else _plain(stored) for raw_key in raw_keys]
+        # Not `_reading`: every request comes by here, and two generators cost as much as the reading.
+        try:
+            with self._open_env().begin(self._records) as txn:
+                found = [txn.get(raw_key) for raw_key in raw_keys]
+        except (lmdb.Error, OSError) as error:
+            self._blame(error)
+        return [None if stored is None else _plain(stored) for stored in found]
 
     def put_many(self, records: Mapping[str, bytes]) -> None:
         """See ProfileStore; all or nothing."""

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from recsys.ports import LogUnavailable, NewRecord, Position, Record
@@ -24,6 +25,9 @@ from recsys.stores.urls import refuse_rest, split_path_url, take_float, take_int
 
 VERSION = 1
 PARTITIONS_MAX = 1024
+INSERT_ROWS = 100
+"""Rows of one statement. Python gives its interpreter to other threads at each statement and gets it back
+when they let it."""
 GROUP_RECORDS_MAX = 20_000
 """Records after which a group commit takes no further append into the same transaction."""
 READ_BYTES_MAX = 16 * 1024 * 1024
@@ -148,7 +152,9 @@ class SqliteLog:
                     heads[partition] = offset + 1
                     rows.append((start + len(rows), partition, offset, key, value, received_ms))
                     each.positions.append(Position(partition, offset))
-            connection.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", rows)
+            for first in range(0, len(rows), INSERT_ROWS):
+                some = rows[first : first + INSERT_ROWS]
+                connection.execute(_insert(len(some)), list(chain.from_iterable(some)))
             moved = [(head, partition) for partition, head in heads.items() if head != before[partition]]
             connection.executemany("UPDATE heads SET next_offset = ? WHERE partition = ?", moved)
             mark_every = _MARK_EVERY_PER_PARTITION * self.partitions
@@ -277,6 +283,10 @@ class SqliteReader:
     def close(self) -> None:
         """See LogReader."""
         self._connection.close()
+
+
+def _insert(rows: int) -> str:
+    return "INSERT INTO records VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?)"] * rows)
 
 
 def _connect(path: Path, timeout_s: float) -> sqlite3.Connection:

@@ -232,7 +232,7 @@ class TestDegraded:
         answer = ask(shop, anonymous_id="v1")
         assert answer.blocks[0].fallback == "store_down"
         assert len(answer.blocks[0].items) == 20
-        assert shop.figure("headrace_fallbacks_total", fallback="store_down") == 1
+        assert until(lambda: shop.figure("headrace_fallbacks_total", fallback="store_down")) == 1
 
     def test_with_no_time_left_nobody_is_looked_up(self, tmp_path: Path, store: MemoryStore) -> None:
         put_visitor(store, "v1", viewed("p3", at_ms=now_ms()))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Event, Thread
+from typing import Any
 
 import grpc
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsys.block import Block
+from recsys.decide import decide
 from recsys.keys import FLOW_KEY
 from recsys.models.bundle import TrainingRange
 from recsys.models.publish import Draft, set_current
@@ -155,9 +158,9 @@ class TestFlowLag:
 def test_a_full_house_is_refused_not_queued_for_ever(tmp_path: Path, store: MemoryStore) -> None:
     hold = Event()
 
-    def slow(*_: object) -> list[object]:
+    def slow(*asked: Any) -> list[Block]:
         hold.wait(10)
-        return []
+        return decide(*asked)
 
     with Shop(tmp_path, MemoryLog(), store, decider=slow, threads=1).open() as shop:
         calls = [shop.client.GetBlocks.future(REQUEST, timeout=20) for _ in range(40)]
