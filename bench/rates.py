@@ -20,6 +20,10 @@ FINE = 1.05
 TRIES = 2
 """A rate that is missed is tried once more: something else may have had the machine for a moment."""
 LEAST_RATE = 10.0
+MOST_STEPS = 14
+"""Of a search: on a machine that is busy with others it ends with what it has found by then."""
+MOST_HOLDS = 4
+"""Of the longer runs."""
 
 Measure = Callable[[float, float], Latencies]
 """`measure(rate, seconds)`; rate 0: a closed loop."""
@@ -39,7 +43,7 @@ def highest_rate(measure: Measure, step_s: float, ceiling: float) -> tuple[float
     capacity = measure(0.0, step_s).done_per_s
     say(f"  {capacity:,.0f}/s answered to callers who ask again at once")
     low, high, rate = 0.0, inf, min(max(NEAR_CAPACITY * capacity, LEAST_RATE), ceiling)
-    while rate >= LEAST_RATE and low < ceiling and high > FINE * low:
+    while rate >= LEAST_RATE and low < ceiling and high > FINE * low and len(steps) < MOST_STEPS:
         if held(rate):
             low, rate = rate, min(GROWTH * rate, ceiling)
         else:
@@ -50,13 +54,14 @@ def highest_rate(measure: Measure, step_s: float, ceiling: float) -> tuple[float
 
 
 def sustained(measure: Measure, rate: float, hold_s: float, steps: list[Latencies]) -> Latencies:
-    """A longer run at `rate`, or at the next lower one that is held. Adds each to `steps`."""
-    while True:
-        for _ in range(TRIES):
-            found = _tried(measure, rate, hold_s, steps)
-            if is_held(found) or rate < LEAST_RATE:
-                return found
-        rate /= FINE
+    """A longer run at `rate`, or at the next lower ones until one is held or MOST_HOLDS are done; each is
+    further below than the one before. Adds each to `steps`."""
+    for number in range(MOST_HOLDS):
+        found = _tried(measure, rate, hold_s, steps)
+        if is_held(found) or rate < LEAST_RATE:
+            break
+        rate /= FINE ** (number + 1)
+    return found
 
 
 def _tried(measure: Measure, rate: float, seconds: float, steps: list[Latencies]) -> Latencies:

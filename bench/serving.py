@@ -4,12 +4,14 @@ A shop of 50k items, 500k sessions and 1 M profiles (`bench.dataset`); each requ
 a person drawn at random, all of them in an open session. Load is open-loop (`bench.load`), from
 processes on another core. The rate is found by bisection (`bench.rates`); its latencies are those of a
 longer run at it. The same is done for page calls of 4 slots of 10 items. `stages_us` is measured
-in-process, on the same data, by `bench.stages`.
+in-process, on the same data, by `bench.stages`. `upheaval` are the latencies at half the rate while a
+new model comes, and while the catalogue is flooded with changes (`bench.upheaval`).
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +24,7 @@ from bench.load import Latencies, step
 from bench.rates import GOAL_MS, Measure, highest_rate, is_held, sustained
 from bench.runner import cores, present, report, run_alone, running, say
 from bench.system import HOST, argument_of, cpu_s, server_settings
+from bench.upheaval import FLOOD_PER_S, phases
 from recsys.settings import SessionSettings, Settings, load_settings
 
 ANSWER_BYTES_A_BLOCK = 3000
@@ -108,6 +111,23 @@ def held(
     return Held(best, cpu_of_a_request(told["pid"], measure, best.rate / 2, asked.step_s), steps)
 
 
+def upheaval(
+    asked: argparse.Namespace, data: Path, home: Path, slots: list[dict[str, Any]], rate: float
+) -> list[dict[str, Any]]:
+    """Latencies at `rate` while the model and the catalogue change, on a copy of the data."""
+    say(f"a new model, and {FLOOD_PER_S} catalogue changes a second, at {rate:,.0f}/s")
+    copy = home / "changing"
+    shutil.copytree(data, copy)
+    settings = settings_of(copy, home)
+    core, _ = cores()
+    with running("bench.system:server", argument_of(settings, home), core) as told:
+        measure = measure_with(f"{HOST}:{told['port']}", asked, slots)
+        measure(0.0, asked.step_s)
+        found = phases(copy, settings.state, measure, rate, asked.hold_s)
+    shutil.rmtree(copy)
+    return [phase._asdict() for phase in found]
+
+
 def measured(asked: argparse.Namespace, data: Path, home: Path) -> dict[str, Any]:
     core, _ = cores()
     slots, page, settings = slots_of(asked.slots, asked.limit), slots_of(*PAGE), settings_of(data, home)
@@ -120,6 +140,7 @@ def measured(asked: argparse.Namespace, data: Path, home: Path) -> dict[str, Any
         one = held(told, asked, slots, empty_per_s)
         whole = held(told, asked, page, empty_per_s)
     best = one.best
+    rate = best.rate / 2
     return {
         "requests_per_s": one.calls_per_s,
         "p50_ms": best.p50_ms,
@@ -130,6 +151,7 @@ def measured(asked: argparse.Namespace, data: Path, home: Path) -> dict[str, Any
         "blocks_per_s": round(whole.calls_per_s * len(page), 1),
         "page_p90_ms": whole.best.p90_ms,
         "stages_us": stages,
+        "upheaval": [] if asked.calm else upheaval(asked, data, home, slots, rate),
         "server_cpu_us": one.cpu_us,
         "page_server_cpu_us": whole.cpu_us,
         "empty_server_per_s": empty_per_s,
@@ -155,6 +177,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--stage-requests", type=int, default=3000)
     parser.add_argument("--cache", type=Path, help="keep the made shop here, and use it again")
     parser.add_argument("--seed", type=int, default=Sizes().seed)
+    parser.add_argument("--calm", action="store_true", help="leave out a new model and a flood of changes")
     parser.add_argument("--json", action="store_true", help="one JSON object, last on standard output")
     asked = parser.parse_args(argv)
     sizes = Sizes(asked.items, asked.sessions, asked.profiles, asked.seed)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from threading import Event, Thread
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -35,7 +36,21 @@ RETRY_BROKEN_S = 30.0
 SAY_EVERY_S = 2.0
 SAY_FAILURE_EVERY_S = 30.0
 
+BREATH = 8
+"""Rows or changes that are worked through between two breaths."""
+BREATH_S = 0.0005
+"""Without them a request would wait for the interpreter behind each of its kernels."""
+
 Change = Item | tuple[str, ItemCounters]
+_T = TypeVar("_T")
+
+
+def _paced(work: Iterable[_T]) -> Iterator[_T]:
+    """The same, with breaths in which requests have the interpreter to themselves."""
+    for count, one in enumerate(work):
+        if count % BREATH == BREATH - 1:
+            time.sleep(BREATH_S)
+        yield one
 
 
 class Catalogue:
@@ -237,14 +252,14 @@ class Live:
 
     def _follow(self, shelf: Shelf) -> None:
         rows = len(shelf.columns.items)
-        for change in self._catalogue.follow():
+        for change in _paced(self._catalogue.follow()):
             if isinstance(change, Item):
                 shelf.upsert(change)
             else:
                 shelf.count(*change)
         bundle = self._next_bundle
         if bundle is not None:
-            self._put(shelf.with_bundle(bundle))
+            self._put(shelf.with_bundle(bundle, _paced))
             self._next_bundle = None  # only now: the other thread brings the next one when there is none
         elif len(shelf.columns.items) != rows:
             self._put(shelf)

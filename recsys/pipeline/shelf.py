@@ -22,6 +22,9 @@ from recsys.pipeline.passing import Passing
 Serialise = Callable[[Item], bytes]
 """How a server sends an item; called once for each version of it."""
 
+_Row = tuple[Item, bytes, ItemCounters | None]
+Pace = Callable[[Iterable[_Row]], Iterable[_Row]]
+
 _MIN_CAPACITY = 64
 
 
@@ -68,7 +71,7 @@ class Shelf:
     @classmethod
     def _of_rows(
         cls,
-        rows: Iterable[tuple[Item, bytes, ItemCounters | None]],
+        rows: Iterable[_Row],
         bundle: Bundle | None,
         now_s: int,
         serialise: Serialise,
@@ -100,13 +103,13 @@ class Shelf:
             shelf._embed(row)
         return shelf
 
-    def with_bundle(self, bundle: Bundle | None) -> Shelf:
+    def with_bundle(self, bundle: Bundle | None, pace: Pace = iter) -> Shelf:
         """The same catalogue on another bundle's rows. Called by the writer thread, which goes on
-        with the new shelf."""
+        with the new shelf; `pace` may make it wait between the rows."""
         columns = self.columns
         of_items = zip(columns.items, columns.wire, columns.counters, strict=True)
         rows = ((item, wire, counters) for item, wire, counters in of_items if item is not None)
-        return self._of_rows(rows, bundle, columns.base_s, self._serialise)
+        return self._of_rows(pace(rows), bundle, columns.base_s, self._serialise)
 
     def upsert(self, item: Item) -> None:
         """Take a new item, or a new version of one."""
@@ -114,9 +117,11 @@ class Shelf:
         row = self._row_for(item.id)
         columns = self.columns
         old = columns.items[row] if before >= 0 else None
+        offer = columns.offer[row]
         self._write_row(row, item, self._serialise(item))
         self._join_leaf(row)
-        self._rewarm(row)
+        if columns.offer[row] != offer:  # a price alone makes nothing warmer
+            self._rewarm(row)
         if row >= columns.n_bundle and (old is None or text_of(old) != text_of(item)):
             self._embed(row)
 

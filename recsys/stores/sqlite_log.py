@@ -286,7 +286,7 @@ class SqliteReader:
 
 
 def _insert(rows: int) -> str:
-    return "INSERT INTO records VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?)"] * rows)
+    return "INSERT INTO records VALUES " + ", ".join(["(?, ?, ?, ?, ?, ?)"] * rows)  # noqa: S608 (a number)
 
 
 def _connect(path: Path, timeout_s: float) -> sqlite3.Connection:
