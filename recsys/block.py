@@ -10,6 +10,7 @@ SourceName = Literal[
     "neighbours",
     "als",
     "kindred",
+    "buy_again",
     "item_to_item",
     "bought_together",
     "content",
@@ -98,6 +99,7 @@ PRODUCT_FEED: dict[SourceName, float] = {
     "neighbours": 1.0,
     "als": 0.6,
     "kindred": 0.6,
+    "buy_again": 0.5,
     "item_to_item": 0.5,
     "content": 0.2,
     "recent": 0.5,
@@ -194,6 +196,7 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
         sources={
             "als": 1.0,
             "kindred": 1.0,
+            "buy_again": 0.6,
             "price_drop": 0.8,
             "back_in_stock": 0.8,
             "neighbours": 0.5,

@@ -36,6 +36,7 @@ from recsys.models.neighbours import NeighbourSettings, SessionNeighbours
 from recsys.models.popularity import Popularity, PopularitySettings
 from recsys.models.publish import Draft
 from recsys.models.ranker import Ranker
+from recsys.models.repurchase import Repurchase
 from recsys.models.signals import Signals, SignalSettings
 from recsys.models.transitions import MARKOV, Transitions
 from recsys.models.trees import Trees
@@ -389,6 +390,7 @@ def _fit(
         bought_together=BoughtTogether.fit(interactions, progress=told),
         content=content,
         kindred=Kindred.fit(interactions, threads=settings.threads, progress=told),
+        repurchase=Repurchase.fit(interactions, progress=told),
     )
 
 
@@ -411,6 +413,8 @@ def _check_sound(models: Models) -> None:
         }
     if models.kindred is not None:
         arrays["kindred.walk_shares"] = models.kindred.arrays.walk_shares
+    if models.repurchase is not None:
+        arrays["repurchase.log_days"] = models.repurchase.log_days
     if models.kindred_ranker is not None:
         arrays |= {
             "kindred_ranker.signals.columns": models.kindred_ranker.signals.columns,

@@ -30,6 +30,7 @@ from recsys.models.neighbours import SessionNeighbours
 from recsys.models.opinions import Opinions
 from recsys.models.popularity import Popularity
 from recsys.models.ranker import Ranker
+from recsys.models.repurchase import Repurchase
 from recsys.models.scratch import Scratch
 from recsys.models.transitions import Transitions
 
@@ -38,7 +39,8 @@ FORMAT = 5
 those neighbours, so that content is searched by its vectors. 3: a learned ranker, where there was enough
 to learn from. Bundles without one are read: sources are then weighed by the placement. 4: the ranker asks
 for opinions of other models; one that does not is read. 5: what kindred people have, and a ranker of its own
-where sessions tell no order; bundles without them are read, and name nothing by them."""
+where sessions tell no order; what is ordered again, and when. Bundles without them are read, and name
+nothing by them."""
 MANIFEST_FILE = "manifest.json"
 CURRENT_FILE = "current"
 _ITEMS_FILE = "item_ids.json"
@@ -101,6 +103,8 @@ class Models:
     """None in bundles of formats before 5."""
     kindred_ranker: KindredRanker | None = None
     """Instead of `ranker`, where sessions tell no order."""
+    repurchase: Repurchase | None = None
+    """None in bundles of formats before 5."""
 
     def opinions(self) -> Opinions:
         """What they think of candidates."""
@@ -121,10 +125,13 @@ class Models:
             self.kindred.save(directory / "kindred")
         if self.kindred_ranker is not None:
             self.kindred_ranker.save(directory / "kindred_ranker")
+        if self.repurchase is not None:
+            self.repurchase.save(directory / "repurchase")
 
     @classmethod
     def load(cls, directory: Path) -> Models:
-        has = {name: (directory / name).is_dir() for name in ("ranker", "kindred", "kindred_ranker")}
+        later = ("ranker", "kindred", "kindred_ranker", "repurchase")
+        has = {name: (directory / name).is_dir() for name in later}
         return cls(
             item_ids=msgspec.json.decode((directory / _ITEMS_FILE).read_bytes(), type=list[str]),
             popularity=Popularity.load(directory / "popularity"),
@@ -139,6 +146,7 @@ class Models:
             kindred_ranker=KindredRanker.load(directory / "kindred_ranker")
             if has["kindred_ranker"]
             else None,
+            repurchase=Repurchase.load(directory / "repurchase") if has["repurchase"] else None,
         )
 
 
@@ -165,6 +173,7 @@ class Bundle:
         self.opinions = models.opinions()
         self.kindred = models.kindred
         self.kindred_ranker = models.kindred_ranker
+        self.repurchase = models.repurchase
 
     @property
     def n_items(self) -> int:

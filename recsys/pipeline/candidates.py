@@ -16,6 +16,7 @@ from recsys.block import SourceName
 from recsys.counters import AFTER_HALF_LIFE_S, SURGE_HALF_LIFE_S
 from recsys.fold import leaf_of
 from recsys.models.arrays import NOTHING, Ranked, Rows, Vectors
+from recsys.models.interactions import InteractionKind
 from recsys.models.tables import TopTable
 from recsys.pipeline.columns import Heats32
 from recsys.pipeline.kernels import hottest_of_leaf, looked_at
@@ -31,10 +32,13 @@ CONTENT_POOL: Final = 30
 COLD_POOL: Final = 20
 POPULAR_POOL: Final = 30
 WHOLE_POOL: Final = 200
+LEAST_DUE: Final = 0.02
+"""What is ordered again less likely than this is no more due than anything else."""
 MIN_CATEGORY_POOL: Final = 10
 """A category with fewer items in demand than this does not stand for what is trending."""
 
 
+_DAY_S: Final = 86_400
 _NOTHING_AFTER: Final = (np.empty(0, np.int32), np.empty(0))
 
 
@@ -137,6 +141,11 @@ def recent(context: Context) -> Ranked:
     return visit.once("recent", lambda: _looked_at(visit))
 
 
+def buy_again(context: Context) -> Ranked:
+    """What the person has ordered and is due again, by the item's own interval."""
+    return context.visit.once("buy_again", lambda: _due(context.visit))
+
+
 def cart(context: Context) -> Ranked:
     """What is in the cart, the newest first."""
     places = {line.row: 1.0 / (place + 1) for place, line in enumerate(context.visit.person.cart)}
@@ -181,6 +190,7 @@ SOURCES: Mapping[SourceName, Callable[[Context], Ranked]] = {
     "surging": surging,
     "lately": lately,
     "recent": recent,
+    "buy_again": buy_again,
     "cart": cart,
     "price_drop": price_drop,
     "back_in_stock": back_in_stock,
@@ -300,3 +310,17 @@ def _looked_at(visit: Visit) -> Ranked:
         person.rows, person.actions, person.at_s, person.now_ms // 1000, visit.scratch.place, rows, scores
     )
     return rows[:found], scores[:found]
+
+
+def _due(visit: Visit) -> Ranked:
+    person, bundle = visit.person, visit.bundle
+    if bundle is None or bundle.repurchase is None or person.profile is None or not person.profile.orders:
+        return NOTHING
+    rows = person.history_rows
+    ordered = (person.history_kinds == InteractionKind.ORDER) & (rows >= 0) & (rows < bundle.n_items)
+    rows, place = np.unique(rows[ordered], return_inverse=True)
+    newest_s = np.zeros(len(rows), np.int64)
+    np.maximum.at(newest_s, place, person.history_at_s[ordered])
+    due = bundle.repurchase.due(rows, (person.now_ms / 1000 - newest_s) / _DAY_S)
+    found = np.flatnonzero(due >= LEAST_DUE)
+    return rows[found], due[found]

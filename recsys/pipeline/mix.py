@@ -25,7 +25,9 @@ CATALOGUE: Final = "catalogue"
 """The source of an item that is there because it may be shown and nothing better was left."""
 
 _SEEDED: Final = frozenset(("item_to_item", "bought_together", "content"))
-_OF_PERSON: Final = frozenset(("als", "kindred", "recent", "cart", "price_drop", "back_in_stock"))
+_OF_PERSON: Final = frozenset(
+    ("als", "kindred", "buy_again", "recent", "cart", "price_drop", "back_in_stock")
+)
 
 
 class Choice(msgspec.Struct, frozen=True, eq=False):

@@ -262,6 +262,12 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         place = self._newest_places.get(row)
         return None if place is None else self.deed(place)
 
+    def newest_order(self, row: int) -> Deed | None:
+        """The last time that an item was ordered."""
+        ordered = (self.history_rows == row) & (self.history_kinds == InteractionKind.ORDER)
+        places = np.flatnonzero(ordered)
+        return self._history_deed(int(places[-1])) if len(places) else None
+
     @lazy
     def _newest_places(self) -> dict[int, int]:
         return {row: place for place, row in enumerate(self.rows.tolist())}

@@ -118,7 +118,10 @@ def _reason(row: int, source: str, seed: Deed | None, query: Query) -> Reason:
         return _in_cart(row, visit.person)
     if source in _NEWS:
         return _news(row, source, visit)
-    deed = visit.person.newest_deed(row) if source == "recent" else seed
+    if source == "buy_again":
+        deed = visit.person.newest_order(row)
+    else:
+        deed = visit.person.newest_deed(row) if source == "recent" else seed
     return Reason(source, _PLAIN[CATALOGUE].text) if deed is None else _because(source, deed, visit)
 
 
@@ -133,6 +136,9 @@ def _because(source: str, deed: Deed, visit: Visit) -> Reason:
 def _in_words(source: str, deed: Deed, visit: Visit) -> Reason:
     event = _EVENTS.get(deed.action, "")
     at_ms = deed.at_s * 1000
+    if source == "buy_again":
+        text = f"may be due again: you ordered it {_when(at_ms, visit.person.now_ms)}"
+        return Reason(source, text, deed.item, event, at_ms)
     if source == "recent":
         what = _DID[deed.action].format("it")
         return Reason(source, f"you {what} {_when(at_ms, visit.person.now_ms)}", deed.item, event, at_ms)
