@@ -110,9 +110,8 @@ def _gaps(
         (interactions.at_s[ordered], interactions.item[ordered], interactions.person[ordered])
     )
     ordered = ordered[by_pair]
-    item, person, at_s = (
-        column[ordered] for column in (interactions.item, interactions.person, interactions.at_s)
-    )
+    item, person = interactions.item[ordered], interactions.person[ordered]
+    at_s = interactions.at_s[ordered]
     is_first = np.ones(len(ordered), bool)
     is_first[1:] = (np.diff(item) != 0) | (np.diff(person) != 0)
     days = np.diff(at_s, prepend=at_s[:1]) / _DAY_S
