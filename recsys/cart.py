@@ -9,7 +9,7 @@ from recsys.events import Action, Event, Line
 from recsys.profile import MAX_CART_LINES, MAX_ORDER_ITEMS, MAX_ORDERS, CartLine, Order
 
 CART_ADD, CART_REMOVE, CART_VIEW = Action.CART_ADD, Action.CART_REMOVE, Action.CART_VIEW
-ORDER = Action.ORDER
+ORDER, ORDER_UPDATE = Action.ORDER, Action.ORDER_UPDATE
 
 
 def cart_after(cart: tuple[CartLine, ...], event: Event) -> tuple[CartLine, ...]:
@@ -64,15 +64,47 @@ def place_order(draft: Draft, event: Event) -> bool:
     order_id = event.order_id or event.message_id
     if any(order.order_id == order_id for order in draft.orders):
         return False
-    value = event.value
-    if value is None:
-        value = sum((line.price or 0.0) * line.quantity for line in event.lines)
+    value = _value(event) or 0.0
     items = tuple(line.item for line in event.lines[:MAX_ORDER_ITEMS])
-    orders = (*draft.orders, Order(order_id, event.at_ms // 1000, value, items))
+    updated_ms = event.at_ms if event.action is ORDER_UPDATE else 0
+    placed = Order(order_id, event.at_ms // 1000, value, items, updated_ms=updated_ms)
+    orders = (*draft.orders, placed)
     draft.orders = tuple(sorted(orders, key=lambda order: (order.at_s, order.order_id))[-MAX_ORDERS:])
     draft.order_count += 1
     draft.order_value = round(draft.order_value + value, 2)
     return True
+
+
+def update_order(draft: Draft, event: Event) -> bool:
+    """The shop says anew what an order holds. Whether that is the first that is heard of it: then it
+    is placed with what it says, for a server may know of an order that no browser lived to tell."""
+    index = next((n for n, order in enumerate(draft.orders) if order.order_id == event.order_id), None)
+    if index is None:
+        # Among as many as are kept it may be one that was counted and has been forgotten.
+        is_told = event.order_id is not None and (event.lines or event.value is not None)
+        return bool(is_told) and len(draft.orders) < MAX_ORDERS and place_order(draft, event)
+    order = draft.orders[index]
+    if order.refunded or event.at_ms < order.updated_ms:  # what is over stays so; the newest word counts
+        return False
+    value = _value(event)
+    after = msgspec.structs.replace(
+        order,
+        value=order.value if value is None else value,
+        items=tuple(line.item for line in event.lines[:MAX_ORDER_ITEMS]) or order.items,
+        updated_ms=event.at_ms,
+    )
+    draft.orders = (*draft.orders[:index], after, *draft.orders[index + 1 :])
+    draft.order_value = round(draft.order_value + after.value - order.value, 2)
+    return False
+
+
+def _value(event: Event) -> float | None:
+    """What an order is worth by an event: its total, or that of its lines; None where it names neither."""
+    if event.value is not None:
+        return event.value
+    if all(line.price is None for line in event.lines):
+        return None
+    return sum((line.price or 0.0) * line.quantity for line in event.lines)
 
 
 def undo(draft: Draft, event: Event) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from recsys.cart import cart_after, place_order, undo, without_ordered
+from recsys.cart import cart_after, place_order, undo, update_order, without_ordered
 from recsys.catalog import split_category
 from recsys.draft import Draft, DraftSession, freeze, thaw
 from recsys.events import ITEM_ACTIONS, Action, Event
@@ -34,6 +34,7 @@ from recsys.profile import (
 VIEW, READ, LIST_VIEW, SEARCH = Action.VIEW, Action.READ, Action.LIST_VIEW, Action.SEARCH
 CART_ADD, CART_REMOVE, CART_VIEW = Action.CART_ADD, Action.CART_REMOVE, Action.CART_VIEW
 CHECKOUT, ORDER, LEAVE, LOGOUT = Action.CHECKOUT, Action.ORDER, Action.LEAVE, Action.LOGOUT
+ORDER_UPDATE = Action.ORDER_UPDATE
 EMAIL_CLICK, EMAIL_OPEN, GROUP = Action.EMAIL_CLICK, Action.EMAIL_OPEN, Action.GROUP
 
 HALF_LIFE_S = 14 * 86_400
@@ -67,7 +68,7 @@ _PASSIVE = frozenset(
         Action.UNSUBSCRIBE,
         Action.SUBSCRIBE,
         Action.REFUND,
-        Action.ORDER_UPDATE,
+        ORDER_UPDATE,
         Action.ORDER_CANCEL,
         Action.GROUP,
     )
@@ -165,6 +166,8 @@ def fold_late(draft: Draft, event: Event) -> None:
         draft.cart = without_ordered(draft.cart, event)
     elif action in _UNDOING:
         undo(draft, event)
+    elif action is ORDER_UPDATE and update_order(draft, event):
+        draft.cart = without_ordered(draft.cart, event)
 
 
 def touch_time(touch: Touch) -> int:
@@ -179,11 +182,24 @@ def _fold_passive(draft: Draft, event: Event) -> tuple[Effect, ...]:
     if action in _UNDOING:
         undo(draft, event)
         return (Effect("order_undone", event.at_ms),)
+    if action is ORDER_UPDATE:
+        return _fold_update(draft, event)
     if action is EMAIL_OPEN:
         _channel(draft, event)
     elif action is GROUP:
         draft.group = (event.group_id or draft.group)[:100]
     return NO_EFFECTS
+
+
+def _fold_update(draft: Draft, event: Event) -> tuple[Effect, ...]:
+    if not update_order(draft, event):
+        return NO_EFFECTS
+    placed = Effect("order_placed", event.at_ms)
+    cart = without_ordered(draft.cart, event)
+    if cart == draft.cart:
+        return (placed,)
+    draft.cart, draft.cart_ms = cart, event.at_ms
+    return (Effect("cart_changed", event.at_ms), placed)
 
 
 def _seen(draft: Draft, event: Event) -> None:

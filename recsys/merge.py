@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from recsys.fold import forgetful, keep_strongest, lean, touch_time
 from recsys.profile import (
     MAX_CART_LINES,
@@ -113,8 +115,10 @@ def _joined_orders(one: tuple[Order, ...], other: tuple[Order, ...]) -> tuple[tu
         if known is None:
             by_id[order.order_id] = order
             continue
-        kept, left = (known, order) if known.refunded else (order, known)
-        by_id[order.order_id] = kept
+        # What is over stays so; else the newest word on what it holds counts.
+        is_known = (known.refunded, known.updated_ms) > (order.refunded, order.updated_ms)
+        kept, left = (known, order) if is_known else (order, known)
+        by_id[order.order_id] = msgspec.structs.replace(kept, at_s=min(known.at_s, order.at_s))
         if not left.refunded:
             doubled.append(left)
     in_order = sorted(by_id.values(), key=lambda order: (order.at_s, order.order_id))

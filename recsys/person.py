@@ -17,7 +17,8 @@ from recsys.profile import PersonRecord, Profile, Standing, encode_record
 from recsys.tail import Tail
 from recsys.visitor import Absorb, Fact, Happened, Retract, StageRules
 
-PERSON_STATE_VERSION = 1
+PERSON_STATE_VERSION = 2
+"""2: profiles of version 2. States of version 1 are read."""
 MAX_TAIL = 2000
 """Facts kept for reordering; beyond, the oldest count as settled."""
 
@@ -111,8 +112,10 @@ class PersonState(Tail[Draft, Fact, tuple[Effect, ...]]):
     @classmethod
     def decode(cls, data: bytes, rules: StageRules) -> PersonState:
         """Raises ValueError for another version."""
-        if data[:1] != _VERSION:
-            raise ValueError(f"Expected a person state of version {PERSON_STATE_VERSION}, got {data[:1]!r}")
+        if data[:1] not in _READ:
+            raise ValueError(
+                f"Expected a person state of version {PERSON_STATE_VERSION} or older, got {data[:1]!r}"
+            )
         settled = _decoder.decode(memoryview(data)[1:])
         state = cls(settled.user_id, rules, settled.profile)
         state._positions = dict(settled.standing.partitions)
@@ -135,5 +138,6 @@ def _knows(visitors: tuple[str, ...], visitor: str) -> bool:
 
 
 _VERSION = bytes((PERSON_STATE_VERSION,))
+_READ = (b"\x01", _VERSION)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Settled)

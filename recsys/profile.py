@@ -12,7 +12,8 @@ import msgspec
 
 from recsys.events import Source
 
-PROFILE_VERSION = 1
+PROFILE_VERSION = 2
+"""2: when an order was updated. Records of version 1 are read: with orders as they were placed."""
 
 MAX_TOUCHES = 60
 MAX_CART_LINES = 30
@@ -45,9 +46,12 @@ class CartLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
     order_id: str
     at_s: int
+    """When it was placed, or first heard of, epoch seconds."""
     value: float
     items: tuple[str, ...]
     refunded: bool = False
+    updated_ms: int = 0
+    """When the shop last said anew what it holds; 0: never, it is as it was placed."""
 
 
 class Affinity(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -147,6 +151,7 @@ _encoder = msgspec.msgpack.Encoder()
 _person_decoder = msgspec.msgpack.Decoder(PersonRecord)
 _link_decoder = msgspec.msgpack.Decoder(VisitorLink)
 _VERSION = bytes((PROFILE_VERSION,))
+_READ = (b"\x01", _VERSION)
 
 
 def encode_record(record: PersonRecord | VisitorLink | msgspec.Struct) -> bytes:
@@ -165,6 +170,8 @@ def decode_link(data: bytes) -> VisitorLink:
 
 
 def _body(data: bytes) -> memoryview:
-    if data[:1] != _VERSION:
-        raise ValueError(f"Expected a profile record of version {PROFILE_VERSION}, got {bytes(data[:1])!r}")
+    if data[:1] not in _READ:
+        raise ValueError(
+            f"Expected a profile record of version {PROFILE_VERSION} or older, got {bytes(data[:1])!r}"
+        )
     return memoryview(data)[1:]

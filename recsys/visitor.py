@@ -26,8 +26,8 @@ from recsys.tail import Tail
 
 LOGOUT = Action.LOGOUT
 LOOKED = frozenset((Action.VIEW, Action.READ))
-VISITOR_STATE_VERSION = 2
-"""2: the last item of the session. States of version 1 are read: without it."""
+VISITOR_STATE_VERSION = 3
+"""2: the last item of the session. 3: profiles of version 2. Older ones are read: without."""
 MAX_TAIL = 500
 """Events kept for reordering; beyond, the oldest count as settled."""
 LONG_TAIL = 64
@@ -380,6 +380,6 @@ def _hash(message_id: str) -> int:
 
 _unpack = struct.Struct(">Q").unpack
 _VERSION = bytes((VISITOR_STATE_VERSION,))
-_READ = (b"\x01", _VERSION)
+_READ = (b"\x01", b"\x02", _VERSION)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Settled)

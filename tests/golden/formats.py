@@ -93,7 +93,7 @@ PROFILE = Profile(
     touches=(Touch("tent", 1, AT_S, 12.5), Touch("article:12", 11, AT_S + 3)),
     cart=(CartLine("tent", 2.0, 199.5, AT_S), CartLine("pegs", 1.0, None, AT_S + 5)),
     cart_ms=AT_MS + 5000,
-    orders=(Order("o1", AT_S, 399.0, ("tent", "pegs")), Order("o2", AT_S + 6, 5.5, (), refunded=True)),
+    orders=(Order("o1", AT_S, 399.0, ("tent", "pegs")), Order("o2", AT_S + 6, 5.5, (), True, AT_MS + 7000)),
     categories=(Affinity("Tents", 3.5, AT_S),),
     channels=(Affinity("email", 1.0, AT_S),),
     visitors=("v1", "v2"),
@@ -108,7 +108,12 @@ PROFILE = Profile(
     late_events=2,
     blocked_ids=1,
 )
+PROFILE_1 = msgspec.structs.replace(
+    PROFILE, orders=tuple(msgspec.structs.replace(order, updated_ms=0) for order in PROFILE.orders)
+)
 PERSON = PersonRecord("u:anna", PROFILE, Standing(((0, 7), (2, 41))), AT_MS + 9000)
+PERSON_1 = msgspec.structs.replace(PERSON, profile=PROFILE_1)
+"""As a record of version 1 tells it: no order was updated."""
 ITEM = Item(
     id="article:12",
     type="article",
@@ -187,13 +192,13 @@ def a_visitor_state_of_version_1() -> VisitorState:
     return state
 
 
-def a_person_state() -> PersonState:
+def a_person_state(profile: Profile = PROFILE) -> PersonState:
     """A settled part and a tail with facts of both kinds."""
     state = PersonState("anna", RULES)
     for later_ms, body in (
-        (0, Absorb(PROFILE)),
+        (0, Absorb(profile)),
         (70_000, Happened(an_event(2, Action.ORDER, "anna", 70_000))),
-        (140_000, Absorb(PROFILE)),
+        (140_000, Absorb(profile)),
         (141_000, Happened(an_event(4, Action.VIEW, "anna", 141_000))),
     ):
         at_ms = AT_MS + later_ms
@@ -245,14 +250,28 @@ def _formats() -> list[Format]:
     anonymous, known = VisitorLink("v1", None, PERSON), VisitorLink("v1", "anna", None)
     visitor, person, item = a_visitor_state(), a_person_state(), an_item_state()
     return [
-        Format("person_record", 1, "a profile record", lambda: encode_record(PERSON), decode_person, PERSON),
         Format(
-            "visitor_link", 1, "a profile record", lambda: encode_record(anonymous), decode_link, anonymous
+            "person_record",
+            2,
+            "a profile record",
+            lambda: encode_record(PERSON),
+            decode_person,
+            PERSON,
+            {1: PERSON_1},
         ),
-        Format("visitor_link_known", 1, "a profile record", lambda: encode_record(known), decode_link, known),
+        Format(
+            "visitor_link",
+            2,
+            "a profile record",
+            lambda: encode_record(anonymous),
+            decode_link,
+            anonymous,
+            {1: VisitorLink("v1", None, PERSON_1)},
+        ),
+        Format("visitor_link_known", 2, "a profile record", lambda: encode_record(known), decode_link, known),
         Format(
             "visitor_state",
-            2,
+            3,
             "a visitor state",
             visitor.encode,
             lambda data: _of_visitor(VisitorState.decode(data, RULES)),
@@ -261,11 +280,12 @@ def _formats() -> list[Format]:
         ),
         Format(
             "person_state",
-            1,
+            2,
             "a person state",
             person.encode,
             lambda data: _of_person(PersonState.decode(data, RULES)),
             _of_person(person),
+            {1: _of_person(a_person_state(PROFILE_1))},
         ),
         Format(
             "item_state",

@@ -305,6 +305,68 @@ def test_the_newest_orders_are_kept_and_all_are_counted() -> None:
     assert (profile.order_count, profile.order_value) == (MAX_ORDERS + 3, MAX_ORDERS + 3.0)
 
 
+def update(at_s: float, order_id: str | None = "o1", value: float | None = None, **more: object) -> Event:
+    return event(at_s, Action.ORDER_UPDATE, order_id=order_id, value=value, **more)  # type: ignore[arg-type]
+
+
+def test_an_update_says_anew_what_an_order_holds() -> None:
+    placed = folded(order(0, "o1", 30.0), order(1, "o2", 20.0))
+    changed = folded(update(9, "o1", 45.0, lines=lines("tent", "mug")), onto=placed)
+    assert (changed.order_count, changed.order_value) == (2, 65.0)
+    assert changed.orders[0] == Order("o1", T0_S, 45.0, ("tent", "mug"), updated_ms=T0 + 9000)
+    assert changed.orders[1] == placed.orders[1]
+    by_lines = folded(update(9, "o1", lines=(Line("pegs", 4, 2.5),)), onto=placed)
+    assert (by_lines.order_value, by_lines.orders[0].items) == (30.0, ("pegs",))
+    assert [kind for kind, _ in effects_of(order(0), update(9, value=45.0))].count("order_placed") == 1
+
+
+def test_an_update_that_names_no_lines_or_no_total_leaves_them() -> None:
+    placed = folded(order(0, "o1", 30.0, lines=lines("tent", "mug")))
+    total_only = folded(update(9, "o1", 45.0, lines=()), onto=placed)
+    assert (total_only.order_value, total_only.orders[0].items) == (45.0, ("tent", "mug"))
+    lines_only = folded(update(9, "o1", lines=(Line("pegs"),)), onto=placed)
+    assert (lines_only.order_value, lines_only.orders[0].items) == (30.0, ("pegs",))
+
+
+def test_an_update_after_a_cancellation_brings_nothing_back() -> None:
+    over = folded(order(0, "o1", 30.0), event(5, Action.ORDER_CANCEL, None, order_id="o1"))
+    assert folded(update(9, "o1", 45.0), onto=over).orders == over.orders
+    refunded_in_part = folded(
+        order(0, "o1", 30.0), update(5, "o1", 40.0), event(9, Action.REFUND, None, order_id="o1", value=15.0)
+    )
+    assert (refunded_in_part.order_count, refunded_in_part.order_value) == (1, 25.0)
+
+
+def test_an_order_first_heard_of_by_its_update_is_placed_once() -> None:
+    held = folded(event(0, Action.CART_ADD, lines=lines("tent", "mug")))
+    profile, effects = apply(held, update(5, "o1", 30.0), RULES)
+    assert effects == (Effect("cart_changed", T0 + 5000), Effect("order_placed", T0 + 5000))
+    assert (profile.order_count, profile.order_value, cart_of(profile)) == (1, 30.0, {"mug": 1.0})
+    assert session_of(profile).orders == 0  # the shop did it, not the person
+    again = folded(order(9, "o1", 25.0), onto=profile)
+    assert (again.order_count, again.order_value) == (1, 30.0)
+
+
+def test_an_update_that_names_no_order_or_tells_nothing_of_it_places_none() -> None:
+    for told in (update(5, None, 30.0), update(5, "o1", lines=())):
+        assert folded(told).order_count == 0
+
+
+def test_an_update_of_an_order_long_forgotten_places_no_second_one() -> None:
+    many = folded(*(order(n, f"o{n}", 1.0) for n in range(MAX_ORDERS + 1)))
+    updated = folded(update(99, "o0", 5.0), onto=many)
+    assert (updated.order_count, updated.order_value) == (many.order_count, many.order_value)
+
+
+def test_the_newest_update_counts_even_if_an_older_one_comes_late() -> None:
+    placed = folded(order(0, "o1", 30.0), update(9, "o1", 45.0))
+    assert apply_late(placed, update(5, "o1", 40.0)).order_value == 45.0
+    assert apply_late(placed, update(10, "o1", 50.0)).order_value == 50.0
+    held = folded(event(0, Action.CART_ADD, "tent"))
+    late = apply_late(held, update(5, "o7", 12.0))
+    assert (late.order_count, late.order_value, late.cart) == (1, 12.0, ())
+
+
 # Tastes
 
 

@@ -73,6 +73,16 @@ def test_a_refund_that_one_of_them_knows_counts() -> None:
         assert [one.refunded for one in both.orders] == [True]
 
 
+def test_the_newest_word_on_an_order_that_both_know_counts() -> None:
+    told = folded(event(0, Action.ORDER, order_id="o1", value=30.0))
+    updated = folded(event(5, Action.ORDER_UPDATE, order_id="o1", value=20.0))
+    newer = folded(event(9, Action.ORDER_UPDATE, order_id="o1", value=25.0))
+    for one, other, value in ((told, updated, 20.0), (updated, newer, 25.0)):
+        for both in (absorb(one, other), absorb(other, one)):
+            assert (both.order_count, both.order_value) == (1, value)
+    assert absorb(updated, told).orders[0].at_s == T0 // 1000
+
+
 def test_a_line_in_both_carts_is_not_doubled_and_the_newer_word_counts() -> None:
     phone = folded(event(0, Action.CART_ADD, lines=(Line("tent", 2.0), Line("pegs"))))
     laptop = folded(event(9, Action.CART_ADD, lines=(Line("tent", 1.0), Line("mug"))))

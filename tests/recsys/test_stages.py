@@ -19,6 +19,9 @@ ACTIONS = [
     Action.CART_ADD,
     Action.CART_REMOVE,
     Action.ORDER,
+    Action.ORDER,
+    Action.ORDER_UPDATE,
+    Action.REFUND,
     Action.SEARCH,
     Action.LOGOUT,
     Action.READ,
@@ -84,6 +87,8 @@ def shops(draw: st.DrawFn, delays_s: list[int] = ON_TIME_S) -> list[Event]:
                 visitor=draw(st.sampled_from(["v1", "v2"])),
                 user_id=draw(st.sampled_from([None, None, None, "anna", "ben"])),
                 delay_s=draw(st.sampled_from(delays_s)),
+                order_id=draw(st.sampled_from(["o1", "o2"])),
+                value=draw(st.sampled_from([None, 5.0, 20.0])),
             )
         )
     return logged(events)
