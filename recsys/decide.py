@@ -20,7 +20,7 @@ from recsys.pipeline.account import Account, Accounts
 from recsys.pipeline.banners import banners_for, with_banners
 from recsys.pipeline.mix import Choice
 from recsys.pipeline.person import Person
-from recsys.pipeline.pipeline import choose
+from recsys.pipeline.pipeline import choose, expect
 from recsys.pipeline.query import Query, Visit, salt_of
 from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
@@ -67,15 +67,19 @@ def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement
     email to somebody who has unsubscribed. Raises KeyError for a placement that is not configured.
     """
     visit = _visit(view)
+    queries = [_query(visit, view, slot, placements[slot.placement]) for slot in slots]
+    for query in queries:
+        # A mixed block asks for each kind by itself, and nobody who has unsubscribed is chosen for.
+        if not query.placement.shares and not _unsubscribed(view.profile, query.placement):
+            expect(query)
     taken: list[int] = []
     shown_banners: list[str] = []
     blocks = []
     for place, slot in enumerate(slots):
-        placement = placements[slot.placement]
+        query, placement = queries[place], queries[place].placement
         if _unsubscribed(view.profile, placement):
             blocks.append(_block(view, place, slot, (), "unsubscribed", ""))
             continue
-        query = _query(visit, slot, placement, _cooling(view, slot, placement))
         banners = banners_for(query, slot.placement, view.banners, view.shown, view.market, shown_banners)
         if banners:
             query = msgspec.structs.replace(query, limit=query.limit - len(banners))
@@ -101,7 +105,7 @@ def why(
         return _block(view, 0, slot, (), "unsubscribed", ""), [
             Account(item, "unsubscribed") for item in items
         ]
-    query = _query(_visit(view), slot, placement, _cooling(view, slot, placement))
+    query = _query(_visit(view), view, slot, placement)
     row = view.shelf.columns.row
     accounts = Accounts(query, {row(item): name for item, name in beside.items()})
     shown = _items(accounts.choice, query)
@@ -129,10 +133,10 @@ def _cooling(view: View, slot: Slot, placement: Placement) -> tuple[str, ...]:
     return () if counting is None else cooling(slot.placement, placement, counting, view.shown, view.now_ms)
 
 
-def _query(visit: Visit, slot: Slot, placement: Placement, cooling: tuple[str, ...]) -> Query:
+def _query(visit: Visit, view: View, slot: Slot, placement: Placement) -> Query:
     hidden = (*slot.exclude, *slot.seen)
     filters = tuple(text for text in (placement.filter, slot.filter) if text)
-    first = not slot.seen
+    first, cooling = not slot.seen, _cooling(view, slot, placement)
     return Query(visit, placement, slot.limit, slot.item, hidden, filters, slot.name, first, cooling=cooling)
 
 

@@ -211,7 +211,7 @@ class Accounts:
 
     def _ordered(self) -> list[int]:
         """Places in the pool of all candidates that the slot may show, the best first."""
-        pool, bits = self._pool, self._pool.bits(self._query.sources)
+        pool, bits = self._pool, self._pool.bits
         may = (pool.named & np.uint32(bits) != 0) & (self._marks[pool.rows] & ALL_BARS == 0)
         places = np.flatnonzero(may)
         ordered: list[int] = places[np.argsort(-self._scored.totals[places], kind="stable")].tolist()
@@ -239,7 +239,7 @@ class Accounts:
         said: dict[SourceName, float] = {
             source: weights[source] * float(pool.scores[index, place] / pool.best[index])
             for index, source in enumerate(pool.sources)
-            if pool.scores[index, place] > 0 and weights.get(source, 0.0) > 0
+            if source is not None and pool.scores[index, place] > 0
         }
         whole = sum(said.values())
         return tuple(

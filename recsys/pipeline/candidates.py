@@ -7,7 +7,7 @@ does not depend on the context is asked once a visit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from recsys.pipeline.kernels import hottest_of_leaf, looked_at
 from recsys.pipeline.kindred import Acquainted, named_by_kindred
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.news import dropped, ranked_news, returned
-from recsys.pipeline.query import Context, Visit
+from recsys.pipeline.query import Ask, Context, Visit
 
 NEIGHBOUR_POOL: Final = 200
 ALS_POOL: Final = 40
@@ -45,23 +45,22 @@ _NOTHING_AFTER: Final = (np.empty(0, np.int32), np.empty(0))
 class Answer(NamedTuple):
     """What one source said."""
 
-    source: SourceName
+    ask: Ask
     ranked: Ranked
 
 
-def candidates(
-    context: Context, sources: Iterable[SourceName], learned: Learned, acquainted: Acquainted
-) -> list[Answer]:
+def candidates(wanted: Mapping[Ask, Context], learned: Learned, acquainted: Acquainted) -> list[Answer]:
     """Ask the sources; where there is a ranker it has looked for its own already."""
     answers = []
-    for source in sources:
+    for ask, context in wanted.items():
+        source = ask[0]
         if source == "neighbours" and learned.knows:
             ranked = learned.neighbours()
         elif source == "kindred" and acquainted.knows:
             ranked = acquainted.candidates()
         else:
             ranked = SOURCES[source](context)
-        answers.append(Answer(source, ranked))
+        answers.append(Answer(ask, ranked))
     return answers
 
 

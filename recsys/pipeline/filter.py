@@ -15,7 +15,7 @@ from recsys.block import SourceName
 from recsys.models.arrays import Rows, Scores
 from recsys.pipeline.candidates import Answer
 from recsys.pipeline.kernels import unite
-from recsys.pipeline.query import Context, Query
+from recsys.pipeline.query import Ask, Context, Query
 
 STRICT: Final = 1
 """The page's own item, what the caller excludes, what other slots of the request show."""
@@ -82,11 +82,15 @@ class Bars:
 
 
 class Pool(msgspec.Struct, frozen=True, eq=False):
-    """The candidates of a context: rows int32[c], each once; scores float32[s, m], m >= c, a row for
-    each of `sources` and a column for each of `rows`, 0 where that source did not name the item;
+    """The candidates of contexts in company: rows int32[c], each once; scores float32[s, m], m >= c, a row
+    for each of `asks` and a column for each of `rows`, 0 where that source did not name the item;
     best float32[s], the greatest of each source; named uint32[c], bit s where source s named it."""
 
-    sources: tuple[SourceName, ...]
+    asks: tuple[Ask, ...]
+    sources: tuple[SourceName | None, ...]
+    """The name of each that speaks for the slot, None for what only others of the company ask."""
+    bits: int
+    """`named` of a row that all of those, and no others, would have named."""
     rows: Rows
     scores: npt.NDArray[np.float32]
     best: Scores
@@ -94,14 +98,26 @@ class Pool(msgspec.Struct, frozen=True, eq=False):
     learned: Scores | None = None
     """float32[c]: what the bundle's ranker gives each; None without one."""
 
-    def bits(self, sources: Iterable[str]) -> int:
-        """`named` of a row that exactly these would have named."""
-        return sum(1 << place for place, source in enumerate(self.sources) if source in sources)
+    def of(self, asks: tuple[Ask, ...]) -> Pool:
+        """As a slot sees it that asks no more than these."""
+        if asks == self.asks:
+            return self
+        sources = [ask[0] if ask in asks else None for ask in self.asks]
+        bits = sum([1 << place for place, source in enumerate(sources) if source is not None])
+        return msgspec.structs.replace(self, sources=tuple(sources), bits=bits)
 
     def spoke(self, places: Rows) -> set[SourceName]:
         """The sources that named any of these places."""
         bits = int(np.bitwise_or.reduce(self.named[places])) if len(places) else 0
-        return {source for place, source in enumerate(self.sources) if bits >> place & 1}
+        return {
+            source for place, source in enumerate(self.sources) if source is not None and bits >> place & 1
+        }
+
+
+NO_POOL: Final = Pool(
+    (), (), 0, np.empty(0, np.int32), np.empty((0, 0), np.float32), np.empty(0, np.float32),
+    np.empty(0, np.uint32),
+)  # fmt: skip
 
 
 def offered(answers: Sequence[Answer], context: Context) -> Pool:
@@ -109,15 +125,16 @@ def offered(answers: Sequence[Answer], context: Context) -> Pool:
     visit, starts = context.visit, [0]
     for answer in answers:
         starts.append(starts[-1] + len(answer.ranked[0]))
-    sources, size = tuple([answer.source for answer in answers]), starts[-1]
+    asks, size = tuple([answer.ask for answer in answers]), starts[-1]
+    sources, bits = tuple([source for source, _ in asks]), (1 << len(asks)) - 1
     rows, named = np.empty(size, np.int32), np.zeros(size, np.uint32)
     scores, best = np.zeros((len(answers), size), np.float32), np.zeros(len(answers), np.float32)
     if not size:
-        return Pool(sources, rows, scores, best, named)
+        return Pool(asks, sources, bits, rows, scores, best, named)
     found = unite(
         np.concatenate([answer.ranked[0] for answer in answers]),
         np.concatenate([answer.ranked[1] for answer in answers]),
         np.array(starts, np.int64), context.offer, context.item_types, visit.scratch.place,
         rows, scores, named, best,
     )  # fmt: skip
-    return Pool(sources, rows[:found], scores, best, named[:found])
+    return Pool(asks, sources, bits, rows[:found], scores, best, named[:found])

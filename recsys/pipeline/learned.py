@@ -81,7 +81,7 @@ def trail_of(context: Context) -> Trail:
     now_s = context.visit.person.now_ms / 1000
     rows, kinds, at_s = person.history_rows, person.history_kinds, person.history_at_s
     start = len(rows) - len(person.rows) + person.session_from
-    if page_row >= 0 and (start == len(rows) or rows[-1] != page_row):
+    if context.goes_on:
         rows = np.append(rows, np.int32(page_row))
         kinds = np.append(kinds, np.uint8(InteractionKind.VIEW))
         at_s = np.append(at_s, np.int64(now_s))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from recsys.block import SourceName
 from recsys.pipeline.blend import blend
 from recsys.pipeline.candidates import candidates
-from recsys.pipeline.filter import Bars, Pool, offered
+from recsys.pipeline.filter import NO_POOL, Bars, Pool, offered
 from recsys.pipeline.kindred import Acquainted
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import Choice, mix
-from recsys.pipeline.query import Context, Query
+from recsys.pipeline.query import Ask, Context, Query
 from recsys.pipeline.score import score
 
 
@@ -26,18 +25,28 @@ def choose(query: Query, taken: Sequence[int]) -> Choice:
 
 
 def pool_of(query: Query) -> Pool:
-    """The candidates of the slot's context, found once however many slots stand there."""
-    context, sources = query.context, query.sources
-    return query.visit.once(
-        ("pool", context.seeds_key, context.shown_key, sources),
-        lambda: _weighed(context, sources),
-    )
+    """The candidates of the slot, found and weighed once for all slots of its context's company."""
+    expect(query)
+    visit, company = query.visit, query.context.company
+    wanted = visit.wanted[company]
+    pool = visit.once(("pool", company, len(wanted)), lambda: _weighed(wanted))
+    return pool.of(query.asks)
 
 
-def _weighed(context: Context, sources: Sequence[SourceName]) -> Pool:
+def expect(query: Query) -> None:
+    """Tell that the slot will be filled: what it asks is asked with what its company asks."""
+    wanted = query.visit.wanted.setdefault(query.context.company, {})
+    for ask in query.asks:
+        wanted.setdefault(ask, query.context)
+
+
+def _weighed(wanted: Mapping[Ask, Context]) -> Pool:
+    if not wanted:
+        return NO_POOL
+    context = next(iter(wanted.values()))
     learned = Learned(context)
     with Acquainted(context) as acquainted:
-        pool = offered(candidates(context, sources, learned, acquainted), context)
+        pool = offered(candidates(wanted, learned, acquainted), context)
         if learned.knows:
             return msgspec.structs.replace(pool, learned=learned.totals(pool.rows))
         if acquainted.knows:

@@ -23,7 +23,12 @@ from recsys.pipeline.shelf import PipelineScratch
 FEW_ROWS: Final = 2000
 """Of no more than this every one is compared with the person's taste: no search in lists would reach
 most of them."""
+_BY_SEEDS: Final = frozenset(("item_to_item", "bought_together", "content", "lately", "kindred"))
+"""Sources whose answer follows from the seeds, not from the visit and what may be shown alone."""
+_WHOLE_VISIT: Final = -1
 _Found = TypeVar("_Found")
+Ask = tuple[SourceName, int]
+"""A source, and which seeds it is asked about: the `seeds_key` of a context."""
 
 
 def salt_of(person: str, seed: int = 0) -> int:
@@ -44,6 +49,8 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
     """Where filters are asked; None where there are none."""
     answers: dict[Hashable, object] = msgspec.field(default_factory=dict)
     """What was found; see `once`."""
+    wanted: dict[Hashable, dict[Ask, Context]] = msgspec.field(default_factory=dict)
+    """What is asked for the slots of each company, and a context to ask it for; see `Context.company`."""
     told: dict[Hashable, Reason] = msgspec.field(default_factory=dict)
     """Reasons already put into words."""
 
@@ -108,9 +115,23 @@ class Context(msgspec.Struct, frozen=True, eq=False, dict=True):
     def session(self) -> Rows:
         """int32[h]: the rows of the session, oldest first; the page's item counts as the newest."""
         session = self.visit.person.session
-        if self.page_row >= 0 and (len(session) == 0 or session[-1] != self.page_row):
-            return np.append(session, np.int32(self.page_row))
-        return session
+        return np.append(session, np.int32(self.page_row)) if self.goes_on else session
+
+    @lazy
+    def goes_on(self) -> bool:
+        """Whether looking at the page's item is a step beyond what the person is known to have done."""
+        session = self.visit.person.session
+        return self.page_row >= 0 and (len(session) == 0 or session[-1] != self.page_row)
+
+    @lazy
+    def company(self) -> Hashable:
+        """Equal for contexts of one visit whose candidates are found and weighed together: the trail that
+        they come behind and what they may show are the same."""
+        bundle = self.visit.bundle
+        if bundle is not None and bundle.kindred_ranker is not None:
+            # It has a say in some contexts only.
+            return self.seeds_key, self.shown_key
+        return self.page_row if self.goes_on else _WHOLE_VISIT, self.shown_key
 
     @lazy
     def seeds(self) -> Seeds:
@@ -122,9 +143,9 @@ class Context(msgspec.Struct, frozen=True, eq=False, dict=True):
         return person.cart_seeds if self.about_cart else person.session_seeds
 
     @property
-    def seeds_key(self) -> Hashable:
+    def seeds_key(self) -> int:
         """Equal for contexts of one visit whose `seeds` are equal."""
-        return self.page_row if self.page_row >= 0 else self.about_cart
+        return self.page_row if self.page_row >= 0 else _WHOLE_VISIT - self.about_cart
 
     @property
     def shown_key(self) -> Hashable:
@@ -166,7 +187,7 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
         about_cart = about and len(visit.person.cart_seeds.rows) > 0
         filters = self.filters
         return visit.once(
-            ("context", about_cart, types, filters),
+            ("context", _WHOLE_VISIT - about_cart, types, filters),
             lambda: Context(visit, types, about_cart=about_cart, filters=filters),
         )
 
@@ -185,4 +206,10 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     @lazy
     def sources(self) -> tuple[SourceName, ...]:
         """Those that may name items for the slot."""
-        return tuple(source for source, weight in self.placement.sources.items() if weight > 0)
+        return tuple([source for source, weight in self.placement.sources.items() if weight > 0])
+
+    @lazy
+    def asks(self) -> tuple[Ask, ...]:
+        """What those are asked."""
+        key = self.context.seeds_key
+        return tuple([(one, key if one in _BY_SEEDS else _WHOLE_VISIT) for one in self.sources])

@@ -48,7 +48,7 @@ def leads(places: Rows, pool: Pool, query: Query) -> list[str]:
     """For each of these places in the pool the source that speaks most for it."""
     lead = np.empty(len(places), np.int32)
     leading(pool.scores, pool.best, _weights(pool, query), places, lead)
-    return [pool.sources[source] for source in lead.tolist()]
+    return [pool.asks[source][0] for source in lead.tolist()]
 
 
 def _weights(pool: Pool, query: Query) -> Scores:
@@ -56,5 +56,5 @@ def _weights(pool: Pool, query: Query) -> Scores:
     weights = query.placement.sources
     return query.visit.once(
         ("weights", id(query.placement), pool.sources),
-        lambda: np.array([weights.get(source, 0.0) for source in pool.sources], np.float32),
+        lambda: np.array([weights[one] if one else 0.0 for one in pool.sources], np.float32),
     )

@@ -12,6 +12,7 @@ from recsys.events import Action
 from recsys.models.als import Als
 from recsys.models.neighbours import SessionNeighbours
 from recsys.models.vectors import VectorIndex
+from recsys.pipeline import pipeline
 from recsys.pipeline.shelf import Shelf
 from recsys.profile import Order, Profile, Touch
 from tests.recsys.pipeline.shops import (
@@ -188,6 +189,35 @@ def test_slots_of_a_request_share_what_depends_on_the_person_only(monkeypatch) -
     ask(shelf(), visitor("t1", "t2"), *slots)
     # The digest may show articles: one more search near the same taste.
     assert sorted(asked) == ["fold_in", "nearest", "nearest", "recommend"]
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_page_beside_other_slots_is_decided_as_if_it_stood_alone(row) -> None:
+    on, profile = shelf(), visitor("s1", "s2", cart=("s3",))
+    item = on.columns.items[row].id
+    beside = ask(
+        on, profile, slot("home.feed", 1), slot("cart.cross_sell", 1), slot("product.similar", 2, item)
+    )
+    others = tuple(shown(beside[0]) + shown(beside[1]))
+    (alone,) = ask(on, profile, slot("product.similar", 2, item, exclude=others))
+    assert [(one.item, one.reason) for one in alone.items] == [
+        (one.item, one.reason) for one in beside[2].items
+    ]
+
+
+def test_what_slots_of_a_visit_ask_is_united_once(monkeypatch) -> None:
+    united = []
+    real = pipeline.offered
+    monkeypatch.setattr(pipeline, "offered", lambda *of: united.append(of) or real(*of))
+    slots = [
+        slot("home.hero"),
+        slot("home.feed"),
+        slot("cart.cross_sell"),
+        slot("product.similar", item="t3"),
+    ]
+    ask(shelf(), visitor("t1", "t2", cart=("s1",)), *slots)
+    # The visit and its cart are one, the page is another.
+    assert len(united) == 2
 
 
 def test_articles_already_read_in_the_session_are_left_out() -> None:
