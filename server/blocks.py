@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import BoundedSemaphore
 from typing import NamedTuple
 
-import msgspec
-
 from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import Block, Freshness, Placement, Slot
 from recsys.decide import View, decide
@@ -17,6 +15,7 @@ from recsys.fold import SessionRules
 from recsys.intent import intent, stage
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import StoreUnavailable
+from recsys.shown import Impression
 from server.live import Live
 from server.metrics import Metrics
 from server.people import Found, People
@@ -59,6 +58,8 @@ class _Case(NamedTuple):
     now_ms: int
     hint: str
     """Why nothing is known of the person, where that is not for want of a profile."""
+    shown: tuple[Impression, ...]
+    """What the person was shown of late, where that matters."""
 
 
 class Blocks:
@@ -108,13 +109,17 @@ class Blocks:
         return self._answer(request, found, started_s, "store_down" if found.store_down else "")
 
     def answer_each(self, requests: Sequence[BlocksRequest]) -> list[bytes]:
-        """One serialised GetBlocksResponse a request, their people looked up together. Raises
-        NotLoaded and StoreUnavailable: an email can wait, so it never goes out less personal."""
+        """One serialised GetBlocksResponse a request; all of them ask for the same slots, and their
+        people are looked up together. Raises NotLoaded and StoreUnavailable: an email can wait, so it
+        never goes out less personal."""
         started_s = time.monotonic()
-        founds = self._people.read_all([request.asker for request in requests])
+        askers = [request.asker for request in requests]
+        founds = self._people.read_all(askers)
         shelf, now_ms = self._shelf(), self._now_ms()
+        shown = self._shown.to_each(founds, askers, requests[0].slots)
         cases = [
-            _Case(request, found, shelf, now_ms, "") for request, found in zip(requests, founds, strict=True)
+            _Case(request, found, shelf, now_ms, "", seen)
+            for request, found, seen in zip(requests, founds, shown, strict=True)
         ]
         return [
             self._message(case, served, started_s)
@@ -136,7 +141,8 @@ class Blocks:
         return found
 
     def _answer(self, request: BlocksRequest, found: Found, started_s: float, hint: str) -> bytes:
-        case = _Case(request, found, self._shelf(), self._now_ms(), hint)
+        (shown,) = self._shown.to_each((found,), (request.asker,), request.slots)
+        case = _Case(request, found, self._shelf(), self._now_ms(), hint, shown)
         if request.render_id:
             (served,) = self._rendered([case])
         else:
@@ -158,7 +164,7 @@ class Blocks:
             [case.request for case in cases],
             lambda index, slots, ids: self._decide(cases[index], slots, ids),
             # A rendering is repeated byte for byte, so its bytes are kept with it.
-            lambda one: msgspec.structs.replace(one, message=self._block_message(one.block, shelf)),
+            lambda block: self._block_message(block, shelf),
             lambda item: (
                 item.startswith(BANNER_PREFIX)
                 or ((row := columns.row(item)) >= 0 and columns.offer[row] != 0)
@@ -187,7 +193,7 @@ class Blocks:
             freshness=self._freshness(case.found, case.now_ms),
             rules=self._rules,
             hint=case.hint,
-            shown=self._shown.to(case.found, request.asker, slots),
+            shown=case.shown,
             counting=self._shown.counting,
             banners=self._banners,
             market=request.caller.context.get("market", ""),

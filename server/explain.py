@@ -93,6 +93,7 @@ class Decisions:
         if asked is None:  # written before it was kept
             asked = Slot(name=block.slot, placement=block.placement, limit=max(len(block.items), 1))
         (found,) = self._people.read_all((served.asker,))
+        (seen,) = self._shown.to_each((found,), (served.asker,), (asked,))
         hint = block.fallback if block.fallback in _BLIND else ""
         record = found.record if not hint else None
         view = View(
@@ -104,9 +105,7 @@ class Decisions:
             freshness=block.freshness,
             hint=hint,
             shown=tuple(
-                one
-                for one in self._shown.to(found, served.asker, (asked,))
-                if one.decision_id != block.decision_id and one.at_ms <= block.at_ms
+                one for one in seen if one.decision_id != block.decision_id and one.at_ms <= block.at_ms
             ),
             counting=self._shown.counting,
             decision_ids=(block.decision_id,),

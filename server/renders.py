@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha1
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -20,7 +21,7 @@ from recsys.block import Block, Change, Placement, Slot
 from recsys.keys import decision_key
 from recsys.ports import ProfileStore
 from server.requests import Asker, BlocksRequest
-from server.served import Served, decode_served, encode_served
+from server.served import Served, claim_of, decode_served, encode_served
 
 log = structlog.get_logger("server.renders")
 
@@ -32,16 +33,15 @@ MAX_STEPS: Final = 6
 
 Decide = Callable[[int, Sequence[Slot], Sequence[str]], list[Served]]
 """Decides slots of the request at this place under given decision ids."""
-Finish = Callable[[Served], Served]
-"""Adds the message, once nothing of the block changes any more."""
+Finish = Callable[[Block], bytes]
+"""The message of a block, once nothing of it changes any more."""
 IsThere = Callable[[str], bool]
 """Whether an item may be shown now."""
 
 
 def decision_id_of(render_id: str, asker: Asker, slot: str) -> str:
     """The same for the same rendering, person as the request names them, and slot."""
-    parts = msgspec.json.encode((render_id, asker.user_id, asker.visitor, slot))
-    return str(uuid.uuid5(_NAMESPACE, parts.decode()))
+    return _uuid5(_NAMESPACE.bytes, msgspec.json.encode((render_id, asker.user_id, asker.visitor, slot)))
 
 
 class Rendering(NamedTuple):
@@ -152,8 +152,9 @@ class Renders:
             decided = decide(index, slots, [place.decision_id for place in missing])
             for place, one in zip(missing, decided, strict=True):
                 whole = one if place.before is None else _changed(one, place.before, place.gone)
-                place.served = finish(msgspec.structs.replace(whole, asked=place.slot))
-                claims.append((place, encode_served(place.served)))
+                whole = msgspec.structs.replace(whole, asked=place.slot, message=finish(whole.block))
+                place.served = msgspec.structs.replace(whole, encoded=encode_served(whole))
+                claims.append((place, claim_of(place.served)))
         return self._claim(claims)
 
     def _claim(self, claims: Sequence[tuple[_Place, bytes]]) -> list[_Place]:
@@ -162,21 +163,28 @@ class Renders:
         longest_s = {place.slot.placement for place, _ in claims}
         ttl_s = KEPT_TIMES * max(self._ttls_s[name] for name in longest_s)
         kept = self._store.claim_many(
-            [(decision_key(place.decision_id), encoded) for place, encoded in claims], ttl_s
+            [(decision_key(place.decision_id), claim) for place, claim in claims], ttl_s
         )
         new = []
-        for (place, encoded), value in zip(claims, kept, strict=True):
-            assert place.served is not None
-            if value != encoded:  # another server was first
+        for (place, claim), value in zip(claims, kept, strict=True):
+            if value != claim:  # another server was first
                 place.served = _repeated(value) or place.served
             elif place.is_new_impression:
-                place.served = msgspec.structs.replace(place.served, encoded=encoded)
                 new.append(place)
         return new
 
 
 def _next_id(decision_id: str, *words: str) -> str:
-    return str(uuid.uuid5(uuid.UUID(decision_id), "\n".join(words)))
+    return _uuid5(uuid.UUID(decision_id).bytes, "\n".join(words).encode())
+
+
+def _uuid5(namespace: bytes, name: bytes) -> str:
+    """As `str(uuid.uuid5(...))`, without the object in between that costs four times as much."""
+    digest = bytearray(sha1(namespace + name, usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _wanted(place: _Place, beside: Sequence[_Place]) -> Slot:

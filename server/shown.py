@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from threading import Lock
 from typing import Final
 
@@ -38,19 +39,27 @@ class Shown:
         self.counting = remembering(placements)
         self._kept = frozenset().union(*self.counting.values())
 
-    def to(self, found: Found, asker: Asker, slots: Sequence[Slot]) -> tuple[Impression, ...]:
-        """What the asker was shown, on this device or another, the newest first; nothing where no slot
-        asks. Where the state does not answer, what this process knows."""
+    def to_each(
+        self, founds: Sequence[Found], askers: Sequence[Asker], slots: Sequence[Slot]
+    ) -> list[tuple[Impression, ...]]:
+        """What each asker was shown, on this device or another, the newest first; nothing where no slot
+        asks. All are looked up together; where the state does not answer, what this process knows."""
         if not any(slot.placement in self.counting for slot in slots):
-            return ()
-        names = _names(found, asker)
-        with self._lock:
-            own = [self._own[name] for name in names if name in self._own]
+            return [()] * len(askers)
+        names_of = [_names(found, asker) for found, asker in zip(founds, askers, strict=True)]
+        keys = [shown_key(name) for names in names_of for name in names]
         try:
-            stored = self._store.get_many([shown_key(name) for name in names])
+            stored = self._store.get_many(keys)
         except StoreUnavailable:
-            stored = []  # counted as a fallback where the person was looked up
-        return remembered(*own, *map(_impressions, stored))
+            stored = [None] * len(keys)  # counted as a fallback where the person was looked up
+        values = iter(stored)
+        each = []
+        for names in names_of:
+            with self._lock:
+                own = [self._own[name] for name in names if name in self._own]
+            found = [value for value in islice(values, len(names)) if value is not None]
+            each.append(remembered(*own, *map(_impressions, found)) if own or found else ())
+        return each
 
     def add(self, served: Sequence[Served]) -> None:
         """Remember what counts of blocks served now."""
@@ -77,9 +86,7 @@ def _names(found: Found, asker: Asker) -> list[str]:
     return [name for name in dict.fromkeys(names) if name]
 
 
-def _impressions(data: bytes | None) -> tuple[Impression, ...]:
-    if data is None:
-        return ()
+def _impressions(data: bytes) -> tuple[Impression, ...]:
     try:
         return decode_shown(data).impressions
     except (ValueError, msgspec.DecodeError) as error:
