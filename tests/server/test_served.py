@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -88,6 +88,7 @@ class TestEvent:
         assert (event.action, event.message_id, event.at_ms) == (Action.SERVED, "d0", AT_MS)
         assert event.user_id == asker.user_id
 
+    @settings(deadline=None)
     @given(
         st.builds(
             Served,
