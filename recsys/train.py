@@ -316,18 +316,6 @@ class _Fitted:
         return replace(self.models, ranker=Ranker(self.signals, trees))
 
 
-def _learned(
-    lessons: Lessons | None,
-    settings: TrainSettings,
-    progress: Progress,
-    stage: str,
-    until_s: float = np.inf,
-) -> Trees | None:
-    if lessons is None:
-        return None
-    return lessons.learned(until_s, threads=settings.threads, progress=_steps(progress, stage))
-
-
 def _fit_taught(
     interactions: Interactions,
     lessons: Lessons | None,
