@@ -148,6 +148,14 @@ def _flow(settings: Settings, log: EventLog, store: ProfileStore | None) -> Iter
         named = ", ".join(f"{name[:NAME_CHARS]} ({times:,})" for name, times in unknown[:NAMES_SHOWN])
         more = f" and {len(unknown) - NAMES_SHOWN} more" if len(unknown) > NAMES_SHOWN else ""
         yield Finding(None, "unknown event names", f"{len(unknown)} kept and counted: {named}{more}")
+    if p.crowded:
+        named = ", ".join(f"{name[:NAME_CHARS]} ({times:,})" for name, times in p.crowded[:NAMES_SHOWN])
+        yield Finding(
+            None,
+            "crowded devices",
+            f"logged in as more than {settings.flow.max_customers_per_device} customers; events taken as"
+            f" nobody's: {named}",
+        )
     if p.dead_kinds:
         yield Finding(None, "dead by kind", ", ".join(f"{kind} {times:,}" for kind, times in p.dead_kinds))
 

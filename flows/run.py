@@ -74,7 +74,8 @@ def decoder_of(settings: Settings) -> Decoder:
 
 
 def rules_of(settings: Settings) -> StageRules:
-    return StageRules(settings.session.rules, settings.flow.allowed_lateness_s * 1000)
+    flow = settings.flow
+    return StageRules(settings.session.rules, flow.allowed_lateness_s * 1000, flow.max_customers_per_device)
 
 
 def build(settings: Settings, until: Until) -> Dataflow:

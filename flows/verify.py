@@ -205,7 +205,17 @@ def _further(live: Standing, folded: Standing) -> bool:
 
 
 def _compare_tally(live: FlowProgress, folded: FlowProgress, report: VerifyReport) -> None:
-    for path in ("accepted", "duplicates", "dead", "late", "blocked_ids", "served", "catalog", "dead_kinds"):
+    for path in (
+        "accepted",
+        "duplicates",
+        "dead",
+        "late",
+        "blocked_ids",
+        "served",
+        "catalog",
+        "dead_kinds",
+        "crowded_events",
+    ):
         was, should = getattr(live, path), getattr(folded, path)
         if was != should:
             report.add(Difference("tally", path, was, should))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-PROGRESS_VERSION = 1
+PROGRESS_VERSION = 2
+"""2: crowded devices. Records of version 1 are read: without any."""
 MAX_NAMES = 200
 """Event names counted one by one; further ones are counted together as `(other)`."""
+MAX_CROWDED = 50
+"""Crowded devices named; further ones are counted together as `(other)`."""
 
 
 class FlowProgress(msgspec.Struct, frozen=True, array_like=True):
@@ -31,10 +34,17 @@ class FlowProgress(msgspec.Struct, frozen=True, array_like=True):
     names: tuple[tuple[str, int], ...] = ()
     dead_kinds: tuple[tuple[str, int], ...] = ()
     effects: tuple[tuple[str, int], ...] = ()
+    crowded: tuple[tuple[str, int], ...] = ()
+    """Devices that named more customers than are believed of one, and how many of their events were
+    taken as nobody's."""
 
     @property
     def received(self) -> int:
         return self.accepted + self.duplicates + self.dead
+
+    @property
+    def crowded_events(self) -> int:
+        return sum(times for _, times in self.crowded)
 
     def covers(self, end: dict[int, int]) -> bool:
         """Whether everything up to the log's `end` has been taken."""
@@ -50,6 +60,7 @@ class FlowProgress(msgspec.Struct, frozen=True, array_like=True):
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(FlowProgress)
 _VERSION = bytes((PROGRESS_VERSION,))
+_READ = (b"\x01", _VERSION)
 
 
 def encode_progress(progress: FlowProgress) -> bytes:
@@ -59,8 +70,8 @@ def encode_progress(progress: FlowProgress) -> bytes:
 
 def decode_progress(record: bytes) -> FlowProgress:
     """Raises ValueError for another version."""
-    if record[:1] != _VERSION:
+    if record[:1] not in _READ:
         raise ValueError(
-            f"Expected a progress record of version {PROGRESS_VERSION}, got {bytes(record[:1])!r}"
+            f"Expected a progress record of version {PROGRESS_VERSION} or older, got {bytes(record[:1])!r}"
         )
     return _decoder.decode(memoryview(record)[1:])

@@ -51,6 +51,8 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     allowed_lateness_s: Whole = 60
     """Events up to this late leave the state the ordered log would have left."""
+    max_customers_per_device: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20
+    """A device is believed to be so many customers; logins as further ones are nobody's. 0: any number."""
     snapshot_s: Amount = 10.0
     """How often the flow's own state is saved; after a crash at most this much is read again."""
     poll_ms: Amount = 2.0

@@ -11,7 +11,7 @@ from recsys.catalog import CatalogChange
 from recsys.events import Action, Arrival, DeadLetter
 from recsys.fold import Effect
 from recsys.ports import Position
-from recsys.progress import MAX_NAMES, FlowProgress, decode_progress, encode_progress
+from recsys.progress import MAX_CROWDED, MAX_NAMES, FlowProgress, decode_progress, encode_progress
 from recsys.visitor import Accepted, Duplicate
 
 PAGE = Action.PAGE
@@ -26,6 +26,7 @@ class Count(msgspec.Struct, array_like=True):
     names: dict[str, int] = {}
     dead_kinds: dict[str, int] = {}
     effects: dict[str, int] = {}
+    crowded: dict[str, int] = {}
 
 
 def count_of(batch: Iterable[object]) -> Count:
@@ -66,7 +67,8 @@ def _count_accepted(accepted: Sequence[Accepted]) -> Count:
         [effect.kind for one in accepted if one.effects for effect in one.effects]
     )
     watermark_ms = max([event.watermark_ms for event in events])
-    return Count(partitions, watermark_ms, totals, dict(names), {}, dict(effects))
+    crowded: Counter[str] = Counter([one.event.visitor for one in accepted if one.crowded])
+    return Count(partitions, watermark_ms, totals, dict(names), {}, dict(effects), dict(crowded))
 
 
 def _count_other(count: Count, out: object) -> None:
@@ -114,6 +116,7 @@ class TallyState:
         self.names = Counter(dict(known.names))
         self.dead_kinds = Counter(dict(known.dead_kinds))
         self.effects = Counter(dict(known.effects))
+        self.crowded = Counter(dict(known.crowded))
 
     def take(self, count: Count) -> None:
         for partition, offset in count.partitions.items():
@@ -122,9 +125,8 @@ class TallyState:
         self.totals.update(count.totals)
         self.dead_kinds.update(count.dead_kinds)
         self.effects.update(count.effects)
-        for name, times in count.names.items():
-            known = name in self.names or len(self.names) < MAX_NAMES
-            self.names[name if known else "(other)"] += times
+        _sum_up(self.names, count.names, MAX_NAMES)
+        _sum_up(self.crowded, count.crowded, MAX_CROWDED)
 
     def progress(self, now_ms: int) -> FlowProgress:
         return FlowProgress(
@@ -134,6 +136,7 @@ class TallyState:
             names=_ranked(self.names),
             dead_kinds=_ranked(self.dead_kinds),
             effects=_ranked(self.effects),
+            crowded=_ranked(self.crowded),
             **self.totals,
         )
 
@@ -143,6 +146,12 @@ class TallyState:
     @classmethod
     def decode(cls, data: bytes) -> TallyState:
         return cls(decode_progress(data))
+
+
+def _sum_up(counts: Counter[str], added: dict[str, int], most: int) -> None:
+    for name, times in added.items():
+        known = name in counts or len(counts) < most
+        counts[name if known else "(other)"] += times
 
 
 def _ranked(counts: Counter[str]) -> tuple[tuple[str, int], ...]:

@@ -19,15 +19,15 @@ from hashlib import blake2b
 import msgspec
 
 from recsys.draft import Draft, DraftLink, DraftRecord, freeze
-from recsys.events import Action, Arrival, DeadLetter, Event
+from recsys.events import Arrival, DeadLetter, Event
 from recsys.fold import NO_EFFECTS, Effect, SessionRules, fold, fold_late
 from recsys.profile import PersonRecord, Profile, Standing, VisitorLink, encode_record
 from recsys.tail import Tail
+from recsys.view import View, look
 
-LOGOUT = Action.LOGOUT
-LOOKED = frozenset((Action.VIEW, Action.READ))
 VISITOR_STATE_VERSION = 3
-"""2: the last item of the session. 3: profiles of version 2. Older ones are read: without."""
+"""2: the last item of the session. 3: profiles of version 2, and the customers
+of the device. Older ones are read: without."""
 MAX_TAIL = 500
 """Events kept for reordering; beyond, the oldest count as settled."""
 LONG_TAIL = 64
@@ -77,25 +77,6 @@ class Fact(msgspec.Struct, frozen=True, array_like=True):
         return (at_ms, self.partition, self.offset, self.index, self.step)
 
 
-class View(msgspec.Struct, array_like=True, gc=False):
-    """What the stage knows between two events. Changed in place."""
-
-    user_id: str | None = None
-    profile: Draft = msgspec.field(default_factory=Draft)
-    last_ms: int = 0
-    session_ms: int = 0
-    """Start of the device's session."""
-    closed: bool = False
-    """Whether that session ended with a logout: what comes next is a new one."""
-    last_item: str = ""
-    """What was looked at last in that session."""
-
-    def copy(self) -> View:
-        return View(
-            self.user_id, self.profile.copy(), self.last_ms, self.session_ms, self.closed, self.last_item
-        )
-
-
 class Accepted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event that counts: for archive, counters and tally. `person` is whose it is."""
 
@@ -107,6 +88,8 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     effects: tuple[Effect, ...]
     came_from: str = ""
     """The item that the visitor went on from to this event's, within the session; "" for none."""
+    crowded: bool = False
+    """It named one customer more than a device is believed: it is folded as nobody's."""
 
 
 class Duplicate(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -136,12 +119,15 @@ class _Folded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     effects: tuple[Effect, ...]
     facts: tuple[Fact, ...]
     came_from: str = ""
+    crowded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StageRules:
     session: SessionRules = field(default_factory=SessionRules)
     lateness_ms: int = 60_000
+    max_customers: int = 20
+    """So many customers are believed of one device; 0: any number."""
 
 
 class VisitorState(Tail[View, Event, _Folded]):
@@ -194,9 +180,7 @@ class VisitorState(Tail[View, Event, _Folded]):
             if place < newest:
                 return self._put(arrival, place, late)
         folded = self.append(place, event)
-        person = _person_of(self.visitor, folded.user_id)
-        fate = Accepted(event, arrival.raw, person, folded.session_ms, late, folded.effects, folded.came_from)
-        return fate, folded.facts
+        return self._accepted(arrival, folded, late), folded.facts
 
     def _put(self, arrival: Arrival, place: Place, late: bool) -> tuple[Fate, Sequence[Fact]]:
         """Fold an event in its place, and those behind it again; what that changes of their facts
@@ -207,11 +191,19 @@ class VisitorState(Tail[View, Event, _Folded]):
         facts = list(folded.facts)
         for old, new in zip(before, after, strict=True):
             facts += _difference(old.facts, new.facts)
-        person = _person_of(self.visitor, folded.user_id)
-        fate = Accepted(
-            arrival.event, arrival.raw, person, folded.session_ms, late, folded.effects, folded.came_from
+        return self._accepted(arrival, folded, late), facts
+
+    def _accepted(self, arrival: Arrival, folded: _Folded, late: bool) -> Accepted:
+        return Accepted(
+            arrival.event,
+            arrival.raw,
+            _person_of(self.visitor, folded.user_id),
+            folded.session_ms,
+            late,
+            folded.effects,
+            folded.came_from,
+            folded.crowded,
         )
-        return fate, facts
 
     def _shorten(self, settled_ms: int) -> None:
         if self.steps[0].place[0] < settled_ms:
@@ -224,12 +216,16 @@ class VisitorState(Tail[View, Event, _Folded]):
             return self._fold_late(view, event)
         facts: tuple[Fact, ...] = ()
         effects = NO_EFFECTS
-        before = view.user_id
+        before = named = view.user_id
+        crowded = False
         if event.user_id is not None and event.user_id != before:
-            if before is None:
-                facts = (self._fact(event.user_id, event, 0, Absorb(freeze(view.profile))),)
+            crowded = not self._believed(view, event.user_id)
+            named = None if crowded else event.user_id
+            if before is None and named is not None:
+                facts = (self._absorbed(view, named, event),)
             # Another customer on the same device gets nothing of the one before.
-            view.user_id, view.profile = event.user_id, Draft()
+            if before is not None or named is not None:
+                view.user_id, view.profile = named, Draft()
         if view.user_id is None:
             effects = fold(view.profile, event, self._rules.session)
         else:
@@ -237,19 +233,28 @@ class VisitorState(Tail[View, Event, _Folded]):
         came_from = look(view, event, self._rules.session)
         if view.closed:
             view.user_id = None
-        person = event.user_id or view.user_id or before
-        return _Folded(person, view.session_ms, effects, facts, came_from)
+        return _Folded(named, view.session_ms, effects, facts, came_from, crowded)
+
+    def _absorbed(self, view: View, user_id: str, event: Event) -> Fact:
+        """What an unknown visitor did is the customer's; of a crowded device it is nobody's."""
+        crowded = view.is_crowded(self._rules.max_customers)
+        return self._fact(user_id, event, 0, Absorb(Profile() if crowded else freeze(view.profile)))
+
+    def _believed(self, view: View, user_id: str) -> bool:
+        return view.believes(_hash(user_id), self._rules.max_customers)
 
     def _fold_late(self, view: View, event: Event) -> _Folded:
         """A late event corrects totals. A late login tells who an unknown visitor is; it does not
         change who a known one is, and a late logout changes nothing either."""
         told = event.user_id or view.user_id
-        if told is None:
-            fold_late(view.profile, event)
-            return _Folded(None, view.session_ms, NO_EFFECTS, ())
+        crowded = told not in (None, view.user_id) and not self._believed(view, told or "")
+        if told is None or crowded:
+            if view.user_id is None:
+                fold_late(view.profile, event)
+            return _Folded(None, view.session_ms, NO_EFFECTS, (), "", crowded)
         facts: tuple[Fact, ...] = (self._fact(told, event, 1, Happened(event)),)
         if view.user_id is None:
-            facts = (self._fact(told, event, 0, Absorb(freeze(view.profile))), *facts)
+            facts = (self._absorbed(view, told, event), *facts)
             view.user_id, view.profile = told, Draft()
         return _Folded(told, view.session_ms, NO_EFFECTS, facts)
 
@@ -334,26 +339,6 @@ class VisitorState(Tail[View, Event, _Folded]):
             state._watermark_ms = max(state._watermark_ms, event.watermark_ms)
             state.append((max(event.at_ms, settled_ms), *event.position, event.index), event)
         return state
-
-
-def look(view: View, event: Event, rules: SessionRules) -> str:
-    """Move the device's session on by an event in its place; the item that it came from, within the
-    session, to one that it looks at now, "" for none."""
-    at_ms = event.at_ms
-    same = at_ms - view.last_ms <= rules.gap_ms and at_ms - view.session_ms < rules.cap_ms
-    same = view.session_ms != 0 and same and not view.closed
-    came_from = ""
-    if event.action in LOOKED and event.lines:
-        item = event.lines[0].item
-        if same and view.last_item != item:
-            came_from = view.last_item
-        view.last_item = item
-    if not same:
-        view.session_ms = at_ms
-    if at_ms > view.last_ms:  # noqa: PLR1730 (`max` costs ten times as much)
-        view.last_ms = at_ms
-    view.closed = event.action is LOGOUT
-    return came_from
 
 
 def _person_of(visitor: str, user_id: str | None) -> str:

@@ -25,7 +25,8 @@ from recsys.pipeline.pipeline import choose
 from recsys.pipeline.query import Query, Visit, salt_of
 from recsys.pipeline.shelf import Shelf
 from recsys.profile import MAX_TOUCHES, Profile, Session, Touch
-from recsys.visitor import StageRules, View, look
+from recsys.view import View, look
+from recsys.visitor import StageRules
 
 FEED: Final = Placement(sources=PRODUCT_FEED, item_types=("product", "article"), limit=20)
 """What is evaluated: the blend of home.feed, over everything."""

@@ -15,11 +15,12 @@ from flows.doctor import Finding, examine, lines_of
 from flows.training import summary
 from recsys.catalog import Item, encode_item
 from recsys.events import DeadLetter
-from recsys.keys import item_key
+from recsys.keys import FLOW_KEY, item_key
 from recsys.models.bundle import TrainingRange
 from recsys.models.evaluation import Metrics
 from recsys.open import open_log, open_store
 from recsys.ports import NewRecord, Position
+from recsys.progress import FlowProgress, encode_progress
 from recsys.settings import load_settings
 from recsys.train import TrainReport
 
@@ -53,6 +54,20 @@ def test_doctor_tells_items_on_offer_from_others(tmp_path):
     store.close()
     catalogue = findings(tmp_path)["catalogue"]
     assert catalogue == Finding(True, "catalogue", "2 on offer, 1 removed, 1 known only from events")
+
+
+def test_doctor_names_crowded_devices(tmp_path):
+    settings = load_settings(tmp_path)
+    log, store = open_log(settings.log), open_store(settings.state)
+    log.append([NewRecord("a", b"{}", 1)])
+    store.put_many({FLOW_KEY: encode_progress(FlowProgress(crowded=(("bot", 2480), ("kiosk", 3))))})
+    log.close()
+    store.close()
+    assert findings(tmp_path)["crowded devices"] == Finding(
+        None,
+        "crowded devices",
+        "logged in as more than 20 customers; events taken as nobody's: bot (2,480), kiosk (3)",
+    )
 
 
 def test_findings_are_broken_between_words_for_a_terminal_only():

@@ -159,6 +159,7 @@ PROGRESS = FlowProgress(
     names=(("Product Viewed", 20), ("page", 7)),
     dead_kinds=(("invalid_json", 3),),
     effects=(("session_started", 9),),
+    crowded=(("kiosk", 7),),
 )
 
 
@@ -184,10 +185,17 @@ def a_visitor_state() -> VisitorState:
     return state
 
 
-def a_visitor_state_of_version_1() -> VisitorState:
-    """The same, without the last item."""
+def a_visitor_state_of_version_2() -> VisitorState:
+    """The same, without the customers of the device."""
     state = a_visitor_state()
     state.settle()
+    state.base.customers = ()
+    return state
+
+
+def a_visitor_state_of_version_1() -> VisitorState:
+    """Nor with the last item."""
+    state = a_visitor_state_of_version_2()
     state.base.last_item = state.view.last_item = ""
     return state
 
@@ -276,7 +284,7 @@ def _formats() -> list[Format]:
             visitor.encode,
             lambda data: _of_visitor(VisitorState.decode(data, RULES)),
             _of_visitor(visitor),
-            {1: _of_visitor(a_visitor_state_of_version_1())},
+            {1: _of_visitor(a_visitor_state_of_version_1()), 2: _of_visitor(a_visitor_state_of_version_2())},
         ),
         Format(
             "person_state",
@@ -315,7 +323,13 @@ def _formats() -> list[Format]:
             {1: COUNTERS_1},
         ),
         Format(
-            "progress", 1, "a progress record", lambda: encode_progress(PROGRESS), decode_progress, PROGRESS
+            "progress",
+            2,
+            "a progress record",
+            lambda: encode_progress(PROGRESS),
+            decode_progress,
+            PROGRESS,
+            {1: msgspec.structs.replace(PROGRESS, crowded=())},
         ),
         Format("shown", 1, "a record of what was shown", lambda: encode_shown(SHOWN), decode_shown, SHOWN),
     ]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recsys.events import Action, Arrival, DeadLetter, Event
 from recsys.person import PersonState
 from recsys.profile import Profile
-from recsys.visitor import Accepted, Duplicate, Fact, Retract, VisitorState
+from recsys.visitor import Accepted, Duplicate, Fact, Retract, StageRules, VisitorState
 from tests.recsys.worlds import RULES, T0, arrivals, event, logged, reference
 
 ACTIONS = [
@@ -32,7 +32,8 @@ class Stages:
     """All stages of a small shop, without an engine: visitors in the log's order, and people fed
     by as many workers as are asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: StageRules = RULES) -> None:
+        self.rules = rules
         self.visitors: dict[str, VisitorState] = {}
         self.people: dict[str, PersonState] = {}
         self.out: list[object] = []
@@ -41,24 +42,24 @@ class Stages:
 
     def visit(self, arrival: Arrival) -> list[Fact]:
         name = arrival.event.visitor
-        state = self.visitors.setdefault(name, VisitorState(name, RULES))
+        state = self.visitors.setdefault(name, VisitorState(name, self.rules))
         fate, facts = state.take(arrival)
         self.visited_ms = max(self.visited_ms, arrival.event.watermark_ms)
         self.out += [fate, *facts]
         return list(facts)
 
     def tell(self, fact: Fact) -> None:
-        self.people.setdefault(fact.user_id, PersonState(fact.user_id, RULES)).take(fact)
+        self.people.setdefault(fact.user_id, PersonState(fact.user_id, self.rules)).take(fact)
         self.told_ms = max(self.told_ms, fact.watermark_ms)
 
     def restart(self) -> None:
         """Through bytes and back, as after a crash; settled as far as the log has come for anybody."""
         for visitor in self.visitors.values():
             visitor.settle(self.visited_ms)
-        self.visitors = {k: VisitorState.decode(v.encode(), RULES) for k, v in self.visitors.items()}
+        self.visitors = {k: VisitorState.decode(v.encode(), self.rules) for k, v in self.visitors.items()}
         for person in self.people.values():
             person.settle(self.told_ms)
-        self.people = {k: PersonState.decode(v.encode(), RULES) for k, v in self.people.items()}
+        self.people = {k: PersonState.decode(v.encode(), self.rules) for k, v in self.people.items()}
 
     def profiles(self) -> dict[str, Profile]:
         found = {f"u:{name}": state.profile for name, state in self.people.items()}
@@ -110,9 +111,9 @@ def test_late_events_leave_the_state_of_the_ordered_log(events: list[Event], see
     assert _meaningful(stages.profiles()) == _meaningful(reference(events))
 
 
-def _overtaking(events: list[Event], rng: random.Random) -> Stages:
+def _overtaking(events: list[Event], rng: random.Random, rules: StageRules = RULES) -> Stages:
     """As several workers would: within an epoch, devices overtake each other on the way to a person."""
-    stages = Stages()
+    stages = Stages(rules)
     waiting: dict[str, list[Fact]] = {}
     for number, arrival in enumerate(arrivals(events)):
         waiting.setdefault(arrival.event.visitor, []).extend(stages.visit(arrival))
@@ -129,6 +130,18 @@ def _overtaking(events: list[Event], rng: random.Random) -> Stages:
 def test_devices_may_overtake_each_other_within_an_epoch(events: list[Event], seed: int) -> None:
     stages = _overtaking(events, random.Random(seed))
     assert _meaningful(stages.profiles()) == _meaningful(reference(events))
+
+
+CROWDED = StageRules(RULES.session, RULES.lateness_ms, max_customers=1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(shops(), st.integers(0, 2**16))
+def test_whom_a_crowded_device_is_believed_to_be_does_not_depend_on_order(
+    events: list[Event], seed: int
+) -> None:
+    stages = _overtaking(events, random.Random(seed), CROWDED)
+    assert _meaningful(stages.profiles()) == _meaningful(reference(events, most=1))
 
 
 @settings(max_examples=200, deadline=None)
@@ -202,6 +215,35 @@ def test_another_login_without_a_logout_is_another_person() -> None:
     )
     assert stages.profiles()["u:ben"].cart == ()
     assert [line.item for line in stages.profiles()["u:anna"].cart] == ["tent"]
+
+
+def test_a_bot_that_logs_in_as_everybody_spoils_nobody() -> None:
+    bot = [event(n, item="junk", offset=n, visitor="bot", user_id=f"u{n}") for n in range(2500)]
+    stages = _run(event(-5, item="tent", offset=9000, user_id="u2000"), *bot)
+    people = stages.profiles()
+    assert [touch.item for touch in people["u:u2000"].touches] == ["tent"]
+    assert sorted(people) == sorted(["u:u2000", *(f"u:u{n}" for n in range(20)), "a:bot"])
+    crowded = [out.event.user_id for out in stages.out if isinstance(out, Accepted) and out.crowded]
+    assert crowded == [f"u{n}" for n in range(20, 2500)]
+    assert len(stages.visitors["bot"].view.customers) == 21
+
+
+def test_a_crowded_device_gives_its_customers_only_what_names_them() -> None:
+    stages = Stages(CROWDED)
+    for arrival in arrivals(
+        [
+            event(0, item="tent", offset=0, user_id="anna"),
+            event(10, item="junk", offset=1, user_id="ben"),
+            event(20, item="mug", offset=2),
+            event(30, item="pegs", offset=3, user_id="anna"),
+            event(40, item="rope", offset=4),
+        ]
+    ):
+        for fact in stages.visit(arrival):
+            stages.tell(fact)
+    people = stages.profiles()
+    assert "u:ben" not in people
+    assert [touch.item for touch in people["u:anna"].touches] == ["tent", "pegs", "rope"]
 
 
 def test_a_login_that_arrives_late_moves_what_happened_after_it() -> None:

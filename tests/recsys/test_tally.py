@@ -10,7 +10,7 @@ from recsys.catalog import CatalogChange
 from recsys.events import Action, Arrival, DeadLetter
 from recsys.fold import Effect
 from recsys.ports import Position
-from recsys.progress import MAX_NAMES, FlowProgress
+from recsys.progress import MAX_CROWDED, MAX_NAMES, FlowProgress
 from recsys.tally import TallyState, count_of
 from recsys.visitor import Accepted, Duplicate
 from tests.recsys.worlds import T0, event
@@ -95,6 +95,17 @@ def test_names_beyond_the_limit_are_counted_together() -> None:
     assert names["(other)"] == 50
     assert names["name 7"] == 2
     assert sum(names.values()) == progress.accepted == MAX_NAMES + 51
+
+
+def test_crowded_devices_are_named_and_those_beyond_the_limit_counted_together() -> None:
+    state = TallyState()
+    for number in range(MAX_CROWDED + 5):
+        arrival = accepted(number, visitor=f"bot{number}")
+        state.take(count_of([msgspec.structs.replace(arrival, crowded=True), accepted(number)]))
+    progress = TallyState.decode(state.encode()).progress(T0)
+    assert progress.crowded[0] == ("(other)", 5)
+    assert len(progress.crowded) == MAX_CROWDED + 1
+    assert progress.crowded_events == MAX_CROWDED + 5
 
 
 def event_named(name: str):

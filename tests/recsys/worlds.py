@@ -72,17 +72,25 @@ def arrivals(events: list[Event]) -> list[Arrival]:
     return [Arrival(one, b"{}") for one in events]
 
 
-def reference(events: list[Event]) -> dict[str, Profile]:
+def reference(events: list[Event], most: int = 20) -> dict[str, Profile]:
     """Every person's profile by folding everything in order of time, the plain way."""
     rules = RULES.session
     known: dict[str, str | None] = defaultdict(lambda: None)
     own: dict[str, Profile] = defaultdict(Profile)
     customers: dict[str, Profile] = defaultdict(Profile)
+    named: dict[str, list[str]] = defaultdict(list)
     for one in sorted(events, key=lambda e: (e.at_ms, e.position, e.index)):
         visitor = one.visitor
-        if one.user_id is not None and one.user_id != known[visitor]:
+        user_id = one.user_id
+        if user_id is not None and user_id not in named[visitor]:
+            named[visitor].append(user_id)
+        if user_id is not None and named[visitor].index(user_id) >= most:
+            if known[visitor] is not None:
+                known[visitor], own[visitor] = None, Profile()
+        elif one.user_id is not None and one.user_id != known[visitor]:
             if known[visitor] is None:
-                absorbed = absorb(customers[one.user_id], own[visitor])
+                crowded = len(named[visitor]) > most
+                absorbed = absorb(customers[one.user_id], Profile() if crowded else own[visitor])
                 customers[one.user_id] = with_visitor(absorbed, visitor)
             known[visitor], own[visitor] = one.user_id, Profile()
         user_id = known[visitor]
