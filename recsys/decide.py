@@ -6,7 +6,6 @@ Pure: the same arguments give the same blocks. Time, seed and freshness are told
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final
 
@@ -33,8 +32,7 @@ _DECISION: Final = b"headrace.decide"
 NO_MODEL_VERSION: Final = ""
 
 
-@dataclass(frozen=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """Everything a decision is taken on."""
 
     shelf: Shelf
@@ -51,9 +49,9 @@ class View:
     """Why the profile is not there, if the caller knows better: store_down or deadline."""
     shown: tuple[Impression, ...] = ()
     """What the person was shown of late, as `recsys.shown.remembered` gives it."""
-    counting: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    counting: Mapping[str, frozenset[str]] = msgspec.field(default_factory=dict)
     """For each placement that leaves some of that out whose blocks count there."""
-    banners: Mapping[str, Banner] = field(default_factory=dict)
+    banners: Mapping[str, Banner] = msgspec.field(default_factory=dict)
     market: str = ""
     """Where the caller says that the person is; "": not said."""
     decision_ids: tuple[str, ...] = ()

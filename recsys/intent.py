@@ -6,8 +6,9 @@ it. A later model may learn the score; tiers, reasons and this signature stay.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from recsys.block import Tier
 from recsys.events import Action
@@ -23,8 +24,7 @@ POST_PURCHASE_S = 30 * 86_400
 _VIEW = int(Action.VIEW)  # profiles keep actions as numbers, and comparing with an enum costs a call
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True, gc=False):
     """`score` in 0..1 and what it is made of: (words, points), strongest first."""
 
     tier: Tier
@@ -36,7 +36,7 @@ def intent(profile: Profile, now_ms: int, rules: SessionRules) -> Intent:
     """The intent of the open session; browsing with score 0 when none is open."""
     session = profile.session
     if session is None or not is_open(session, now_ms, rules):
-        return Intent("browsing", 0.0, ())
+        return _NOTHING
     reasons: list[tuple[str, float]] = []
     if session.orders:
         reasons.append(("ordered already in this session", -0.5))
@@ -45,10 +45,15 @@ def intent(profile: Profile, now_ms: int, rules: SessionRules) -> Intent:
     if _has_fresh_cart(profile, now_ms):
         reasons.append((f"{len(profile.cart)} product{_s(len(profile.cart))} in the cart", 0.4))
     start_s = session.start_ms // 1000
-    viewed = [t.item for t in profile.touches if t.at_s >= start_s and t.action == _VIEW]
+    viewed = []
+    for touch in reversed(profile.touches):
+        if touch.at_s < start_s:
+            break  # older ones are of sessions before
+        if touch.action == _VIEW:
+            viewed.append(touch.item)
     seen = set(viewed)
-    again = len(seen) < len(viewed) and sum(viewed.count(item) > 1 for item in seen)
-    if again:
+    if len(seen) < len(viewed):
+        again = sum(viewed.count(item) > 1 for item in seen)
         reasons.append((f"{again} product{_s(again)} viewed again", min(0.1 + 0.1 * again, 0.3)))
     if len(seen) >= 2:
         reasons.append((f"{len(seen)} products viewed", min(0.1 * len(seen), 0.3)))
@@ -56,11 +61,18 @@ def intent(profile: Profile, now_ms: int, rules: SessionRules) -> Intent:
         reasons.append((f"{session.searches} search{'es' if session.searches > 1 else ''}", 0.1))
     if session.dwell_s >= 120:
         reasons.append((f"{session.dwell_s:.0f} s of reading", 0.1))
-    score = min(max(sum(points for _, points in reasons), 0.0), 1.0)
+    if not reasons:
+        return _NOTHING
+    score = min(max(sum([points for _, points in reasons]), 0.0), 1.0)
     tier: Tier = (
         "ready_to_buy" if score >= READY_SCORE else "comparison" if score >= COMPARISON_SCORE else "browsing"
     )
-    return Intent(tier, round(score, 3), tuple(sorted(reasons, key=lambda reason: -abs(reason[1]))))
+    if len(reasons) > 1:
+        reasons.sort(key=lambda reason: -abs(reason[1]))
+    return Intent(tier, round(score, 3), tuple(reasons))
+
+
+_NOTHING = Intent("browsing", 0.0, ())
 
 
 def _has_fresh_cart(profile: Profile, now_ms: int) -> bool:
@@ -84,6 +96,6 @@ def stage(profile: Profile, now_ms: int, rules: SessionRules) -> Stage:
     standing = [order for order in profile.orders if not order.refunded]
     if standing and now_s - standing[-1].at_s < POST_PURCHASE_S:
         return "post_purchase"
-    if len({touch.item for touch in profile.touches}) >= 3 or profile.sessions > 1:
+    if profile.sessions > 1 or len({touch.item for touch in profile.touches}) >= 3:
         return "consideration"
     return "awareness"

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import repeat
-from operator import add
 from struct import Struct
 from typing import Protocol
 
@@ -28,8 +26,8 @@ _SHORT = 1 << 14
 _float = Struct("<f").pack
 _double = Struct("<d").pack
 _int64 = Struct("<q").pack
-_scored = Struct("<Bf").pack
-_SCORE_TAG = 0x15
+_join = b"".join
+_fields = msgspec.structs.astuple
 _SCORE_BYTES = 5
 
 
@@ -47,10 +45,24 @@ _VARINTS = tuple(_varint(number) for number in range(_SHORT))
 """Lengths are small: nearly every varint of an answer is one of these."""
 
 
+class _Lengths(dict[int, bytes]):
+    """Varints of all lengths, those of the long ones made anew. Asked in passing, without a call."""
+
+    def __missing__(self, size: int) -> bytes:
+        return _varint(size)
+
+
+_LENGTHS = _Lengths(enumerate(_VARINTS))
+
+
 _CONTINUED = tuple(bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number in range(_SHORT))
 """14 bits with more behind them: a time of 41 bits is two of these and one of `_VARINTS`."""
-_ITEM_HEADS = tuple(b"\x2a" + varint for varint in _VARINTS[_SCORE_BYTES:])
-"""Tag and length of an item of `Block.items`, by the size of all but its score."""
+_ITEM_HEADS = tuple(b"\x2a" + varint + b"\x15" for varint in _VARINTS[_SCORE_BYTES:])
+"""What an item of `Block.items` begins with, by the size of all but its score: its tag and length, and the
+tag of its score."""
+_MOST_HEADS = len(_ITEM_HEADS)
+_UNKNOWN_LAG = b"\x18" + _varint(2**64 - 1)
+"""`Freshness.flow_lag_ms` of -1, which has ten bytes."""
 
 
 def varint(number: int) -> bytes:
@@ -68,11 +80,11 @@ def text_field(tag: bytes, text: str) -> bytes:
     if not text:
         return b""
     encoded = text.encode()
-    return tag + varint(len(encoded)) + encoded
+    return tag + _LENGTHS[len(encoded)] + encoded
 
 
 def message_field(tag: bytes, message: bytes) -> bytes:
-    return tag + varint(len(message)) + message
+    return tag + _LENGTHS[len(message)] + message
 
 
 def _int_field(tag: bytes, number: int) -> bytes:
@@ -133,24 +145,24 @@ def banner_fields(banners: Mapping[str, Banner]) -> dict[str, bytes]:
 
 
 def _why(reason: Reason) -> bytes:
-    """`BlockItem.source` and `BlockItem.reason`, tags and lengths included. One line for all, as it is
-    made for every reason of every answer; texts that are "" are told as such."""
-    source, text, evidence_item, evidence_event, evidence_at_ms = msgspec.structs.astuple(reason)
+    """`BlockItem.source` and `BlockItem.reason`, tags and lengths included. Made for every reason of every
+    answer, so in one go; texts that are "" are told as such."""
+    source, text, evidence_item, evidence_event, evidence_at_ms = _fields(reason)
     words, evidence = text.encode(), evidence_item.encode()
-    told = b"\x0a%b%b\x12%b%b%b\x21%b" % (
-        _length(words),
-        words,
-        _length(evidence),
-        evidence,
-        _events[evidence_event],
-        _int64(evidence_at_ms),
+    told = _join(
+        (
+            b"\x0a",
+            _LENGTHS[len(words)],
+            words,
+            b"\x12",
+            _LENGTHS[len(evidence)],
+            evidence,
+            _events[evidence_event],
+            b"\x21",
+            _int64(evidence_at_ms),
+        )
     )
-    return b"%b\x22%b%b" % (_sources[source], _length(told), told)
-
-
-def _length(encoded: bytes) -> bytes:
-    size = len(encoded)
-    return _VARINTS[size] if size < _SHORT else _varint(size)
+    return _join((_sources[source], b"\x22", _LENGTHS[len(told)], told))
 
 
 def _urgency(urgency: Urgency) -> bytes:
@@ -160,30 +172,21 @@ def _urgency(urgency: Urgency) -> bytes:
 
 
 def _item_fields(items: Sequence[BlockItem], facts: Facts) -> list[bytes]:
-    """`Block.items` in pieces: four an item, of which the lengths, facts, scores and reasons are found
-    in one go each. A loop over the items takes twice as long, and this runs for every answer."""
-    if not items:
-        return []
-    ids, scores, reasons, propensities, urgencies = zip(*map(msgspec.structs.astuple, items), strict=True)
-    abouts = facts.of(ids)
-    keys = list(map(id, reasons))  # items share their reasons
-    told = {key: _why(reason) for key, reason in dict(zip(keys, reasons, strict=True)).items()}
-    whys = list(map(told.__getitem__, keys))
-    if min(propensities) < 1.0:
-        chances = (b"" if chance == 1.0 else b"\x2d" + _float(chance) for chance in propensities)
-        whys = list(map(add, whys, chances))
-    if any(urgencies):
-        pressing = (b"" if urgency is None else _urgency(urgency) for urgency in urgencies)
-        whys = list(map(add, whys, pressing))
-    sizes = list(map(add, map(len, abouts), map(len, whys)))
-    pieces = [b""] * (4 * len(items))
-    if max(sizes) < len(_ITEM_HEADS):
-        pieces[0::4] = map(_ITEM_HEADS.__getitem__, sizes)
-    else:
-        pieces[0::4] = [b"\x2a" + varint(size + _SCORE_BYTES) for size in sizes]
-    pieces[1::4] = abouts
-    pieces[2::4] = map(_scored, repeat(_SCORE_TAG), scores)
-    pieces[3::4] = whys
+    """`Block.items` in pieces. This runs for every item of every answer: each step of it is a tenth of it."""
+    abouts = facts.of([item.item for item in items])
+    told: dict[int, bytes] = {}  # items share their reasons
+    pieces: list[bytes] = []
+    for about, (_, score, reason, propensity, urgency) in zip(abouts, map(_fields, items), strict=True):
+        why = told.get(id(reason))
+        if why is None:
+            why = told[id(reason)] = _why(reason)
+        if propensity != 1.0:
+            why += b"\x2d" + _float(propensity)
+        if urgency is not None:
+            why += _urgency(urgency)
+        size = len(about) + len(why)
+        head = _ITEM_HEADS[size] if size < _MOST_HEADS else b"\x2a%b\x15" % varint(size + _SCORE_BYTES)
+        pieces += (head, _float(score), about, why)
     return pieces
 
 
@@ -196,10 +199,11 @@ def _change(change: Change) -> bytes:
 
 
 def _freshness(freshness: Freshness) -> bytes:
+    lag_ms = freshness.flow_lag_ms
     return (
         _int_field(b"\x08", freshness.event_at_ms)
         + _int_field(b"\x10", freshness.age_ms)
-        + _int_field(b"\x18", freshness.flow_lag_ms)
+        + (_UNKNOWN_LAG if lag_ms == -1 else _int_field(b"\x18", lag_ms))
         + (b"\x20\x01" if freshness.reached else b"")
     )
 

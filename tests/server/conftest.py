@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from server.logs import configure_logs
 from tests.fakes import MemoryStore
 from tests.server.shop import Shop, catalogue, put_items
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _logs() -> None:
+    """As servers write them: structlog's own way to show a fault takes seconds, and calls wait for it."""
+    configure_logs()
 
 
 @pytest.fixture

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import sys
+from io import StringIO
+from uuid import uuid4
 
-from server.logs import plain
+import pytest
+import structlog
+
+from server.logs import configure_logs, plain
 
 
 @pytest.mark.parametrize(
@@ -26,3 +31,24 @@ from server.logs import plain
 )
 def test_a_log_line_is_words_and_anything_else_stays(line: str, shown: str) -> None:
     assert plain(line) == shown
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_fault_is_told_without_the_values_of_variables(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told, secret = StringIO(), uuid4().hex
+    told.isatty = lambda: is_terminal  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", told)
+    configure_logs()
+    try:
+        _fail(secret)
+    except ZeroDivisionError as error:
+        structlog.get_logger("test").error("request_failed", exc_info=error)
+    assert "ZeroDivisionError" in told.getvalue()
+    assert "in _fail" in told.getvalue() or '"name": "_fail"' in told.getvalue()
+    assert secret not in told.getvalue()
+
+
+def _fail(key: str) -> None:
+    1 / len(key[:0])
