@@ -288,7 +288,8 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     fallback: str
     """Why the block is not personal, "" if it is: no_profile, no_consent, no_model, unsubscribed,
     store_down, deadline; no_cart: it should lead with what is in the cart, and there is nothing; or
-    no_match: no source had anything for a block that is not filled up."""
+    no_match: nothing of the placement's types may be shown, or no source had anything for a block that is
+    not filled up. It is empty then, as for unsubscribed."""
     model_version: str
     freshness: Freshness
     at_ms: int

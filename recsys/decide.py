@@ -11,11 +11,11 @@ from typing import Final
 
 import msgspec
 
-from recsys.banner import Banner
+from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import Block, BlockItem, Freshness, Placement, Slot
 from recsys.cursor import encode_cursor
 from recsys.fold import SessionRules
-from recsys.pipeline.account import Account, Accounts
+from recsys.pipeline.account import Account, account_of_banner, accounts_of
 from recsys.pipeline.banners import banners_for, with_banners
 from recsys.pipeline.mix import Choice
 from recsys.pipeline.person import Person
@@ -61,8 +61,9 @@ class View(msgspec.Struct, frozen=True):
 def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement]) -> list[Block]:
     """One block for each slot, in order, no item in two of them.
 
-    A block has items as long as the catalogue has one that may be shown there; the exception is
-    email to somebody who has unsubscribed. Raises KeyError for a placement that is not configured.
+    A block has items as long as the catalogue has one of the placement's types that may be shown there;
+    the exception is email to somebody who has unsubscribed. Raises KeyError for a placement that is not
+    configured.
     """
     visit = _visit(view)
     queries = [_query(visit, view, slot, placements[slot.placement]) for slot in slots]
@@ -78,10 +79,8 @@ def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement
         if _unsubscribed(view.profile, placement):
             blocks.append(_block(view, place, slot, (), "unsubscribed", ""))
             continue
-        banners = banners_for(query, slot.placement, view.banners, view.shown, view.market, shown_banners)
-        if banners:
-            query = msgspec.structs.replace(query, limit=query.limit - len(banners))
-            shown_banners += banners
+        banners, query = _with_banners(view, slot, query, shown_banners)
+        shown_banners += banners
         choice = choose(query, taken)
         taken += choice.rows
         items = _items(choice, query)
@@ -103,18 +102,34 @@ def why(
         return _block(view, 0, slot, (), "unsubscribed", ""), [
             Account(item, "unsubscribed") for item in items
         ]
+    others = [item.removeprefix(BANNER_PREFIX) for item in beside if item.startswith(BANNER_PREFIX)]
     query = _query(_visit(view), view, slot, placement)
+    banners, query = _with_banners(view, slot, query, others)
     row = view.shelf.columns.row
-    accounts = Accounts(query, {row(item): name for item, name in beside.items()})
+    accounts = accounts_of(query, {row(item): name for item, name in beside.items()})
     shown = _items(accounts.choice, query)
+    if banners:
+        shown = with_banners(shown, banners, view.banners, placement.shares["banner"])
     block = _block(view, 0, slot, shown, _fallback(view, query, accounts.choice), "")
-    told = [accounts.of(item) for item in items or [one.item for one in shown]]
-    return block, [
-        msgspec.structs.replace(one, verdict="shown_before")
-        if one.verdict == "excluded" and one.item in slot.seen
-        else one
-        for one in told
-    ]
+    places = {one.item: place for place, one in enumerate(shown, 1)}
+    told = []
+    for item in items or places:
+        if item.startswith(BANNER_PREFIX):
+            one = account_of_banner(item, view.banners, shown, beside)
+        else:
+            one = msgspec.structs.replace(accounts.of(item), place=places.get(item, 0))
+        if one.verdict == "excluded" and item in slot.seen:
+            one = msgspec.structs.replace(one, verdict="shown_before")
+        told.append(one)
+    return block, told
+
+
+def _with_banners(view: View, slot: Slot, query: Query, taken: Sequence[str]) -> tuple[list[str], Query]:
+    """The names of the banners of a slot, none of them in `taken`, and what is left to decide."""
+    banners = banners_for(query, slot.placement, view.banners, view.shown, view.market, taken)
+    if not banners:
+        return banners, query
+    return banners, msgspec.structs.replace(query, limit=query.limit - len(banners))
 
 
 def _visit(view: View) -> Visit:
@@ -159,7 +174,7 @@ def _fallback(view: View, query: Query, choice: Choice) -> str:
     somebody whose profile was at hand."""
     if query.placement.lead_with_cart and "cart" not in choice.sources and not view.hint:
         return "no_cart"
-    if not choice.rows and not query.placement.fills and not view.hint:
+    if not choice.rows and query.is_first_page and not view.hint:
         return "no_match"
     if choice.personal:
         return ""

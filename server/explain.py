@@ -56,6 +56,7 @@ class Decisions:
         self._placements = placements
         self._rules = rules
         self._shown = shown
+        self._banners = banners
         self._banner_fields = banner_fields(banners)
 
     def explain(self, decision_id: str, items: Sequence[str]) -> bytes | None:
@@ -108,6 +109,8 @@ class Decisions:
                 one for one in seen if one.decision_id != block.decision_id and one.at_ms <= block.at_ms
             ),
             counting=self._shown.counting,
+            banners=self._banners,
+            market=served.caller.context.get("market", ""),
             decision_ids=(block.decision_id,),
         )
         beside = {

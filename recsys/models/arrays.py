@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,17 @@ Ranked = tuple[Rows, Scores]
 Vectors = npt.NDArray[np.float32]
 
 NOTHING: Ranked = (np.empty(0, np.int32), np.empty(0, np.float32))
+
+
+class Offer(NamedTuple):
+    """Which rows may be answered: row i where `of_row[i] & types`, uint8[c >= n_items]; where `of_row` is
+    empty, all of them."""
+
+    of_row: npt.NDArray[np.uint8]
+    types: int
+
+
+EVERYTHING: Final = Offer(np.empty(0, np.uint8), 0)
 
 _SETTINGS_FILE = "settings.json"
 _S = TypeVar("_S", bound=msgspec.Struct)

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from recsys.models.arrays import (
     NOTHING,
+    Offer,
     Ranked,
     Rows,
     Scores,
@@ -134,11 +135,13 @@ class Content:
         vector: Vectors = unit_length((weights @ self.components[columns])[None, :])[0]
         return vector
 
-    def like(self, seeds: Rows, weights: Scores, types: int, k: int, scratch: Scratch) -> Ranked:
-        """For each of the types (bits) the k items most like the seeds, int32[s] with float32[s]
+    def like(self, seeds: Rows, weights: Scores, k: int, scratch: Scratch, offer: Offer) -> Ranked:
+        """For each of the types on offer the k items most like the seeds, int32[s] with float32[s]
         weights, by the weighted sum of their cosines; a seed counts for its nearest neighbours only."""
         found = [
-            table.blend(seeds, weights, k, scratch) for one, table in self.neighbours.items() if one & types
+            table.blend(seeds, weights, k, scratch, offer)
+            for one, table in self.neighbours.items()
+            if one & offer.types
         ]
         if len(found) <= 1:
             return found[0] if found else NOTHING

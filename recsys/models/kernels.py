@@ -158,6 +158,23 @@ def take_top(
     return _best(touched, spare[0], n, spare[1], top_rows, top_scores)
 
 
+@kernel(i8(i4[::1], i8, f4[::1], _U1, u1))
+def _drop_unoffered(touched: Array, n_touched: int, sums: Array, offer: Array, item_types: int) -> int:
+    """Forget the sums of rows that may not be shown, so that they take no place among the best; an empty
+    `offer` is for everything. Returns how many of `touched` are left."""
+    if len(offer) == 0:
+        return n_touched
+    n = 0
+    for index in range(n_touched):
+        row = touched[index]
+        if offer[row] & item_types:
+            touched[n] = row
+            n += 1
+        else:
+            sums[row] = np.float32(0)
+    return n
+
+
 @kernel(i8(_I4, _I8, _I4, i8, i4[::1], f4[::1], i4[::1], i8[::1], i8[::1], i4[::1], i4[::1]))
 def _recent_sessions(
     session: Array,
@@ -222,7 +239,7 @@ def _recent_sessions(
 
 @kernel(
     i8(
-        *(_I4, _I8, _I4, _I8, _I4, _F4, i8, i8, boolean),
+        *(_I4, _I8, _I4, _I8, _I4, _F4, i8, i8, boolean, _U1, u1),
         *(f4[::1], i4[::1], f4[:, ::1], i4[::1], f4[::1], i4[::1], f4[::1], i8[::1], i8[::1], i4[::1]),
         *(i4[::1], i4[::1], f4[::1]),
     )
@@ -237,6 +254,8 @@ def score_neighbours(
     m_most_recent_sessions: int,
     k_neighbours: int,
     keep_last: bool,
+    offer: Array,
+    item_types: int,
     sums: Array,
     touched: Array,
     spare: Array,
@@ -293,6 +312,7 @@ def score_neighbours(
         sums[touched[index]] *= idf[touched[index]]
     if not keep_last and 0 <= session[-1] < len(sums):
         sums[session[-1]] = np.float32(0)
+    n_touched = _drop_unoffered(touched, n_touched, sums, offer, item_types)
     return take_top(touched, n_touched, sums, spare, top_rows, top_scores)
 
 
@@ -375,20 +395,23 @@ def top_of_sparse(
         table_lengths[row] = take_top(touched, n_touched, sums, spare, table_rows[row], table_scores[row])
 
 
-@kernel(i8(_I4, _F4, _I4_2D, _F4_2D, _I4, f4[::1], i4[::1], f4[:, ::1], i4[::1], f4[::1]))
+@kernel(i8(_I4, _F4, _I4_2D, _F4_2D, _I4, _U1, u1, f4[::1], i4[::1], f4[:, ::1], i4[::1], f4[::1]))
 def blend_rows(
     seeds: Array,
     weights: Array,
     table_rows: Array,
     table_scores: Array,
     table_lengths: Array,
+    offer: Array,
+    item_types: int,
     sums: Array,
     touched: Array,
     spare: Array,
     top_rows: Array,
     top_scores: Array,
 ) -> int:
-    """The best of the weighted sum of several table rows; the seeds themselves are left out."""
+    """The best of the weighted sum of several table rows, as far as `offer` has them; the seeds themselves
+    are left out."""
     n_touched = 0
     for index in range(len(seeds)):
         seed = seeds[index]
@@ -407,6 +430,7 @@ def blend_rows(
     for index in range(len(seeds)):
         if 0 <= seeds[index] < len(sums):
             sums[seeds[index]] = np.float32(0)
+    n_touched = _drop_unoffered(touched, n_touched, sums, offer, item_types)
     return take_top(touched, n_touched, sums, spare, top_rows, top_scores)
 
 

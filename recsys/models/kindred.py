@@ -20,7 +20,9 @@ import numpy.typing as npt
 import scipy.sparse
 
 from recsys.models.arrays import (
+    EVERYTHING,
     NOTHING,
+    Offer,
     Ranked,
     Rows,
     Scores,
@@ -145,7 +147,9 @@ class Kindred:
             spare=np.zeros(max(slots, MAX_MEETINGS) + 1, np.float32), facts=np.zeros(N_FACTS, np.int64),
         )  # fmt: skip
 
-    def gather(self, rows: Rows, weights: Scores, k: int, desk: KindredDesk) -> Ranked:
+    def gather(
+        self, rows: Rows, weights: Scores, k: int, desk: KindredDesk, offer: Offer = EVERYTHING
+    ) -> Ranked:
         """The k best items for a history, without those of the history.
 
         rows int32[h] oldest first, repeats and unknown (-1) allowed, of which the last 200 distinct are
@@ -154,7 +158,7 @@ class Kindred:
         """
         k = max(0, min(k, self.n_items))
         top_rows, top_scores = np.empty(k, np.int32), np.empty(k, np.float32)
-        found = gather(self.arrays, desk, rows, weights, top_rows, top_scores)
+        found = gather(self.arrays, desk, rows, weights, *offer, top_rows, top_scores)
         return top_rows[:found], top_scores[:found]
 
     def describe(self, rows: Rows, desk: KindredDesk) -> Evidence:
@@ -167,11 +171,13 @@ class Kindred:
     def clear(desk: KindredDesk) -> None:
         clear(desk)
 
-    def recommend(self, rows: Rows, weights: Scores, k: int, desk: KindredDesk) -> Ranked:
+    def recommend(
+        self, rows: Rows, weights: Scores, k: int, desk: KindredDesk, offer: Offer = EVERYTHING
+    ) -> Ranked:
         """`gather` for who needs no evidence. The score is 0 to 2: two shares of the best."""
         if not len(rows):
             return NOTHING
-        ranked = self.gather(rows, weights, k, desk)
+        ranked = self.gather(rows, weights, k, desk, offer)
         clear(desk)
         return ranked
 

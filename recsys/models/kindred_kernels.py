@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import types
 
-from recsys.models.compiled import Array, boolean, f4, i4, i8, kernel, read_only, void
+from recsys.models.compiled import Array, boolean, f4, i4, i8, kernel, read_only, u1, void
 
-_I4, _I8, _F4 = (read_only(dtype) for dtype in (i4, i8, f4))
+_I4, _I8, _F4, _U1 = (read_only(dtype) for dtype in (i4, i8, f4, u1))
 
 CHANNELS = ("walks", "strongest_walk", "walks_from", "walks_of_rare", "people")
 """What is found of an item: the chance that a walk from the history ends there; the greatest share of one
@@ -273,18 +273,20 @@ def _ask_people(model: KindredArrays, desk: KindredDesk, n_nearest: int) -> None
     desk.facts[SLOTS] = n_slots
 
 
-@kernel(i8(ARRAYS_TYPE, DESK_TYPE, _I4, _F4, i4[::1], f4[::1]))
+@kernel(i8(ARRAYS_TYPE, DESK_TYPE, _I4, _F4, _U1, u1, i4[::1], f4[::1]))
 def gather(
     model: KindredArrays,
     desk: KindredDesk,
     rows: Array,
     weights: Array,
+    offer: Array,
+    item_types: int,
     top_rows: Array,
     top_scores: Array,
 ) -> int:
     """The best items for a history (int32[h], oldest first; float32[h]) into `top_*`, those of the history
-    left out; returns how many they are. The score is the sum of two shares of the best: of the walks and
-    of the nearest people."""
+    and what is not on offer left out; returns how many they are. The score is the sum of two shares of the
+    best: of the walks and of the nearest people."""
     _seat_history(desk, rows, weights)
     desk.best[:] = np.float32(0)
     if desk.facts[HISTORY] == 0:
@@ -300,6 +302,10 @@ def gather(
     scores[:n_history] = np.float32(0)
     for slot in range(n_history, n_slots):
         scores[slot] = sums[slot, _WALKS] / walks + sums[slot, _PEOPLE] / people
+    if len(offer):
+        for slot in range(n_history, n_slots):
+            if not offer[desk.rows[slot]] & item_types:
+                scores[slot] = np.float32(0)
     return _best(desk.rows, desk.scores, n_slots, desk.spare, top_rows, top_scores)
 
 

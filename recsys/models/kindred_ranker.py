@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from recsys.models.als import Als, AlsSettings
-from recsys.models.arrays import Ranked, Rows, Scores, load_settings, save_arrays
+from recsys.models.arrays import EVERYTHING, Offer, Ranked, Rows, Scores, load_settings, save_arrays
 from recsys.models.boosting import BoostingSettings, Choices, boost, borders_of
 from recsys.models.interactions import Interactions
 from recsys.models.kindred import Kindred
@@ -94,9 +94,9 @@ class KindredRanker:
         trees = boost(choices, settings.boosting, progress, threads=threads)
         return cls(settings, KindredSignals.fit(interactions), trees)
 
-    def gather(self, sources: Sources, trail: Trail, scratch: Scratch) -> Ranked:
+    def gather(self, sources: Sources, trail: Trail, scratch: Scratch, offer: Offer = EVERYTHING) -> Ranked:
         """The candidates; `KindredSignals.clear` must follow, sooner or later."""
-        return self.signals.gather(sources, trail, self.settings.k_kindred, scratch)
+        return self.signals.gather(sources, trail, self.settings.k_kindred, scratch, offer)
 
     def score(self, sources: Sources, rows: Rows, trail: Trail, scratch: Scratch) -> Scores:
         """float32[c], the greater the better, for candidates `rows` int32[c]; after `gather`. What the

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.models.als import Als
-from recsys.models.arrays import Ranked, Rows, Scores, load_array, save_arrays
+from recsys.models.arrays import EVERYTHING, Offer, Ranked, Rows, Scores, load_array, save_arrays
 from recsys.models.interactions import Interactions
 from recsys.models.kindred import Kindred
 from recsys.models.kindred_kernels import CHANNELS, EVIDENCE, HISTORY, N_CHANNELS, KindredDesk
@@ -77,18 +77,20 @@ class KindredSignals:
         span_s = float(np.ptp(interactions.at_s)) if len(interactions) else 0.0
         return cls(columns, popular, np.array([max(span_s, 1.0) / SETTINGS.half_lives]))
 
-    def gather(self, sources: Sources, trail: Trail, k: int, scratch: Scratch) -> Ranked:
+    def gather(
+        self, sources: Sources, trail: Trail, k: int, scratch: Scratch, offer: Offer = EVERYTHING
+    ) -> Ranked:
         """Candidates, each once, in no order and none of the trail's own: at most k for each of two
         searches, scored as `Kindred.gather` does, and what is popular. `clear` must follow."""
         plain, faded = _desks_of(scratch)
         alike = np.ones(len(trail.rows), np.float32)
         found = [
-            sources.kindred.gather(trail.rows, alike, k, plain),
+            sources.kindred.gather(trail.rows, alike, k, plain, offer),
             (self.popular, np.full(len(self.popular), _LEAST_WEIGHT, np.float32)),
         ]
         weights = self._faded(trail)
         if weights is not None:
-            found.append(sources.kindred.gather(trail.rows, weights, k, faded))
+            found.append(sources.kindred.gather(trail.rows, weights, k, faded, offer))
         rows, place = np.unique(np.concatenate([rows for rows, _ in found]), return_inverse=True)
         scores = np.zeros(len(rows), np.float32)
         np.maximum.at(scores, place, np.concatenate([scores for _, scores in found]))

@@ -15,7 +15,16 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from recsys.models.arrays import NOTHING, Ranked, Rows, load_array, load_settings, save_arrays
+from recsys.models.arrays import (
+    EVERYTHING,
+    NOTHING,
+    Offer,
+    Ranked,
+    Rows,
+    load_array,
+    load_settings,
+    save_arrays,
+)
 from recsys.models.interactions import Interactions
 from recsys.models.kernels import score_neighbours
 from recsys.models.progress import Progress, silent
@@ -93,8 +102,16 @@ class SessionNeighbours:
         """Working memory for `recommend`; one a thread."""
         return Scratch(self.n_items, self.settings.m_most_recent_sessions, self.settings.max_session_items)
 
-    def recommend(self, session: Rows, k: int, scratch: Scratch, *, keep_last: bool = False) -> Ranked:
-        """The k items that the nearest sessions vote for.
+    def recommend(
+        self,
+        session: Rows,
+        k: int,
+        scratch: Scratch,
+        *,
+        keep_last: bool = False,
+        offer: Offer = EVERYTHING,
+    ) -> Ranked:
+        """The k items on offer that the nearest sessions vote for.
 
         session int32[h], oldest first, of which the last `max_session_items` are used; rows that
         are unknown (-1) keep their place and find nothing. The last item is not among the answers
@@ -107,7 +124,7 @@ class SessionNeighbours:
         found = score_neighbours(
             np.ascontiguousarray(session[-self.settings.max_session_items :], np.int32),
             self.item_starts, self.item_sessions, self.session_starts, self.session_items, self.idf,
-            self.settings.m_most_recent_sessions, self.settings.k_neighbours, keep_last,
+            self.settings.m_most_recent_sessions, self.settings.k_neighbours, keep_last, *offer,
             scratch.sums, scratch.touched, scratch.spare, scratch.found_session, scratch.found_similarity,
             scratch.found_position, scratch.order_statistic, scratch.head, scratch.end, scratch.newest_of,
             scratch.position,

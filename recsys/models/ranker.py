@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsys.models.arrays import Rows, Scores
+from recsys.models.arrays import EVERYTHING, Offer, Rows, Scores
 from recsys.models.demand import Live
 from recsys.models.opinions import Said
 from recsys.models.signal_arrays import FEATURES, N_FEATURES, Desk
@@ -28,9 +28,9 @@ class Ranker:
         """Working memory; one a thread."""
         return self.signals.desk()
 
-    def gather(self, trail: Trail, desk: Desk) -> Rows:
-        """The candidates int32[c]."""
-        return self.signals.gather(trail, desk)
+    def gather(self, trail: Trail, desk: Desk, offer: Offer = EVERYTHING) -> Rows:
+        """The candidates int32[c] of those on offer."""
+        return self.signals.gather(trail, desk, offer)
 
     def score(self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Said) -> Scores:
         """float32[c], the greater the better, for candidates `rows` int32[c]; after `gather`. live

@@ -344,6 +344,17 @@ def _ask_tables(model: SignalArrays, desk: DeskArrays) -> None:
             _add_table(*at_desk, *following, row, _FOLLOWING_SECOND, one, _FOLLOWING_SECOND, none)
 
 
+@kernel(void(i8, i4[::1], _U1, u1, u1[::1], f4[:, ::1]))
+def _drop_unoffered(
+    n_slots: int, rows: Array, offer: Array, item_types: int, pooled: Array, sums: Array
+) -> None:
+    """What may not be shown takes no place in any channel, nor in the pool."""
+    for slot in range(n_slots):
+        if not offer[rows[slot]] & item_types:
+            pooled[slot] = 1
+            sums[slot] = np.float32(0)
+
+
 @kernel(i8(i4[::1], u1[::1], i8, i4[::1], i8))
 def _enter(rows: Array, pooled: Array, slot: int, pool: Array, size: int) -> int:
     if slot < 0 or pooled[slot] or size == len(pool):
@@ -386,13 +397,22 @@ def _enter_best(
     return size
 
 
-@kernel(i8(JOINED_TYPE, _I4, _U1, i8, i8, i4[::1]))
-def gather(joined: Any, trail: Array, kinds: Array, start: int, k_neighbours: int, pool: Array) -> int:
+@kernel(i8(JOINED_TYPE, _I4, _U1, i8, i8, _U1, u1, i4[::1]))
+def gather(
+    joined: Any,
+    trail: Array,
+    kinds: Array,
+    start: int,
+    k_neighbours: int,
+    offer: Array,
+    item_types: int,
+    pool: Array,
+) -> int:
     """Ask all sources for a trail and put the candidates into `pool` int32[m]; returns how many.
 
     trail int32[t], kinds uint8[t]: what the person did, oldest first; `trail[start:]` is the session. Rows
-    that the model does not know keep their place and find nothing. The desk is ready for `describe`
-    afterwards.
+    that the model does not know keep their place and find nothing. Candidates are rows with one of the bits
+    `item_types` in `offer` uint8[c], all where that is empty. The desk is ready for `describe` afterwards.
     """
     model, desk = joined.model, joined.desk
     rows, pooled = desk.rows, desk.pooled
@@ -400,16 +420,21 @@ def gather(joined: Any, trail: Array, kinds: Array, start: int, k_neighbours: in
     _seat_trail(desk, trail, kinds, start)
     _ask_neighbours(model, desk, k_neighbours)
     _ask_tables(model, desk)
+    # The shares of the best that the ranker has learned are of all that was found, whatever is on offer.
+    _find_best(desk.facts[SLOTS], desk.sums, desk.best)
+    if len(offer):
+        _drop_unoffered(desk.facts[SLOTS], rows, offer, item_types, pooled, desk.sums)
     size = 0
     for slot in range(desk.facts[SESSION]):
         size = _enter(rows, pooled, slot, pool, size)
     for slot in range(desk.facts[SESSION], min(desk.facts[PAST], desk.facts[SESSION] + MAX_PAST_ITEMS)):
         size = _enter(rows, pooled, slot, pool, size)
-    _find_best(desk.facts[SLOTS], desk.sums, desk.best)
     for channel in range(N_CHANNELS):
         if _QUOTAS[channel] > 0 and desk.best[channel] > 0:
             size = _enter_best(channel, desk.facts[SLOTS], rows, pooled, desk.sums, desk.spare, pool, size)
     for row in model.popular:
+        if len(offer) and not offer[row] & item_types:
+            continue
         size = _enter(rows, pooled, _slot_of(desk.place, rows, desk.facts, row), pool, size)
     for index in range(size):
         share = desk.sums[desk.place[pool[index]] - 1, _NEAR] / max(desk.best[_NEAR], _LEAST_VOTES)

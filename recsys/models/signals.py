@@ -17,7 +17,15 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
-from recsys.models.arrays import Rows, Vectors, load_array, load_settings, save_arrays
+from recsys.models.arrays import (
+    EVERYTHING,
+    Offer,
+    Rows,
+    Vectors,
+    load_array,
+    load_settings,
+    save_arrays,
+)
 from recsys.models.column_kernel import count_columns
 from recsys.models.demand import Live
 from recsys.models.describe_kernel import describe
@@ -146,11 +154,12 @@ class Signals:
         """Working memory, some 1.5 MB and 4 bytes an item; one a thread."""
         return Desk(self.arrays, self.settings.m_most_recent_sessions)
 
-    def gather(self, trail: Trail, desk: Desk) -> Rows:
-        """The candidates int32[c] for a trail, in no order. The desk keeps what the sources said until
-        it is asked again."""
+    def gather(self, trail: Trail, desk: Desk, offer: Offer = EVERYTHING) -> Rows:
+        """The candidates int32[c] for a trail, of those on offer, in no order. The desk keeps what
+        the sources said until it is asked again."""
         pool = np.empty(MAX_POOL, np.int32)
-        found = gather(desk.joined, trail.rows, trail.kinds, trail.start, self.settings.k_neighbours, pool)
+        k_neighbours = self.settings.k_neighbours
+        found = gather(desk.joined, trail.rows, trail.kinds, trail.start, k_neighbours, *offer, pool)
         return pool[:found]
 
     def describe(self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Features) -> Features:

@@ -12,7 +12,9 @@ import numpy.typing as npt
 import scipy.sparse
 
 from recsys.models.arrays import (
+    EVERYTHING,
     NOTHING,
+    Offer,
     Ranked,
     Rows,
     Scores,
@@ -78,12 +80,14 @@ class TopTable:
         length = min(k, int(self.lengths[row]))
         return self.rows[row, :length], self.scores[row, :length]
 
-    def blend(self, seeds: Rows, weights: Scores, k: int, scratch: Scratch) -> Ranked:
-        """The best k of the sum of the seeds' rows, each times its weight; without the seeds."""
+    def blend(
+        self, seeds: Rows, weights: Scores, k: int, scratch: Scratch, offer: Offer = EVERYTHING
+    ) -> Ranked:
+        """The best k on offer of the sum of the seeds' rows, each times its weight; without the seeds."""
         k = min(k, len(self.lengths))
         top_rows, top_scores = np.empty(k, np.int32), np.empty(k, np.float32)
         found = blend_rows(
-            seeds, weights, self.rows, self.scores, self.lengths,
+            seeds, weights, self.rows, self.scores, self.lengths, *offer,
             scratch.sums, scratch.touched, scratch.spare, top_rows, top_scores,
         )  # fmt: skip
         return top_rows[:found], top_scores[:found]

@@ -11,10 +11,11 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from recsys.block import Reason, SourceName
+from recsys.banner import BANNER_PREFIX, Banner
+from recsys.block import BlockItem, Reason, SourceName
 from recsys.models.signal_arrays import FEATURES
 from recsys.models.signals import Features
-from recsys.pipeline.columns import type_set
+from recsys.pipeline.blend import blend
 from recsys.pipeline.filter import ALL_BARS, BOUGHT, COOLING, IN_CART, IN_SESSION, STRICT, SUBSTITUTE, Bars
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import NEW, Choice, mix
@@ -55,7 +56,7 @@ class Account(msgspec.Struct, frozen=True):
     item: str
     verdict: str
     """shown, or what keeps it out: unknown, unavailable, other_type, filtered, page_item, excluded,
-    shown_before, beside, cooling, bought, in_cart, in_session, substitute, barred, not_named,
+    shown_before, beside, cooling, bought, in_cart, in_session, substitute, barred, banner_rules, not_named,
     brand_cap, category_cap, variant, too_alike, gave_way, beaten."""
     detail: str = ""
     """What of: the filter's text, the brand, the slot, the items that took its place."""
@@ -69,6 +70,47 @@ class Account(msgspec.Struct, frozen=True):
     propensity: float = 1.0
     shares: tuple[Share, ...] = ()
     effects: tuple[Effect, ...] = ()
+
+
+def accounts_of(query: Query, beside: Mapping[int, str]) -> Accounts | MixedAccounts:
+    """A slot decided as `recsys.pipeline.pipeline.choose` decides it; `beside` as `Accounts` has it."""
+    is_mixed = query.placement.shares and not query.types
+    return MixedAccounts(query, beside) if is_mixed else Accounts(query, beside)
+
+
+def account_of_banner(
+    item: str, banners: Mapping[str, Banner], shown: Sequence[BlockItem], beside: Mapping[str, str]
+) -> Account:
+    """Of a banner, by the name that blocks have for it; `shown`: what stands in the block."""
+    for place, one in enumerate(shown, 1):
+        if one.item == item:
+            return Account(item, SHOWN, place=place, source=one.reason.source, reason=one.reason)
+    if item.removeprefix(BANNER_PREFIX) not in banners:
+        return Account(item, "unknown")
+    return Account(item, "beside", beside[item]) if item in beside else Account(item, "banner_rules")
+
+
+class MixedAccounts:
+    """A mixed block decided, each kind as a slot of its own: an item's rank and scores are those among its
+    kind."""
+
+    def __init__(self, query: Query, beside: Mapping[int, str]) -> None:
+        self._query = query
+        self._beside = beside
+        self._of_types: dict[int, Accounts] = {}
+        self.choice: Choice = blend(query, list(beside), self._decided)
+
+    def of(self, item: str) -> Account:
+        """As `Accounts.of`; the place is that among its kind."""
+        columns = self._query.visit.columns
+        row = columns.row(item)
+        offer = int(columns.offer[row]) if row >= 0 else 0
+        of_kind = [accounts for types, accounts in self._of_types.items() if types & offer]
+        return (of_kind or list(self._of_types.values()))[-1].of(item)
+
+    def _decided(self, query: Query, _: Sequence[int]) -> Choice:
+        self._of_types[query.types] = accounts = Accounts(query, self._beside)
+        return accounts.choice
 
 
 class Accounts:
@@ -141,7 +183,7 @@ class Accounts:
             return "unknown", ""
         if not columns.offer[row]:
             return "unavailable", ""
-        if not columns.offer[row] & type_set(query.placement.item_types):
+        if not columns.offer[row] & query.item_types:
             return "other_type", about.type
         passing = query.visit.passing
         for text in query.filters if passing is not None else ():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from recsys.pipeline.columns import ANY_TYPE, type_set
+from recsys.pipeline.columns import type_set
 from recsys.pipeline.mix import Choice
 from recsys.pipeline.query import Query
 
@@ -39,7 +39,7 @@ def blend(query: Query, taken: Sequence[int], choose: Choose) -> Choice:
         if not missing and len(found) == len(shares):
             break
     if missing == query.limit:
-        return choose(msgspec.structs.replace(query, types=ANY_TYPE), taken)
+        return choose(msgspec.structs.replace(query, types=type_set(query.placement.item_types)), taken)
     return _joined(found, shares)
 
 

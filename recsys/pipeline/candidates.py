@@ -70,8 +70,9 @@ def neighbours(context: Context) -> Ranked:
     bundle, models = visit.bundle, visit.scratch.models
     if bundle is None or models is None or not len(session):
         return NOTHING
-    key = ("neighbours", int(session[-1]))
-    return visit.once(key, lambda: bundle.neighbours.recommend(session, NEIGHBOUR_POOL, models))
+    key = ("neighbours", int(session[-1]), context.shown_key)
+    offer = context.on_offer
+    return visit.once(key, lambda: bundle.neighbours.recommend(session, NEIGHBOUR_POOL, models, offer=offer))
 
 
 def als(context: Context) -> Ranked:
@@ -210,7 +211,7 @@ def _nearest_to_taste(context: Context) -> Ranked:
     if visit.bundle is None or visit.taste is None:
         return NOTHING
     if context.few is not None:
-        return _likest(context.few, visit.bundle.als.item_factors, visit.taste, ALS_POOL)
+        return _likest(context.few, visit.bundle.als.item_factors, visit.taste, WHOLE_POOL)
     return visit.bundle.als.nearest(visit.taste, ALS_POOL, context.eligible_bits)
 
 
@@ -218,22 +219,23 @@ def _around(context: Context, name: str, table: TopTable) -> Ranked:
     visit, seeds, models = context.visit, context.seeds, context.visit.scratch.models
     if models is None or not len(seeds.rows):
         return NOTHING
-    key = (name, context.seeds_key)
-    return visit.once(key, lambda: table.blend(seeds.rows, seeds.weights, TABLE_POOL, models))
+    key, offer = (name, context.seeds_key, context.shown_key), context.on_offer
+    k = TABLE_POOL if context.few is None else WHOLE_POOL
+    return visit.once(key, lambda: table.blend(seeds.rows, seeds.weights, k, models, offer))
 
 
 def _alike(context: Context) -> Ranked:
     """From the tables of the training where it knew the seeds, else by a search near their vectors;
     among the items that came later always by their vectors."""
-    visit, seeds, item_types = context.visit, context.seeds, context.item_types
+    visit, seeds = context.visit, context.seeds
     bundle, models = visit.bundle, visit.scratch.models
     if bundle is None or models is None or not len(seeds.rows):
         return NOTHING
     content = bundle.content
     if context.few is not None:
-        known = _likest(context.few, content.vectors, _wanted(context), CONTENT_POOL)
+        known = _likest(context.few, content.vectors, _wanted(context), WHOLE_POOL)
     elif not context.filters and content.neighbours and max(seeds.rows.tolist()) < bundle.n_items:
-        known = content.like(seeds.rows, seeds.weights, item_types, CONTENT_POOL, models)
+        known = content.like(seeds.rows, seeds.weights, CONTENT_POOL, models, context.on_offer)
         if not visit.columns.cold.count:
             return known
     else:
@@ -250,7 +252,8 @@ def _new_alike(context: Context) -> Ranked:
     cold = visit.columns.cold
     if visit.bundle is None or not cold.count or not len(seeds.rows):
         return NOTHING
-    return visit.once(("new", context.seeds_key), lambda: cold.nearest(_wanted(context), COLD_POOL))
+    key, offer = ("new", context.seeds_key, context.shown_key), context.on_offer
+    return visit.once(key, lambda: cold.nearest(_wanted(context), COLD_POOL, offer))
 
 
 def _wanted(context: Context) -> Vectors:

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from recsys.models.arrays import NOTHING, Ranked, Rows, Vectors
+from recsys.models.arrays import EVERYTHING, NOTHING, Offer, Ranked, Rows, Vectors
 from recsys.pipeline.kernels import likest
 
 MAX_COLD_ITEMS: Final = 4096
@@ -46,12 +46,12 @@ class ColdItems:
         places = np.flatnonzero(self.rows[: self.count] == row)
         return self.vectors[places[-1]] if len(places) else None
 
-    def nearest(self, wanted: Vectors, k: int) -> Ranked:
-        """The k items whose vectors have the greatest positive inner product with float32[d]."""
+    def nearest(self, wanted: Vectors, k: int, offer: Offer = EVERYTHING) -> Ranked:
+        """The k items on offer whose vectors have the greatest positive inner product with float32[d]."""
         if self.count == 0:
             return NOTHING
         top_rows, top_scores = np.empty(k, np.int32), np.empty(k, np.float32)
-        found = likest(self.vectors, self.rows, self.count, wanted, top_rows, top_scores)
+        found = likest(self.vectors, self.rows, self.count, *offer, wanted, top_rows, top_scores)
         return top_rows[:found], top_scores[:found]
 
     def newest(self, k: int) -> Rows:

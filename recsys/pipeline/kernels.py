@@ -358,13 +358,24 @@ def hottest_of_leaf(
     return size
 
 
-@kernel(i8(_F4_2D, _I4, i8, _F4, i4[::1], f4[::1]), fastmath=True)
-def likest(vectors: Array, rows: Array, count: int, wanted: Array, top_rows: Array, top_scores: Array) -> int:
-    """Of the first `count` vectors the rows with the greatest positive inner product with `wanted`."""
+@kernel(i8(_F4_2D, _I4, i8, _U1, _u1, _F4, i4[::1], f4[::1]), fastmath=True)
+def likest(
+    vectors: Array,
+    rows: Array,
+    count: int,
+    offer: Array,
+    item_types: int,
+    wanted: Array,
+    top_rows: Array,
+    top_scores: Array,
+) -> int:
+    """Of the first `count` vectors the rows on offer with the greatest positive inner product with
+    `wanted`; where `offer` is empty, all are."""
     size = 0
     limit = len(top_rows)
     for index in range(count):
-        if rows[index] < 0:
+        row = rows[index]
+        if row < 0 or (len(offer) and (row >= len(offer) or not (offer[row] & item_types))):
             continue
         score = np.float32(0)
         for dimension in range(len(wanted)):
@@ -381,7 +392,7 @@ def likest(vectors: Array, rows: Array, count: int, wanted: Array, top_rows: Arr
             top_rows[at] = top_rows[at - 1]
             at -= 1
         top_scores[at] = score
-        top_rows[at] = rows[index]
+        top_rows[at] = row
         size += 1
     return size
 

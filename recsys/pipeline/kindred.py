@@ -42,7 +42,8 @@ class Acquainted:
             assert scratch is not None
             self._sources = Sources(bundle.kindred, bundle.als)
             self._trail = trail_of(self._context)
-            self._found = self._ranker.gather(self._sources, self._trail, scratch)
+            offer = self._context.on_offer
+            self._found = self._ranker.gather(self._sources, self._trail, scratch, offer)
         return self
 
     def __exit__(
@@ -73,4 +74,7 @@ def named_by_kindred(context: Context) -> Ranked:
         return NOTHING
     kindred, desk = bundle.kindred, scratch.kindred[0]
     weights, _ = person.history_weights(bundle.als.kind_weights)
-    return visit.once("kindred", lambda: kindred.recommend(person.history_rows, weights, K_KINDRED, desk))
+    return visit.once(
+        ("kindred", context.shown_key),
+        lambda: kindred.recommend(person.history_rows, weights, K_KINDRED, desk, context.on_offer),
+    )

@@ -28,7 +28,7 @@ class Learned:
         self._context = context
         if self._ranker is not None and self._desk is not None:
             self._trail = trail_of(context)
-            self._rows = self._ranker.gather(self._trail, self._desk)
+            self._rows = self._ranker.gather(self._trail, self._desk, context.on_offer)
 
     @property
     def knows(self) -> bool:

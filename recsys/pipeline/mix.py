@@ -11,7 +11,6 @@ import numpy as np
 
 from recsys.models.arrays import Rows
 from recsys.pipeline.candidates import trending
-from recsys.pipeline.columns import ANY_TYPE
 from recsys.pipeline.explore import draws
 from recsys.pipeline.filter import ALL_BARS, CHOSEN, COOLING, IN_CART, IN_SESSION, SUBSTITUTE, Bars
 from recsys.pipeline.kernels import fill
@@ -81,16 +80,16 @@ class _Block:
         self.spoke |= pool.spoke(order)
         self._append(pool.rows[order].tolist(), scored.totals[order].tolist(), leads(order, pool, self.query))
 
-    def take(self, rows: Rows, source: str, item_types: int, bars: int) -> None:
+    def take(self, rows: Rows, source: str, bars: int) -> None:
         """What no source has ranked for this slot."""
-        self._append_unranked(self._fill(rows, item_types, bars), source)
+        self._append_unranked(self._fill(rows, bars), source)
 
-    def take_any(self, item_types: int, bars: int) -> None:
+    def take_any(self, bars: int) -> None:
         """Whatever may be shown, going round from a row that the salt says."""
         every_row = self.query.visit.columns.every_row
         start = self.query.visit.salt % max(len(every_row), 1)
-        self.take(every_row[start:], CATALOGUE, item_types, bars)
-        self.take(every_row[:start], CATALOGUE, item_types, bars)
+        self.take(every_row[start:], CATALOGUE, bars)
+        self.take(every_row[:start], CATALOGUE, bars)
 
     def explore(self) -> None:
         """Give some places to new items; never that of something in the cart."""
@@ -102,14 +101,14 @@ class _Block:
                 self.rows[place], self.scores[place], self.sources[place] = row, 0.0, NEW
                 self.propensities[place] = propensity
 
-    def _fill(self, rows: Rows, item_types: int, bars: int) -> list[int]:
+    def _fill(self, rows: Rows, bars: int) -> list[int]:
         """Those of `rows` that may be shown, fit and are not there yet, as many as are missing."""
         self.bars.add(self.rows, CHOSEN)
         had, offer = len(self.rows), self.query.context.offer
         block = np.empty(self.query.limit, np.int32)
         block[:had] = self.rows
         caps = caps_of(self.query)
-        size = fill(rows, offer, item_types, bars, CHOSEN, self.bars.marks, *caps, block, had)
+        size = fill(rows, offer, self.query.item_types, bars, CHOSEN, self.bars.marks, *caps, block, had)
         self.bars.chosen(block[had:size])
         return block[had:size].tolist()  # type: ignore[no-any-return]
 
@@ -128,35 +127,34 @@ def mix(scored: Scored, query: Query, bars: Bars) -> Choice:
     if query.placement.lead_with_cart:
         block.take_cart(scored)
     block.take_ranked(best(scored, query, bars, block.rows), scored)
-    for item_types, watched in _relaxed(query) if query.placement.fills else ():
+    for watched in _relaxed(query) if query.placement.fills else ():
         if block.n_missing:
-            _take_fallback(block, item_types, watched)
+            _take_fallback(block, watched)
         if block.rows:
             break
     block.explore()
     return _choice(block)
 
 
-def _take_fallback(block: _Block, item_types: int, bars: int) -> None:
-    """What is in demand, else what was popular, else anything that may be shown."""
+def _take_fallback(block: _Block, bars: int) -> None:
+    """What is in demand, else what was popular, else anything of the slot's types that may be shown."""
     context = block.query.context
-    block.take(trending(context)[0], "trending", item_types, bars)
+    block.take(trending(context)[0], "trending", bars)
     if block.n_missing:
-        block.take(context.visit.columns.popular[item_types], "popular", item_types, bars)
+        block.take(context.visit.columns.popular[context.item_types], "popular", bars)
     if block.n_missing:
-        block.take_any(item_types, bars)
+        block.take_any(bars)
 
 
-def _relaxed(query: Query) -> Iterator[tuple[int, int]]:
-    """Item types and bars of the slot; then, for a block that would stay empty, ever fewer rules. A
-    further page may be empty: it is the end."""
-    yield query.item_types, ALL_BARS
+def _relaxed(query: Query) -> Iterator[int]:
+    """Bars of the slot; then, for a block that would stay empty, ever fewer of them. A further page may
+    be empty: it is the end."""
+    yield ALL_BARS
     if not query.is_first_page:
         return
-    yield query.item_types, ALL_BARS & ~IN_SESSION
-    yield query.item_types, ALL_BARS & ~IN_SESSION & ~SUBSTITUTE
-    yield ANY_TYPE, ALL_BARS & ~IN_SESSION & ~SUBSTITUTE
-    yield ANY_TYPE, ALL_BARS & ~IN_SESSION & ~SUBSTITUTE & ~IN_CART
+    yield ALL_BARS & ~IN_SESSION
+    yield ALL_BARS & ~IN_SESSION & ~SUBSTITUTE
+    yield ALL_BARS & ~IN_SESSION & ~SUBSTITUTE & ~IN_CART
 
 
 def _choice(block: _Block) -> Choice:

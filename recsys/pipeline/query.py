@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.block import Placement, Reason, SourceName
-from recsys.models.arrays import Rows, Vectors
+from recsys.models.arrays import Offer, Rows, Vectors
 from recsys.models.bundle import Bundle
 from recsys.pipeline.columns import Columns, type_set
 from recsys.pipeline.lazy import lazy
@@ -93,6 +93,12 @@ class Context(msgspec.Struct, frozen=True, eq=False, dict=True):
         masks = [visit.passing.rows(text, len(offer)) for text in self.filters]
         passing: npt.NDArray[np.uint8] = offer * np.logical_and.reduce(masks)
         return passing
+
+    @lazy
+    def on_offer(self) -> Offer:
+        """What sources may answer: what the catalogue offers, of the context's types, that passes its
+        filters."""
+        return Offer(self.offer, self.item_types)
 
     @lazy
     def few(self) -> Rows | None:

@@ -28,6 +28,7 @@ _NOT_SHOWN: Final[Mapping[str, str]] = {
     "in_session": "the person looked at it in this session already",
     "substitute": "it is of the same category as what it should go with, so it would take its place",
     "barred": "a rule of the placement keeps it out",
+    "banner_rules": "its rules (dates, market, audience, caps) or banners of greater priority keep it out",
     "not_named": "no source named it for this person; asked were {detail}",
     "brand_cap": "as many of its brand as may be stand there already: {detail}",
     "category_cap": "as many of its category as may be stand there already: {detail}",

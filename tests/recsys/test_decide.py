@@ -19,6 +19,7 @@ from tests.recsys.pipeline.shops import (
     ARTICLES,
     CATALOGUE,
     NOW_S,
+    PRODUCTS,
     article,
     ask,
     bare_shelf,
@@ -46,17 +47,17 @@ def test_a_block_is_never_empty(placement, profile, build) -> None:
     assert len(block.items) <= 5
 
 
-def test_the_last_eligible_item_is_shown_even_if_it_is_of_another_type() -> None:
-    only = [article("pitch", "tent")]
-    (block,) = ask(shelf(only), visitor("t1"), slot("home.feed"))
-    assert shown(block) == ["article:pitch"]
+@pytest.mark.parametrize("build", [shelf, bare_shelf])
+@pytest.mark.parametrize(("placement", "other"), [("home.feed", ARTICLES), ("article.next", PRODUCTS)])
+def test_nothing_of_another_type_is_ever_shown(placement, other, build) -> None:
+    (block,) = ask(build(other), visitor("t1", "article:knots"), slot(placement))
+    assert (shown(block), block.fallback) == ([], "no_match")
 
 
 def test_rules_of_taste_give_way_before_a_block_stays_empty_but_the_callers_do_not() -> None:
     on = shelf([product("t", 1)])
     session = visitor("t1", cart=("t1",))
     assert shown(ask(on, session, slot("cart.cross_sell"))[0]) == ["t1"]
-    assert shown(ask(on, session, slot("article.next"))[0]) == ["t1"]
     assert shown(ask(on, session, slot("home.feed", exclude=("t1",)))[0]) == []
     assert shown(ask(on, session, slot("product.similar", item="t1"))[0]) == []
 

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from recsys.models.arrays import Offer
 from recsys.models.content import Content, ContentSettings, item_text
 from recsys.models.scratch import Scratch
 
@@ -61,7 +62,8 @@ TYPES = np.array([PRODUCT] * 4 + [ARTICLE] * 2 + [PRODUCT], np.uint8)
 
 def like(model, seeds, weights, types, k=9):
     scratch = Scratch(len(model.vectors))
-    return model.like(np.array(seeds, np.int32), np.array(weights, np.float32), types, k, scratch)
+    offer = Offer(np.full(len(model.vectors), types, np.uint8), types)
+    return model.like(np.array(seeds, np.int32), np.array(weights, np.float32), k, scratch, offer)
 
 
 def test_neighbours_are_kept_for_each_type():

@@ -9,6 +9,7 @@ import pytest
 from recsys.counters import AFTER_HALF_LIFE_S, ItemCounters
 from recsys.events import Action
 from recsys.models.als import Als, AlsSettings
+from recsys.models.arrays import Offer
 from recsys.models.boosting import BoostingSettings
 from recsys.models.bought_together import BoughtTogether
 from recsys.models.content import Content
@@ -154,6 +155,30 @@ def test_a_desk_is_clear_for_the_next():
             signals.describe(pool, each, fresh, no_live(len(pool)), nothing_said(pool)), features
         )
         assert len(set(pool.tolist())) == len(pool)
+
+
+def test_places_are_for_what_is_on_offer_alone():
+    """As brute force over everything that the sources say would have it."""
+    interactions = random_interactions(60_000, 2_000, 6_000, 0)
+    signals = Signals.fit(interactions)
+    offer = Offer((np.arange(2_000) % 40 == 3).astype(np.uint8), 1)
+    n_found = 0
+    for start in range(0, 600, 50):
+        asked = trail(interactions.item[start : start + 6], start=2)
+        desk = signals.desk()
+        signals.gather(asked, desk)
+        said = desk.arrays.sums[: desk.arrays.facts[0]].any(axis=1)
+        everything = desk.arrays.rows[: desk.arrays.facts[0]][said]
+        known = everything[offer.of_row[everything] != 0]
+        before = signals.describe(known, asked, desk, no_live(len(known)), nothing_said(known))
+        pool = signals.gather(asked, desk, offer)
+        assert offer.of_row[pool].all()
+        assert set(known.tolist()) <= set(pool.tolist())  # so few that no quota cuts them
+        after = signals.describe(known, asked, desk, no_live(len(known)), nothing_said(known))
+        same = [place for place, name in enumerate(FEATURES) if name != "pool_size"]
+        np.testing.assert_array_equal(after[same], before[same])
+        n_found += len(known)
+    assert n_found > 100
 
 
 @pytest.mark.parametrize("found", [[], [-1], [-1, 10_000]])

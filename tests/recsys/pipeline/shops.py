@@ -84,9 +84,9 @@ def interactions(seed: int = 1, sessions: int = 240) -> Interactions:
     return Interactions.from_columns([f"a:{v}" for v in visitors], visitors, items, kinds, at)
 
 
-def bundle(catalogue: Sequence[Item] = CATALOGUE) -> Bundle:
-    """Fitted on `interactions()`, knowing the texts of `catalogue`."""
-    learned = interactions().with_items([item.id for item in catalogue])
+def bundle(catalogue: Sequence[Item] = CATALOGUE, seen: Interactions | None = None) -> Bundle:
+    """Fitted on `seen`, else `interactions()`, knowing the texts of `catalogue`."""
+    learned = (seen or interactions()).with_items([item.id for item in catalogue])
     texts = {item.id: text_of(item) for item in catalogue}
     als = Als.fit(learned, AlsSettings(factors=8, iterations=5))
     return unsaved(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from recsys.banner import Banner
 from recsys.block import DEFAULT_PLACEMENTS
 from recsys.decide import View, decide, why
 from recsys.fold import SessionRules
@@ -15,8 +16,8 @@ CHANGES = {"t5": {"available": False}, "t4": {"group": "g"}, "t3": {"group": "g"
 SHOP = [msgspec.structs.replace(item, **CHANGES.get(item.id, {})) for item in CATALOGUE]
 
 
-def view(profile, on=None):
-    return View(on or shelf(), "a:v", profile, NOW_MS, SessionRules(), FRESH)
+def view(profile, on=None, **more):
+    return View(on or shelf(), "a:v", profile, NOW_MS, SessionRules(), FRESH, **more)
 
 
 def account(placement, asked, item, profile=None, beside=None, **rules):
@@ -35,6 +36,34 @@ def test_an_account_tells_the_block_that_is_decided():
     assert [one.item for one in accounts] == shown(decided)
     assert [one.place for one in accounts] == [1, 2, 3, 4, 5, 6]
     assert [one.reason for one in accounts] == [one.reason for one in decided.items]
+
+
+@pytest.mark.parametrize("limit", [4, 10, 18])
+def test_an_account_of_a_mixed_block_is_of_the_block_that_is_decided(limit):
+    asked, placement = slot("home.mixed", limit), DEFAULT_PLACEMENTS["home.mixed"]
+    banners = {"sale": Banner(title="Sale"), "gold": Banner(title="Gold", groups=("gold",))}
+    on = view(visitor("t1", "t2"), banners=banners)
+    (decided,) = decide(on, [asked], {"home.mixed": placement})
+    again, accounts = why(on, asked, placement, {}, [])
+    assert again.items == decided.items
+    assert {one.item.partition(":")[0] for one in accounts} >= {"article", "banner"}
+    assert [one.item for one in accounts] == shown(decided)
+    assert [one.place for one in accounts] == list(range(1, len(decided.items) + 1))
+    assert [one.reason for one in accounts] == [one.reason for one in decided.items]
+    assert {one.verdict for one in accounts} == {"shown"}
+
+
+def test_banners_have_accounts_too():
+    asked, placement = slot("home.mixed"), DEFAULT_PLACEMENTS["home.mixed"]
+    banners = {"sale": Banner(title="Sale"), "gold": Banner(title="Gold", groups=("gold",))}
+    on = view(None, banners=banners)
+    named = ["banner:sale", "banner:gold", "banner:none", "t0"]
+    _, told = why(on, asked, placement, {}, named)
+    assert [one.verdict for one in told] == ["shown", "banner_rules", "unknown", told[3].verdict]
+    assert told[0].reason.text == "Sale"
+    assert "its rules (dates, market" in sentence(told[1], placement)
+    _, (told_sale,) = why(on, asked, placement, {"banner:sale": "hero"}, ["banner:sale"])
+    assert (told_sale.verdict, told_sale.detail) == ("beside", "hero")
 
 
 def test_what_each_source_says_adds_up_and_names_its_evidence():

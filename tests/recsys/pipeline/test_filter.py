@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from msgspec.structs import replace
 
@@ -11,6 +12,10 @@ from recsys.block import DEFAULT_PLACEMENTS, Block, Placement
 from recsys.catalog import Item
 from recsys.counters import ItemCounters
 from recsys.filters.syntax import FilterError
+from recsys.models.interactions import InteractionKind, Interactions
+from recsys.models.neighbours import SessionNeighbours
+from recsys.models.tables import TopTable
+from recsys.pipeline import candidates
 from recsys.pipeline.shelf import Shelf
 from tests.recsys.pipeline.shops import (
     CATALOGUE,
@@ -18,6 +23,7 @@ from tests.recsys.pipeline.shops import (
     PRODUCTS,
     ask,
     bare_shelf,
+    bundle,
     product,
     shelf,
     shown,
@@ -116,11 +122,67 @@ def test_every_placement_is_full_when_one_in_a_thousand_passes(large, placement:
         assert shown(block) == []  # none of them is news to anybody
         return
     if DEFAULT_PLACEMENTS[placement].item_types == ("article",):
-        passing = set()  # all of them are products: nothing of another kind passes for an article ...
-        assert {item[0] for item in shown(block)} == {"i"}  # ... and is better than an empty block
+        assert (shown(block), block.fallback) == ([], "no_match")  # all of them are products
         return
     assert len(block.items) == min(limit, len(passing))
     assert set(shown(block)) <= passing
+
+
+@pytest.fixture(scope="module")
+def learned() -> Shelf:
+    """50,000 items that the model knows, in 50 families; one in a thousand, all of one family, is rare.
+    Whoever looks at something of a family has looked at its first two before."""
+    rng = np.random.default_rng(1)
+    rows: list[tuple[str, str, int, int]] = []
+    items = [
+        Item(
+            f"k{number}", title=f"Thing {number}", description=f"family{number % 50}", fed=True,
+            category=(f"Family {number % 50} of kind {number // 50 % 7}",),
+            brand="rare" if number % 1000 == 7 else f"brand{number % 90}",
+        )
+        for number in range(50_000)
+    ]  # fmt: skip
+    for number, family in enumerate(np.append(rng.integers(0, 50, 1500), np.full(1500, 7)).tolist()):
+        at_ms, others = NOW_S * 1000 - (3000 - number) * 60_000, rng.integers(2, 1000, 4)
+        looked = [family, family + 50, *(family + 50 * others).tolist()]
+        rows += [
+            (f"v{number}", f"k{item}", InteractionKind.VIEW, at_ms + step) for step, item in enumerate(looked)
+        ]
+        bought = (family, looked[-1])
+        rows += [(f"v{number}", f"k{item}", InteractionKind.ORDER, at_ms + 9) for item in bought]
+    visitors, ids, kinds, at = zip(*rows, strict=True)
+    seen = Interactions.from_columns([f"a:{v}" for v in visitors], visitors, ids, kinds, at)
+    return Shelf.build(items, bundle(items, seen), {}, NOW_S)
+
+
+def rare(on: Shelf, placement: str) -> Block:
+    asked = replace(slot(placement, 30, "k7"), filter='brand == "rare"')
+    (block,) = ask(on, visitor("k57", "k7", cart=("k57",)), asked)
+    return block
+
+
+@pytest.mark.parametrize("placement", sorted(DEFAULT_PLACEMENTS))
+def test_the_order_is_that_of_all_that_passes(
+    learned: Shelf, placement: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if each source were asked for everything it knows, and the filter came after."""
+    found = rare(learned, placement)
+    if DEFAULT_PLACEMENTS[placement].fills and DEFAULT_PLACEMENTS[placement].item_types != ("article",):
+        assert len(found.items) == 30
+    for name in ("NEIGHBOUR_POOL", "TABLE_POOL", "POPULAR_POOL", "WHOLE_POOL"):
+        monkeypatch.setattr(candidates, name, 50_000)
+    for model in (TopTable, SessionNeighbours):
+        asked = "blend" if model is TopTable else "recommend"
+        method = getattr(model, asked)
+        monkeypatch.setattr(
+            model,
+            asked,
+            lambda self, *given, method=method, offer=None, **named: method(self, *given[:4], **named),
+        )
+    everything = rare(learned, placement)
+    assert [(item.item, item.reason.source) for item in found.items] == [
+        (item.item, item.reason.source) for item in everything.items
+    ]
 
 
 @pytest.mark.parametrize("limit", [20, 50, 80])
