@@ -70,6 +70,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def price_now(self) -> float | None:
+        """What is paid for it while its sale, if it has one, lasts; see `Shelf.end_sales`."""
         return self.sale_price if self.sale_price is not None else self.price
 
 

@@ -81,6 +81,46 @@ def test_what_did_not_become_cheaper_for_this_person_is_no_news(profile: Profile
     assert (shown(block), block.fallback) == ([], "no_match")
 
 
+@pytest.mark.parametrize(
+    ("then", "now", "is_news"),
+    [(50.0, 50.0, False), (50.0, 60.0, False), (50.0, 49.6, False), (50.0, 49.4, True)],
+)
+def test_a_price_is_news_only_if_it_fell_by_more_than_a_hundredth(then, now, is_news: bool) -> None:
+    item = changed(changed(None, 30 * DAY_S, "upsert", price=then), DAY_S, price=now)
+    (block,) = ask(on(item), looked("t1", 10 * DAY_S), slot("email.price_drop", 6))
+    assert shown(block) == (["t1"] if is_news else [])
+
+
+def test_what_was_never_gone_is_not_back() -> None:
+    here = changed(None, 30 * DAY_S, "upsert", price=50.0)
+    told_again = changed(changed(here, 10 * DAY_S, price=40.0), 2 * DAY_S, available=True)
+    assert shown(ask(on(told_again), looked("t1", 20 * DAY_S), slot("email.back_in_stock", 6))[0]) == []
+
+
+def test_a_sale_is_over_when_it_ends_though_no_feed_says_so() -> None:
+    def costs(shop: Shelf, less: str) -> bool:
+        (block,) = ask(
+            shop, None, msgspec.structs.replace(slot("home.feed", 18), filter=f'id == "t1" && {less}')
+        )
+        return shown(block) == ["t1"]
+
+    sold = product("t", 1, price=50.0, sale_price=39.0, sale_end_ms=NOW_MS + 1000)
+    shop = shelf([sold])
+    row = shop.columns.row("t1")
+    shop.end_sales(NOW_MS + 999)
+    assert costs(shop, "price_now < 40.0")
+    assert shop.columns.price[row] == 39
+    shop.end_sales(NOW_MS + 1000)
+    assert costs(shop, "price_now == 50.0 && sale_price == null")
+    assert shop.columns.price[row] == 50
+    shop.upsert(msgspec.structs.replace(sold, sale_end_ms=NOW_MS + 5000))  # prolonged
+    assert costs(shop.with_bundle(None), "price_now < 40.0")
+    shop.end_sales(NOW_MS + 4999)
+    assert costs(shop, "price_now < 40.0")
+    over = msgspec.structs.replace(sold, sale_end_ms=NOW_MS)
+    assert costs(shelf([over]), "price_now == 50.0")
+
+
 def test_what_can_be_had_again_is_told_and_what_cannot_is_not_shown() -> None:
     here = changed(None, 30 * DAY_S, "upsert", price=50.0)
     gone = changed(here, 10 * DAY_S, available=False)
