@@ -21,6 +21,7 @@ SourceName = Literal[
     "cart",
     "price_drop",
     "back_in_stock",
+    "complements",
     "popular",
 ]
 Tier = Literal["browsing", "comparison", "ready_to_buy"]
@@ -126,14 +127,20 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
     ),
     "product.complements": Placement(
         title="Goes well with it",
-        sources={"bought_together": 1.0, "neighbours": 0.2, "item_to_item": 0.1, "popular": 0.02},
+        sources={
+            "bought_together": 1.0,
+            "complements": 0.3,
+            "neighbours": 0.2,
+            "item_to_item": 0.1,
+            "popular": 0.02,
+        },
         needs_item=True,
         exclude_cart=True,
         other_categories=True,
     ),
     "cart.cross_sell": Placement(
         title="Goes well with your cart",
-        sources={"bought_together": 1.0, "neighbours": 0.3, "als": 0.2, "popular": 0.05},
+        sources={"bought_together": 1.0, "complements": 0.3, "neighbours": 0.3, "als": 0.2, "popular": 0.05},
         exclude_cart=True,
         other_categories=True,
     ),

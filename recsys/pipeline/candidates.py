@@ -19,6 +19,7 @@ from recsys.models.arrays import NOTHING, Ranked, Rows, Vectors
 from recsys.models.interactions import InteractionKind
 from recsys.models.tables import TopTable
 from recsys.pipeline.columns import Heats32
+from recsys.pipeline.complements import brought
 from recsys.pipeline.kernels import hottest_of_leaf, looked_at
 from recsys.pipeline.kindred import Acquainted, named_by_kindred
 from recsys.pipeline.learned import Learned
@@ -194,6 +195,7 @@ SOURCES: Mapping[SourceName, Callable[[Context], Ranked]] = {
     "cart": cart,
     "price_drop": price_drop,
     "back_in_stock": back_in_stock,
+    "complements": brought,
     "popular": popular,
 }
 

@@ -82,6 +82,8 @@ class Columns:
     group_codes: dict[str, int]
     leaf_rows: dict[int, Rows]
     """Rows that are or were of a leaf category; `leaf` has the last word."""
+    goes_with: dict[int, tuple[tuple[int, float], ...]]
+    """For the code of a leaf category its complements; see `recsys.pipeline.complements`."""
     cold: ColdItems
 
     @classmethod
@@ -118,6 +120,7 @@ class Columns:
             brand_codes={},
             group_codes={},
             leaf_rows={},
+            goes_with={},
             cold=ColdItems.empty(bundle.content.dimensions if bundle is not None else 0),
         )
 

@@ -25,7 +25,7 @@ CATALOGUE: Final = "catalogue"
 
 _SEEDED: Final = frozenset(("item_to_item", "bought_together", "content"))
 _OF_PERSON: Final = frozenset(
-    ("als", "kindred", "buy_again", "recent", "cart", "price_drop", "back_in_stock")
+    ("als", "kindred", "buy_again", "recent", "cart", "complements", "price_drop", "back_in_stock")
 )
 
 

@@ -18,6 +18,7 @@ from recsys.events import Action
 from recsys.models.bundle import Bundle
 from recsys.models.tables import TopTable
 from recsys.pipeline.candidates import vector_of
+from recsys.pipeline.complements import brought_by
 from recsys.pipeline.kernels import strongest_seeds
 from recsys.pipeline.mix import CATALOGUE, NEW, Choice
 from recsys.pipeline.news import caring_deeds
@@ -114,6 +115,8 @@ def _reason(row: int, source: str, seed: Deed | None, query: Query) -> Reason:
     visit = query.visit
     if source == "trending":
         return _demand(visit.columns.counters[row], visit)
+    if source == "complements":
+        return _complement(row, visit)
     if source == "cart":
         return _in_cart(row, visit.person)
     if source in _NEWS:
@@ -123,6 +126,24 @@ def _reason(row: int, source: str, seed: Deed | None, query: Query) -> Reason:
     else:
         deed = visit.person.newest_deed(row) if source == "recent" else seed
     return Reason(source, _PLAIN[CATALOGUE].text) if deed is None else _because(source, deed, visit)
+
+
+def _complement(row: int, visit: Visit) -> Reason:
+    """It goes with a category that the session keeps looking at; the evidence is the newest look."""
+    columns, person = visit.columns, visit.person
+    found = brought_by(row, visit)
+    if found is None:
+        return Reason("complements", _PLAIN[CATALOGUE].text)
+    code, times = found
+    newest = next(
+        (one for one in reversed(person.session.tolist()) if one >= 0 and columns.leaf[one] == code), -1
+    )
+    deed = person.newest_deed(newest)
+    name = next(name for name, known in columns.leaf_codes.items() if known == code)
+    text = f"goes with {_cut(name)}, which you looked at {times} times in this session"
+    if deed is None:
+        return Reason("complements", text)
+    return Reason("complements", text, deed.item, _EVENTS.get(deed.action, ""), deed.at_s * 1000)
 
 
 def _because(source: str, deed: Deed, visit: Visit) -> Reason:

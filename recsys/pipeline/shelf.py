@@ -14,6 +14,7 @@ from recsys.counters import ItemCounters
 from recsys.filters.attributes import Attributes
 from recsys.models.arrays import Rows
 from recsys.models.bundle import Bundle
+from recsys.models.complements import complements_of
 from recsys.models.content import item_text
 from recsys.models.scratch import Scratch
 from recsys.pipeline.cold import MAX_COLD_ITEMS
@@ -97,6 +98,9 @@ class Shelf:
                 cold.append((item.changed_ms, row))
         columns = shelf.columns
         columns.leaf_rows.update({code: np.array(of, np.int32) for code, of in by_leaf.items() if code >= 0})
+        if bundle is not None:
+            table = bundle.bought_together.table
+            columns.goes_with.update(complements_of(table, columns.leaf[:n_bundle]))
         for heat, warm in columns.warmths:
             for types in TYPE_SETS:
                 warm[types] = columns.warmest(heat, types)

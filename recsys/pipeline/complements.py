@@ -1,0 +1,68 @@
+"""What a session brings that keeps looking at one category: the categories that are bought with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import numpy as np
+
+from recsys.models.arrays import NOTHING, Ranked, Rows, Scores
+from recsys.pipeline.kernels import hottest_of_leaf
+from recsys.pipeline.query import Context, Visit
+
+LEAST_LOOKS: Final = 3
+"""How often a session has looked at a category before it brings its complements."""
+POOL_OF_CATEGORY: Final = 10
+
+
+def looks(visit: Visit) -> dict[int, int]:
+    """By category how often the session has looked at it, where that is often."""
+    return visit.once("looks", lambda: _looks(visit))
+
+
+def brought(context: Context) -> Ranked:
+    """What is in demand, else popular, in the complements of the categories that the session keeps looking
+    at; the score is the complement's share, falling from item to item."""
+    visit, columns = context.visit, context.visit.columns
+    found: list[tuple[int, float]] = []
+    for code in looks(visit):
+        for other, share in columns.goes_with.get(code, ()):
+            rows = _best_of_category(context, other)
+            found += [(row, share / (place + 1)) for place, row in enumerate(rows.tolist())]
+    if not found:
+        return NOTHING
+    best: dict[int, float] = {}
+    for row, score in found:
+        best[row] = max(best.get(row, 0.0), score)
+    return np.array(list(best), np.int32), np.array(list(best.values()), np.float32)
+
+
+def brought_by(row: int, visit: Visit) -> tuple[int, int] | None:
+    """The category that brought an item, with how often the session looked at it."""
+    columns = visit.columns
+    of = int(columns.leaf[row])
+    for code, times in looks(visit).items():
+        if any(other == of for other, _ in columns.goes_with.get(code, ())):
+            return code, times
+    return None
+
+
+def _looks(visit: Visit) -> dict[int, int]:
+    rows = visit.person.session
+    codes = Counter(visit.columns.leaf[rows[rows >= 0]].tolist())
+    return {code: times for code, times in codes.most_common() if times >= LEAST_LOOKS and code >= 0}
+
+
+def _best_of_category(context: Context, code: int) -> Rows:
+    columns, offer, item_types = context.visit.columns, context.offer, context.item_types
+    of_leaf = columns.leaf_rows[code]
+    rows, heat = np.empty(POOL_OF_CATEGORY, np.int32), np.empty(POOL_OF_CATEGORY, np.float32)
+    found = hottest_of_leaf(of_leaf, columns.leaf, code, columns.heat, offer, item_types, rows, heat)
+    if found:
+        return rows[:found]
+    of_leaf = of_leaf[of_leaf < columns.capacity]
+    there = of_leaf[(columns.leaf[of_leaf] == code) & (offer[of_leaf] & item_types != 0)]
+    popularity: Scores = columns.popularity[there]
+    best: Rows = there[np.argsort(-popularity, kind="stable")[:POOL_OF_CATEGORY]]
+    return best
