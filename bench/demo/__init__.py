@@ -42,7 +42,13 @@ def play(folder: Path, program: str, volume: Volume, began_s: float) -> int:
         home.build(shop, console)
         with running_system(home, console), Client(address_of(home.settings.server)) as client:
             story = Story(
-                client, shop, home.next_visitor(), home.visitors, console, home.folder / "cart-email.html"
+                client,
+                shop,
+                home.next_visitor(),
+                home.visitors,
+                console,
+                home.folder / "cart-email.html",
+                home.publish,
             )
             story.tell(lambda: time.monotonic() - began_s)
             if stays:

@@ -18,6 +18,7 @@ from flows.catchup import catch_up, import_bar
 from flows.imports.append import ImportReport, import_catalog, import_events
 from flows.imports.feeds import read_feed
 from flows.training import train_home
+from recsys.catalog import Item
 from recsys.home import Home
 from recsys.models.bundle import current_version
 from recsys.open import open_log
@@ -121,6 +122,14 @@ class DemoHome:
                 f"flow: {caught.records:,} records folded in {caught.seconds:.1f} s ({caught.per_s:,.0f}/s)",
             )
             train_home(self.settings, console)
+
+    def publish(self, item: Item) -> None:
+        """Put an item into the catalogue, now, as an import does."""
+        log = open_log(self.settings.log)
+        try:
+            import_catalog(log, [item], clock=time.time)
+        finally:
+            log.close()
 
     def next_visitor(self) -> str:
         """A name nobody has had in this home."""

@@ -14,6 +14,7 @@ from bench.demo.home import DemoFailed
 from bench.demo.screen import HERO_ITEMS, changes, marks_of, scene, shorter
 from bench.shop import Shop
 from bench.shop.catalogue import Product
+from recsys.catalog import Item
 from server.client import Client
 from server.pb import headrace_pb2 as pb
 from server.tables import block_table, state_line
@@ -21,15 +22,28 @@ from server.tables import block_table, state_line
 HERO = pb.Slot(placement="home.hero", limit=HERO_ITEMS)
 EMAIL = pb.Slot(placement="email.cart_recovery", limit=4)
 VIEWS = 3
+JUST_IN = "just in"
+"""The tag of a product that comes into the catalogue while the demo runs."""
+COLD_MS = 15_000
+"""Without having shown it for so long it is not shown at all."""
+POLL_S = 0.01
 CHEAP = 60.0
 """EUR: what the filter of the feed lets pass."""
 
 
 class Story:
-    """`name` is a visitor nobody has seen before; `number`, from 1, varies what they look for."""
+    """`name` is a visitor nobody has seen before; `number`, from 1, varies what they look for. `publish`
+    puts an item into the catalogue."""
 
     def __init__(
-        self, client: Client, shop: Shop, name: str, number: int, console: Console, email: Path
+        self,
+        client: Client,
+        shop: Shop,
+        name: str,
+        number: int,
+        console: Console,
+        email: Path,
+        publish: Callable[[Item], None],
     ) -> None:
         self.customer = f"{name}@mail.example"
         self.phone = shop.visitor(name, _now_ms())
@@ -39,6 +53,7 @@ class Story:
         self._number = number
         self._console = console
         self._email = email
+        self._publish = publish
 
     def tell(self, since_start_s: Callable[[], float]) -> None:
         """Play it. Raises DemoFailed when a block does not do what it must."""
@@ -46,6 +61,7 @@ class Story:
         viewed = self._look_around(before, since_start_s)
         self._ask_why(viewed[-1])
         self._browse()
+        self._bring_in(viewed[-1])
         self._fill_cart(viewed[-1])
         self._change_device()
 
@@ -102,6 +118,36 @@ class Story:
         self._show(second)
         if set(_ids(first.blocks[0])) & set(_ids(second.blocks[0])):
             raise DemoFailed("Expected a second page that repeats nothing of the first, got an item again")
+
+    def _bring_in(self, like: Product) -> None:
+        """A product that no model knows, and nobody has seen, shown as soon as the catalogue has it."""
+        scene(self._console, "a product comes in that no model knows")
+        item = Item(
+            f"just-in-{self._number:03d}",
+            title=f"{like.properties['name']} Mark II",
+            category=tuple(like.leaf.path.split(" > ")),
+            brand=like.brand,
+            price=like.price,
+            currency="EUR",
+            tags=(JUST_IN,),
+            fed=True,
+        )
+        slot = pb.Slot(placement="home.feed", limit=2, filter=f'"{JUST_IN}" in tags')
+        began_s = time.perf_counter()
+        self._publish(item)
+        while True:
+            answer = self._client.blocks([slot], anonymous_id=self.phone.anonymous_id)
+            took_ms = (time.perf_counter() - began_s) * 1000
+            if item.id in _ids(answer.blocks[0]):
+                break
+            if took_ms > COLD_MS:
+                raise DemoFailed(f"Expected {item.id} to be shown in {COLD_MS / 1000:g} s, it was not")
+            time.sleep(POLL_S)
+        self._show(answer)
+        self._console.print(
+            f"[bold]{took_ms:.0f} ms[/] from the product's catalogue event to a block that shows it",
+            highlight=False,
+        )
 
     def _fill_cart(self, product: Product) -> None:
         scene(self._console, f"{self.phone.name} puts the last one into the cart, and leaves")

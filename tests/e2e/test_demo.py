@@ -77,10 +77,15 @@ def test_the_first_run_goes_from_nothing_to_a_changed_block(first):
 def test_it_says_why_and_shows_a_filtered_second_page_and_the_email(home, first):
     assert re.search(r"^\S+: Place 1, number \d+ of \d+ candidates: ", first.out, re.MULTILINE)
     assert re.search(r"^\S+: (Not shown: |Place \d)", first.out, re.MULTILINE)
-    assert first.out.count("home.feed") == 2
+    assert first.out.count("home.feed") == 3
     email = (home / "demo" / "cart-email.html").read_text()
     assert "in your cart since" in email
     assert "as it would arrive: " in first.out
+
+
+def test_a_product_that_no_model_knows_is_shown(first):
+    assert re.search(r"just-in-\d+", first.out)
+    assert first.number(r"(\d+) ms from the product's catalogue event to a block that shows it") > 0
 
 
 def test_cart_and_recommendations_follow_the_customer_to_another_device(first):
