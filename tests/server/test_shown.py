@@ -64,7 +64,7 @@ def test_what_another_server_showed_on_the_device_before_the_login_counts(shop: 
     put_customer(shop.store, "anna", Profile(visitors=("v1",)))
     put_visitor(shop.store, "v1", user_id="anna")
     for who in ({"user_id": "anna"}, {"anonymous_id": "v1"}):
-        mail = items(shop, "email.digest", 30, **who)
+        mail = items(shop, "email.digest", 10, **who)
         assert mail
         assert not mail & {"p1", "p2"}
 
