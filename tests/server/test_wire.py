@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.block import Block, BlockItem, Freshness, Reason, Urgency
+from recsys.block import Block, BlockItem, Change, Freshness, Reason, Urgency
 from recsys.catalog import Item
 from server.pb import headrace_pb2 as pb
 from server.wire import bare_item_field, block_message, item_field, person_message, response_message, varint
@@ -113,6 +113,13 @@ def test_an_item_tells_price_and_price_before() -> None:
     read = pb.BlockItem.FromString(message).item
     assert (read.price, read.full_price, list(read.category)) == (15.0, 20.0, ["Outdoor", "Tents"])
     assert not pb.BlockItem.FromString(item_field(Item("p2"))).item.HasField("price")
+
+
+def test_a_block_tells_what_changed() -> None:
+    changes = (Change("p1", "p3", "sold_out"), Change("p2", "", "sold_out"), Change("", "p4", "decided_anew"))
+    block = Block("d", "s", "p", (), "", "", Freshness(0, 0, -1, True), 1, changes=changes)
+    read = pb.Block.FromString(block_message(block, "", Bare())).changes
+    assert [Change(one.item_id, one.replaced_by, one.why) for one in read] == list(changes)
 
 
 def test_an_item_without_facts_shows_its_id() -> None:
