@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf, sqrt
+from typing import NamedTuple
 
 from bench.load import Latencies
 from bench.runner import say
@@ -20,10 +21,13 @@ FINE = 1.05
 TRIES = 2
 """A rate that is missed is tried once more: something else may have had the machine for a moment."""
 LEAST_RATE = 10.0
-MOST_STEPS = 14
+MOST_STEPS = 12
 """Of a search: on a machine that is busy with others it ends with what it has found by then."""
-MOST_HOLDS = 4
-"""Of the longer runs."""
+RUNS = 3
+"""Of the longer ones at one rate; a rate that most of them hold is held, whatever disturbs one."""
+LOWER = 0.93
+"""What is tried next of a rate that they do not."""
+MOST_RUNS = 8
 
 Measure = Callable[[float, float], Latencies]
 """`measure(rate, seconds)`; rate 0: a closed loop."""
@@ -53,15 +57,34 @@ def highest_rate(measure: Measure, step_s: float, ceiling: float) -> tuple[float
     return low, steps
 
 
-def sustained(measure: Measure, rate: float, hold_s: float, steps: list[Latencies]) -> Latencies:
-    """A longer run at `rate`, or at the next lower ones until one is held or MOST_HOLDS are done; each is
-    further below than the one before. Adds each to `steps`."""
-    for number in range(MOST_HOLDS):
-        found = _tried(measure, rate, hold_s, steps)
-        if is_held(found) or rate < LEAST_RATE:
-            break
-        rate /= FINE ** (number + 1)
-    return found
+class Sustained(NamedTuple):
+    """What came of the longer runs."""
+
+    best: Latencies
+    held: bool
+    """Whether two of three runs at that rate held it. If not, `best` is the highest rate that any run
+    held, and the last run where none did."""
+
+
+def sustained(measure: Measure, rate: float, hold_s: float, steps: list[Latencies]) -> Sustained:
+    """Longer runs at `rate`, and at lower ones until two of three hold or MOST_RUNS are done: the worse of
+    the two. Where nothing does, what `steps` and the runs have held counts. Adds each run to `steps`."""
+    left = MOST_RUNS
+    while left and rate >= LEAST_RATE:
+        good: list[Latencies] = []
+        missed = 0
+        while left and len(good) <= RUNS // 2 and missed <= RUNS // 2:
+            left -= 1
+            found = _tried(measure, rate, hold_s, steps)
+            if is_held(found):
+                good.append(found)
+            else:
+                missed += 1
+        if len(good) > RUNS // 2:
+            return Sustained(max(good, key=lambda run: run.p90_ms), held=True)
+        rate *= LOWER
+    some = [found for found in steps if is_held(found)]
+    return Sustained(max(some, key=lambda run: run.rate) if some else steps[-1], held=False)
 
 
 def _tried(measure: Measure, rate: float, seconds: float, steps: list[Latencies]) -> Latencies:

@@ -16,7 +16,7 @@ import pytest
 from bench.dataset import COMPLETE, Sizes, prepared
 from bench.freshness import WARM_S, Ids, Job, Seen, figures, jobs
 from bench.load import Latencies, arrivals
-from bench.rates import FINE, highest_rate, is_held, sustained
+from bench.rates import FINE, LOWER, MOST_RUNS, highest_rate, is_held, sustained
 from bench.runner import BenchFailed, percentiles, run_alone
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +82,8 @@ def test_serving_prints_rate_latencies_and_stages_and_keeps_its_data(tmp_path):
         "p99_ms",
         "p999_ms",
         "page_calls_per_s",
+        "held",
+        "page_held",
         "blocks_per_s",
         "empty_server_per_s",
         "ordinary_empty_server_per_s",
@@ -142,11 +144,26 @@ def test_search_ends_at_the_ceiling_and_at_nothing():
     assert highest_rate(Holds(1.0), 1.0, ceiling=10_000)[0] == 0.0
 
 
-def test_a_rate_that_breaks_in_the_longer_run_gives_way_to_a_lower_one():
+def test_a_rate_that_breaks_in_the_longer_runs_gives_way_to_a_lower_one():
     steps = []
-    found = sustained(Holds(600.0), 730, 1.0, steps)
-    assert 600 / FINE**3 <= found.rate <= 600
-    assert steps[-1] == found
+    found = sustained(Holds(600.0), 650, 1.0, steps)
+    assert found.held
+    assert 600 * LOWER <= found.best.rate <= 600
+    assert len(steps) <= MOST_RUNS
+
+
+@pytest.mark.parametrize("noisy", range(1, 4))
+def test_a_longer_run_that_is_disturbed_is_not_the_end_of_a_rate(noisy):
+    found = sustained(Holds(730.0, frozenset([noisy])), 700, 1.0, [])
+    assert (found.best.rate, found.held) == (700, True)
+
+
+def test_where_no_longer_run_holds_a_step_that_did_is_told_as_what_it_is():
+    steps = [latencies(100.0), latencies(300.0), latencies(500.0)._replace(p90_ms=9.0)]
+    found = sustained(Holds(1.0), 400, 1.0, steps)
+    assert (found.best.rate, found.held) == (300.0, False)
+    assert len(steps) == 3 + MOST_RUNS
+    assert not is_held(sustained(Holds(1.0), 0.0, 1.0, [latencies(9.0)._replace(errors=1)]).best)
 
 
 @pytest.mark.parametrize(
