@@ -78,6 +78,7 @@ class SqliteLog:
         self._waiting: list[_Append] = []
         self._leading = False
         self._closed = False
+        self._asking = threading.Lock()
         with _blaming(path):
             self._connection = _connect(path, timeout_s)
             try:
@@ -85,6 +86,8 @@ class SqliteLog:
             except BaseException:
                 self._connection.close()
                 raise
+            # Of `end` alone: servers ask many times a second, and a new one reads the schema anew.
+            self._asked = _connect(path, timeout_s)
 
     @classmethod
     def from_url(cls, url: str) -> SqliteLog:
@@ -169,8 +172,8 @@ class SqliteLog:
 
     def end(self) -> dict[int, int]:
         """See EventLog."""
-        with _blaming(self._path), _connection(self._path, self._timeout_s) as connection:
-            return {partition: end - 1 for partition, (_, end) in _kept(connection).items() if end > 0}
+        with _blaming(self._path), self._asking:
+            return {partition: end - 1 for partition, (_, end) in _kept(self._asked).items() if end > 0}
 
     def trim(self, before: Mapping[int, int], limit: int = 10_000) -> int:
         """Delete the oldest records as long as each has an offset below `before[partition]`, at
@@ -201,6 +204,8 @@ class SqliteLog:
             self._closed = True
             self._idle.wait_for(lambda: not self._leading, self._timeout_s)
             self._connection.close()
+        with self._asking:
+            self._asked.close()
 
 
 class _Append:
