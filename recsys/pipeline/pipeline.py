@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -15,6 +16,8 @@ from recsys.pipeline.mix import Choice, mix
 from recsys.pipeline.query import Ask, Context, Query
 from recsys.pipeline.score import score
 
+_NOTHING: Final[Mapping[Ask, Context]] = {}
+
 
 def choose(query: Query, taken: Sequence[int]) -> Choice:
     """Fill one slot. `taken`: rows that other slots of the request show."""
@@ -26,8 +29,9 @@ def choose(query: Query, taken: Sequence[int]) -> Choice:
 
 def pool_of(query: Query) -> Pool:
     """The candidates of the slot, found and weighed once for all slots of its context's company."""
-    expect(query)
     visit, company = query.visit, query.context.company
+    if not visit.wanted.get(company, _NOTHING).keys() >= frozenset(query.asks):
+        expect(query)
     wanted = visit.wanted[company]
     pool = visit.once(("pool", company, len(wanted)), lambda: _weighed(wanted))
     return pool.of(query.asks)

@@ -212,13 +212,12 @@ def _seeds_of(choice: Choice, query: Query) -> dict[int, Deed]:
         return dict.fromkeys(choice.rows, seeds.deeds[0])
     rows_of: dict[str, list[int]] = {}
     for row, source in zip(choice.rows, choice.sources, strict=True):
-        rows_of.setdefault(source, []).append(row)
+        if source in _SEED_OF:
+            rows_of.setdefault(source, []).append(row)
     found: dict[int, Deed] = {}
-    for source, strongest in _SEED_OF.items():
-        rows = rows_of.get(source)
-        if rows:
-            deeds = [seeds.deeds[place] for place in strongest(rows, query, bundle)]
-            found.update(zip(rows, deeds, strict=True))
+    for source, rows in rows_of.items():
+        deeds = [seeds.deeds[place] for place in _SEED_OF[source](rows, query, bundle)]
+        found.update(zip(rows, deeds, strict=True))
     return found
 
 
