@@ -15,7 +15,7 @@ from flows.doctor import examine
 from flows.run import FlowRunning, flow_lock, run
 from flows.verify import Difference, verify
 from recsys import archive
-from recsys.keys import person_key, shown_key, visitor_key
+from recsys.keys import FLOW_KEY, person_key, shown_key, visitor_key
 from recsys.open import open_log, open_store
 from recsys.ports import NewRecord
 from recsys.profile import decode_link, encode_record
@@ -113,6 +113,23 @@ def test_verify_names_the_person_and_the_field_that_differ(tmp_path: Path) -> No
     person = f"a:{link.visitor}"
     assert Difference(person, "events", 999, link.record.profile.events) in report.differences
     assert Difference("v:nobody", "$", "a record", "nothing in the log") in report.differences
+
+
+def test_verify_takes_nobody_for_wrong_who_logged_in_while_it_ran(tmp_path: Path) -> None:
+    settings = filled(tmp_path, 800)
+    run(settings, to_end=True)
+    store = open_store(settings.state)
+    earlier = store.get_many([FLOW_KEY])[0]
+    known = {key for key, data in store.scan("v:") if decode_link(data).user_id is not None}
+    assert earlier is not None
+    append(settings, 1200, seed=7, skip=800)
+    run(settings, to_end=True)
+    visitors = [(key, decode_link(data)) for key, data in store.scan("v:")]
+    assert {key for key, link in visitors if link.user_id is not None} > known
+    store.put_many({FLOW_KEY: earlier})  # as it stood when verify asked how far the flow was
+    report = verify(settings)
+    assert [difference for difference in report.differences if difference.path == "user_id"] == []
+    assert report.moved_on > 0
 
 
 def test_a_killed_flow_loses_and_doubles_nothing(tmp_path: Path) -> None:
