@@ -30,6 +30,13 @@ def test_what_is_no_cursor_is_refused(cursor: str) -> None:
         decode_cursor(cursor)
 
 
+@pytest.mark.parametrize("behind", ["A", "AA", "AAAA", "====", "!"])
+@pytest.mark.parametrize("seen", [("x",), ("xy",), ("xyz",)])  # each padded in another way
+def test_what_stands_behind_a_cursor_is_refused(seen: tuple[str, ...], behind: str) -> None:
+    with pytest.raises(ValueError, match="Expected the `next_cursor` of a block, got `"):
+        decode_cursor(encode_cursor(seen) + behind)
+
+
 def test_pages_never_repeat_an_item_and_end() -> None:
     on, profile = shelf(), visitor("t1", "s1")
     pages: list[list[str]] = []
