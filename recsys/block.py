@@ -170,9 +170,18 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
     ),
     "email.cart_recovery": Placement(
         title="You left something behind",
-        sources={"cart": 1.0, "bought_together": 0.6, "neighbours": 0.3, "als": 0.2, "popular": 0.02},
+        # Behind the cart what `cart.cross_sell` would show.
+        sources={
+            "cart": 1.0,
+            "bought_together": 1.0,
+            "complements": 0.3,
+            "neighbours": 0.3,
+            "als": 0.2,
+            "popular": 0.05,
+        },
         limit=6,
         lead_with_cart=True,
+        other_categories=True,
         urgent_stock=3,
         urgent_sale_s=2 * 86_400,
         urgent_tiers=get_args(Tier),
@@ -295,8 +304,8 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     fallback: str
     """Why the block is not personal, "" if it is: no_profile, no_consent, no_model, unsubscribed,
     store_down, deadline; no_cart: it should lead with what is in the cart, and there is nothing; or
-    no_match: nothing of the placement's types may be shown, or no source had anything for a block that is
-    not filled up. It is empty then, as for unsubscribed."""
+    no_match: nothing of the placement's types may be shown (any more, on a further page), or no source had
+    anything for a block that is not filled up. It is empty then, as for unsubscribed."""
     model_version: str
     freshness: Freshness
     at_ms: int

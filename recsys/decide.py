@@ -174,7 +174,7 @@ def _fallback(view: View, query: Query, choice: Choice) -> str:
     somebody whose profile was at hand."""
     if query.placement.lead_with_cart and "cart" not in choice.sources and not view.hint:
         return "no_cart"
-    if not choice.rows and query.is_first_page and not view.hint:
+    if not choice.rows and not view.hint:
         return "no_match"
     if choice.personal:
         return ""

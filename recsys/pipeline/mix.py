@@ -63,9 +63,9 @@ class _Block:
 
     def take_cart(self, scored: Scored) -> None:
         """What is in the cart, with its score if it is a candidate besides. No cap counts it out, nor that
-        it was shown lately."""
+        it was shown lately, nor that the rest of the block is to be of other categories."""
         query, pool = self.query, scored.pool
-        offer, marks, barred = query.context.offer, self.bars.marks, ALL_BARS & ~COOLING
+        offer, marks, barred = query.context.offer, self.bars.marks, ALL_BARS & ~COOLING & ~SUBSTITUTE
         for row in dict.fromkeys(line.row for line in query.visit.person.cart):
             if row < 0 or not offer[row] & query.item_types or marks[row] & barred or not self.n_missing:
                 continue

@@ -51,6 +51,15 @@ def test_cross_selling_brings_no_substitute_of_what_is_in_the_cart() -> None:
     assert families(shown(block)) == {"m"}
 
 
+def test_behind_the_cart_that_leads_comes_no_substitute_of_what_is_in_it() -> None:
+    mail, profile = slot("email.cart_recovery", 6), visitor("t1", "t2", "t3", cart=("t1", "t2"))
+    (block,) = ask(shelf(), profile, mail)
+    assert shown(block)[:2] == ["t2", "t1"]
+    assert families(shown(block)[2:]) <= {"s", "m"}
+    assert set(shown(block)[2:4]) == {"s1", "s2"}
+    assert len(block.items) == 6
+
+
 def test_more_of_the_same_is_better_than_nothing() -> None:
     on = bare_shelf([item for item in PRODUCTS if item.id[0] == "t"])
     (block,) = ask(on, None, slot("product.complements", 3, "t2"))
@@ -92,8 +101,12 @@ def test_a_change_of_the_catalogue_is_heeded() -> None:
     assert "m5" in shown(filtered(lambda: on, CHEAP))
 
 
-def test_nothing_that_passes_leaves_a_block_empty() -> None:
-    assert shown(filtered(shelf, 'brand == "nobody"')) == []
+@pytest.mark.parametrize("seen", [(), ("t1",)], ids=["first page", "further page"])
+@pytest.mark.parametrize("profile", [None, visitor("t1", "t2")], ids=["nobody", "visitor"])
+def test_nothing_that_passes_leaves_a_block_empty_and_says_so(profile, seen) -> None:
+    asked = replace(slot("home.feed"), filter='brand == "nobody"', seen=seen)
+    (block,) = ask(shelf(), profile, asked)
+    assert (shown(block), block.fallback) == ([], "no_match")
 
 
 def test_what_is_wrong_with_a_filter_is_told() -> None:
