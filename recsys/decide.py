@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -151,6 +151,13 @@ def _query(visit: Visit, view: View, slot: Slot, placement: Placement) -> Query:
     filters = tuple(text for text in (placement.filter, slot.filter) if text)
     first, cooling = not slot.seen, _cooling(view, slot, placement)
     return Query(visit, placement, slot.limit, slot.item, hidden, filters, slot.name, first, cooling=cooling)
+
+
+def said_no(profile: Profile | None, placement: Placement) -> Literal["", "unsubscribed", "no_consent"]:
+    """What somebody has refused that a block of this placement must heed; "": nothing."""
+    if _unsubscribed(profile, placement):
+        return "unsubscribed"
+    return "no_consent" if profile is not None and profile.personalization is False else ""
 
 
 def _unsubscribed(profile: Profile | None, placement: Placement) -> bool:

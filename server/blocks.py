@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import Block, Freshness, Placement, Slot
-from recsys.decide import View, decide
+from recsys.decide import View, decide, said_no
 from recsys.fold import SessionRules
 from recsys.intent import intent, stage
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import StoreUnavailable
+from recsys.profile import Profile
 from recsys.shown import Impression
 from server.live import Live
 from server.metrics import Metrics
@@ -60,6 +61,10 @@ class _Case(NamedTuple):
     """Why nothing is known of the person, where that is not for want of a profile."""
     shown: tuple[Impression, ...]
     """What the person was shown of late, where that matters."""
+
+    @property
+    def profile(self) -> Profile | None:
+        return self.found.record.profile if self.found.record is not None else None
 
 
 class Blocks:
@@ -169,6 +174,7 @@ class Blocks:
                 item.startswith(BANNER_PREFIX)
                 or ((row := columns.row(item)) >= 0 and columns.offer[row] != 0)
             ),
+            lambda index, placement: said_no(cases[index].profile, self._placements[placement]),
             cases[0].now_ms,
         )
         self._keep([one for rendering in renderings for one in rendering.new])
@@ -184,11 +190,11 @@ class Blocks:
         )
 
     def _decide(self, case: _Case, slots: Sequence[Slot], ids: Sequence[str]) -> list[Served]:
-        request, record = case.request, case.found.record
+        request = case.request
         view = View(
             shelf=case.shelf,
             person=case.found.person,
-            profile=record.profile if record is not None else None,
+            profile=case.profile,
             now_ms=case.now_ms,
             freshness=self._freshness(case.found, case.now_ms),
             rules=self._rules,
@@ -209,6 +215,7 @@ class Blocks:
                 request.render_id,
                 asked=slot,
                 beside=tuple(ids[:place]),
+                without_consent=case.profile is not None and case.profile.personalization is False,
             )
             for place, (block, slot) in enumerate(zip(blocks, slots, strict=True))
         ]

@@ -1,9 +1,10 @@
 """Blocks decided once: every rendering of one email, by any server, shows the same while that is right.
 
-A rendering is decided again when its placement's `render_ttl_s` is over, and items that cannot be had any
-more are replaced; both answers say what changed. Nothing names the newest decision of a rendering: its id
-follows from the first one, the time that is over, and the items that are gone, so that servers which look
-at the same catalogue find the same one, whoever decided it.
+A rendering is decided again when its placement's `render_ttl_s` is over, or when the person has said no to
+it since; items that cannot be had any more are replaced. Each of these answers says what changed. Nothing
+names the newest decision of a rendering: its id follows from the first one, the time that is over, what the
+person refused, and the items that are gone, so that servers which look at the same state find the same one,
+whoever decided it.
 """
 
 from __future__ import annotations
@@ -37,6 +38,16 @@ Finish = Callable[[Block], bytes]
 """The message of a block, once nothing of it changes any more."""
 IsThere = Callable[[str], bool]
 """Whether an item may be shown now."""
+Refusal = Callable[[int, str], str]
+"""What the person of the request at this place has refused of a placement: unsubscribed, no_consent or ""."""
+
+
+class _Now(NamedTuple):
+    """What a decision of before is measured by."""
+
+    is_there: IsThere
+    refusal: Refusal
+    now_ms: int
 
 
 def decision_id_of(render_id: str, asker: Asker, slot: str) -> str:
@@ -61,12 +72,19 @@ class _Place:
         self.served: Served | None = None
         self.before: Served | None = None
         """What the rendering showed until now; None: this is the first time."""
+        self.why = ""
+        """What is wrong with `before`, as `Change.why`."""
         self.gone: tuple[str, ...] = ()
         """Items of `before` to replace; none of it changes else. () where all of it is decided."""
 
     @property
     def is_new_impression(self) -> bool:
         return not self.gone
+
+    def follow(self, before: Served, why: str, *words: str, gone: tuple[str, ...] = ()) -> None:
+        """What stands in place of `before`, under the id that follows from its own and `words`."""
+        self.served, self.before, self.why, self.gone = None, before, why, gone
+        self.decision_id = _next_id(self.decision_id, *words)
 
 
 class Renders:
@@ -85,6 +103,7 @@ class Renders:
         decide: Decide,
         finish: Finish,
         is_there: IsThere,
+        refusal: Refusal,
         now_ms: int,
     ) -> list[Rendering]:
         """One a request; all of them looked up, and kept, together. Raises StoreUnavailable."""
@@ -93,7 +112,7 @@ class Renders:
             for index, request in enumerate(requests)
             for slot in request.slots
         ]
-        self._look_up(places, is_there, now_ms)
+        self._look_up(places, _Now(is_there, refusal, now_ms))
         new = self._decide(requests, places, decide, finish)
         renderings = [Rendering([], []) for _ in requests]
         for place in places:
@@ -104,7 +123,7 @@ class Renders:
             renderings[place.request].new.append(place.served)
         return renderings
 
-    def _look_up(self, places: Sequence[_Place], is_there: IsThere, now_ms: int) -> None:
+    def _look_up(self, places: Sequence[_Place], now: _Now) -> None:
         """Follow each place to its present decision, as far as it was taken already."""
         following = list(places)
         for step in range(MAX_STEPS):
@@ -115,27 +134,35 @@ class Renders:
             following = [
                 place
                 for place, served in found
-                if served is not None and not self._is_right(place, served, is_there, now_ms, step)
+                if served is not None and not self._is_right(place, served, now, step)
             ]
 
-    def _is_right(self, place: _Place, served: Served, is_there: IsThere, now_ms: int, step: int) -> bool:
+    def _is_right(self, place: _Place, served: Served, now: _Now, step: int) -> bool:
         """Whether what was found may be shown as it is; else `place` is told what to look for next."""
         place.served = served
-        if step == MAX_STEPS - 1:
-            return True
         if step == 0:
-            since_s = (now_ms - served.block.at_ms) // 1000
+            since_s = (now.now_ms - served.block.at_ms) // 1000
             turn = since_s // self._ttls_s.get(served.block.placement, since_s + 1)
             if turn > 0:
-                place.served, place.before, place.gone = None, served, ()
-                place.decision_id = _next_id(place.decision_id, "again", str(turn))
+                place.follow(served, "decided_anew", "again", str(turn))
                 return False
-        gone = tuple(item.item for item in served.block.items if not is_there(item.item))
+        # Before what is gone, and at the last step too: a refusal is never passed over.
+        refused = now.refusal(place.request, self._placement_of(place, served))
+        if refused and not _heeds(served, refused):
+            place.follow(served, refused, "refused", refused)
+            return False
+        if step == MAX_STEPS - 1:
+            return True
+        gone = tuple(item.item for item in served.block.items if not now.is_there(item.item))
         if not gone:
             return True
-        place.served, place.before, place.gone = None, served, gone
-        place.decision_id = _next_id(place.decision_id, "without", *gone)
+        place.follow(served, "sold_out", "without", *gone, gone=gone)
         return False
+
+    def _placement_of(self, place: _Place, served: Served) -> str:
+        """Of what was served; that of the slot where it has been taken out of the settings."""
+        name = served.block.placement
+        return name if name in self._ttls_s else place.slot.placement
 
     def _decide(
         self, requests: Sequence[BlocksRequest], places: Sequence[_Place], decide: Decide, finish: Finish
@@ -151,7 +178,7 @@ class Renders:
             slots = [_wanted(place, own) for place in missing]
             decided = decide(index, slots, [place.decision_id for place in missing])
             for place, one in zip(missing, decided, strict=True):
-                whole = one if place.before is None else _changed(one, place.before, place.gone)
+                whole = one if place.before is None else _changed(one, place.before, place)
                 whole = msgspec.structs.replace(whole, asked=place.slot, message=finish(whole.block))
                 place.served = msgspec.structs.replace(whole, encoded=encode_served(whole))
                 claims.append((place, claim_of(place.served)))
@@ -198,12 +225,18 @@ def _wanted(place: _Place, beside: Sequence[_Place]) -> Slot:
     return msgspec.structs.replace(slot, exclude=slot.exclude + shown, limit=limit) if shown else slot
 
 
-def _changed(decided: Served, before: Served, gone: Sequence[str]) -> Served:
-    """The block that follows `before`, and what changed: only the items `gone`, or where there are none
-    all of it."""
-    new = decided.block
+def _heeds(served: Served, refused: str) -> bool:
+    if refused == "unsubscribed":
+        return served.block.fallback == refused
+    return served.without_consent or not served.block.items
+
+
+def _changed(decided: Served, before: Served, place: _Place) -> Served:
+    """The block that follows `before`, and what changed: only the items that are gone, or where there are
+    none all of it."""
+    new, gone = decided.block, place.gone
     if not gone:
-        return msgspec.structs.replace(decided, block=_told(new, before.block, "decided_anew"))
+        return msgspec.structs.replace(decided, block=_told(new, before.block, place.why))
     fill = iter(new.items)
     items = tuple(
         item
@@ -213,7 +246,7 @@ def _changed(decided: Served, before: Served, gone: Sequence[str]) -> Served:
     whole = msgspec.structs.replace(
         before.block, decision_id=new.decision_id, items=items, at_ms=new.at_ms, freshness=new.freshness
     )
-    return msgspec.structs.replace(decided, block=_told(whole, before.block, "sold_out"))
+    return msgspec.structs.replace(decided, block=_told(whole, before.block, place.why))
 
 
 def _told(block: Block, before: Block, why: str) -> Block:

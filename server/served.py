@@ -48,6 +48,8 @@ class Served(msgspec.Struct, frozen=True, gc=False):
     """What it answers: with it the decision can be taken again. None for one written before 0.3."""
     beside: tuple[str, ...] = ()
     """Decision ids of the blocks above it in the request: it repeats none of their items."""
+    without_consent: bool = False
+    """Whether nothing known of the person was used, because they said so."""
     encoded: bytes = b""
     """What `encode_served` made of it, where that has been done."""
 
@@ -125,6 +127,7 @@ class _Properties(msgspec.Struct, frozen=True, omit_defaults=True):
     changes: tuple[Change, ...] = ()
     asked: _Asked | None = None
     beside: tuple[str, ...] = ()
+    without_consent: bool = False
 
 
 class _ServedEvent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -181,6 +184,7 @@ def _event(served: Served) -> _ServedEvent:
         changes=block.changes,
         asked=_Asked.of(served.asked) if served.asked is not None else None,
         beside=served.beside,
+        without_consent=served.without_consent,
         **caller.context,
     )
     timestamp = datetime.fromtimestamp(block.at_ms / 1000, timezone.utc)
@@ -224,6 +228,7 @@ def decode_served(encoded: bytes) -> Served:
         decompress(b64decode(given.message)) if given.message else message,
         given.asked.slot(given.slot, given.placement) if given.asked is not None else None,
         given.beside,
+        given.without_consent,
     )
 
 

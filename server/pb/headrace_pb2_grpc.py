@@ -78,10 +78,13 @@ class HeadraceServicer:
 
         Guarantees: idempotent by render_id. Until the placement's `render_ttl_s` has passed (7 days where
         it has none) the same render_id, person and slot get the same block, byte for byte, from any
-        server of this state, and count as one impression. Two things change that: items that cannot be
+        server of this state, and count as one impression. Three things change that: items that cannot be
         had any more are replaced, the rest of the block stays as it was, and it is no new impression;
-        and behind `render_ttl_s` the block is decided anew. Both say so in `Block.changes`, for as long
-        as the first decision is kept (twice `render_ttl_s`). Responses flow while later people are
+        behind `render_ttl_s` the block is decided anew; and so it is for a person who has said no since:
+        the block of an email is `unsubscribed` then and empty, and without consent to personalization
+        nothing known of the person is used. All say so in `Block.changes`, for as long as the first
+        decision is kept (twice `render_ttl_s`). Nothing else does: what the person has ordered since still
+        leads an email.cart_recovery. Responses flow while later people are
         decided; a cancelled call stops within 64 people.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -12,6 +12,7 @@ import pytest
 
 from recsys.block import DEFAULT_PLACEMENTS
 from recsys.catalog import Item
+from recsys.profile import CartLine, Profile
 from server.pb import headrace_pb2 as pb
 from tests.fakes import MemoryStore
 from tests.server.shop import PRODUCTS, Shop, product, put_items, put_visitor, until, viewed
@@ -124,6 +125,68 @@ def test_behind_its_time_a_rendering_is_decided_anew_and_says_what_changed(
         assert render(shop, "spring/1").blocks == second.blocks
         # Two decisions, two impressions.
         assert len(until(lambda: len(found := shop.served()) == 2 and found)) == 2
+
+
+def likes_tents(**said: bool) -> Profile:
+    return viewed("p23", "p17", at_ms=int(time.time() * 1000), **said)
+
+
+@pytest.mark.parametrize("clicks", [0, 1], ids=["as first shown", "after a replacement"])
+def test_who_unsubscribes_gets_no_email_that_was_rendered_before(
+    shop: Shop, other: Shop, clicks: int
+) -> None:
+    put_visitor(shop.store, "v1", likes_tents())
+    first = render(shop, "spring/1").blocks[0]
+    for item in ids(first)[:clicks]:
+        put_items(shop.store, [sold_out(item)])
+        until(lambda: not any(may_be_shown(one, item) for one in (shop, other)))  # noqa: B023
+        render(shop, "spring/1")
+    put_visitor(shop.store, "v1", likes_tents(email=False))
+    empty = render(shop, "spring/1").blocks[0]
+    assert (list(empty.items), empty.fallback) == ([], "unsubscribed")
+    assert [(one.item_id, one.replaced_by, one.why) for one in empty.changes] == [
+        (item, "", "unsubscribed") for item in ids(first)
+    ]
+    assert bulk(other, [pb.BulkPerson(anonymous_id="v1", render_id="spring/1")])[0].blocks[0] == empty
+    assert render(shop, "spring/1").blocks[0] == empty
+
+
+def test_unsubscribing_is_heeded_however_often_items_were_replaced(
+    tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.renders.MAX_STEPS", 1)  # the first decision is the last one looked up
+    with Shop(tmp_path, store=store).open() as shop:
+        put_visitor(store, "v1", likes_tents())
+        assert render(shop, "spring/1").blocks[0].items
+        put_visitor(store, "v1", likes_tents(email=False))
+        empty = render(shop, "spring/1").blocks[0]
+        assert (list(empty.items), empty.fallback) == ([], "unsubscribed")
+        assert render(shop, "spring/1").blocks[0] == empty
+
+
+def test_without_consent_a_rendering_of_before_is_personal_no_more(shop: Shop, other: Shop) -> None:
+    in_cart = (CartLine("p17", 1.0, None, int(time.time())),)
+    put_visitor(shop.store, "v1", msgspec.structs.replace(likes_tents(), cart=in_cart))
+    slots = (CART, pb.Slot(placement="home.hero"))
+    first = render(shop, "spring/1", *slots).blocks
+    assert [block.fallback for block in first] == ["", ""]
+    assert "p23" in ids(first[1])
+    refused = msgspec.structs.replace(likes_tents(personalization=False), cart=in_cart)
+    put_visitor(shop.store, "v1", refused)
+    put_visitor(shop.store, "v2", refused)
+    answer = render(shop, "spring/1", *slots)
+    # Their own cart they still see; what is not of it says nothing of them.
+    assert answer.blocks[0].items[0].item.id == "p17"
+    assert answer.blocks[1].fallback == "no_consent"
+    evidence = {item.reason.evidence_item_id for block in answer.blocks for item in block.items}
+    assert evidence <= {"", "p17"}
+    assert {one.why for one in answer.blocks[1].changes} == {"no_consent"}
+    person = pb.BulkPerson(anonymous_id="v1", render_id="spring/1")
+    assert bulk(other, [person], *slots)[0].blocks == answer.blocks
+    # Who had refused before keeps the first answer.
+    before = render(shop, "spring/1", *slots, visitor="v2").blocks
+    assert render(other, "spring/1", *slots, visitor="v2").blocks == before
+    assert not any(block.changes for block in before)
 
 
 class Clock:

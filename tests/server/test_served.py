@@ -128,6 +128,7 @@ class TestEvent:
             message=st.binary(),
             asked=st.none(),
             beside=st.lists(st.text(max_size=36), max_size=3).map(tuple),
+            without_consent=st.booleans(),
         )
     )
     def test_reads_back_what_was_written(self, one: Served) -> None:
