@@ -21,6 +21,7 @@ from recsys.models.opinion_kernel import N_OPINIONS, OPINIONS
 from recsys.models.opinions import Opinions
 from recsys.models.ranker import Ranker
 from recsys.models.signal_arrays import FEATURES
+from recsys.models.signal_kernels import _QUOTAS
 from recsys.models.signals import Signals, Trail
 from recsys.pipeline.columns import Columns
 from tests.recsys.models.toys import random_interactions, rows, sessions
@@ -167,7 +168,8 @@ def test_places_are_for_what_is_on_offer_alone():
         asked = trail(interactions.item[start : start + 6], start=2)
         desk = signals.desk()
         signals.gather(asked, desk)
-        said = desk.arrays.sums[: desk.arrays.facts[0]].any(axis=1)
+        sums = desk.arrays.sums[: desk.arrays.facts[0], : len(_QUOTAS)]
+        said = sums[:, _QUOTAS > 0].any(axis=1)  # by a source that brings candidates
         everything = desk.arrays.rows[: desk.arrays.facts[0]][said]
         known = everything[offer.of_row[everything] != 0]
         before = signals.describe(known, asked, desk, no_live(len(known)), nothing_said(known))
