@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -78,6 +78,11 @@ def rules_of(settings: Settings) -> StageRules:
     return StageRules(settings.session.rules, flow.allowed_lateness_s * 1000, flow.max_customers_per_device)
 
 
+def _end(settings: Settings) -> dict[int, int]:
+    with closing(open_log(settings.log)) as log:
+        return log.end()
+
+
 def build(settings: Settings, until: Until) -> Dataflow:
     """The dataflow on the adapters that the settings name."""
     store = open_store(settings.state)
@@ -117,7 +122,7 @@ def run(
         stop = True
 
     recovery = Path(settings.recovery)
-    until = Until(open_log(settings.log).end() if to_end else None, lambda: stop)
+    until = Until(_end(settings) if to_end else None, lambda: stop)
     with flow_lock(recovery if process == 0 else recovery / f"process-{process}"):
         if process == 0 and not list(recovery.glob("part-*.sqlite3")):
             init_db_dir(recovery, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -87,7 +88,11 @@ def verify(settings: Settings, progress: Progress = _quiet) -> VerifyReport:
     """Fold the log as far as the flow has taken it, and compare every person, the tally and the
     archive. Memory: one state a visitor and a person. With a flow running, those it moves on
     meanwhile are left out, and tally and archive are not compared."""
-    log, store = open_log(settings.log), open_store(settings.state)
+    with closing(open_log(settings.log)) as log, closing(open_store(settings.state)) as store:
+        return _verified(settings, log, store, progress)
+
+
+def _verified(settings: Settings, log: EventLog, store: ProfileStore, progress: Progress) -> VerifyReport:
     running = is_running(Path(settings.recovery))
     known = store.get_many([FLOW_KEY])[0]
     taken = decode_progress(known) if known is not None else FlowProgress()
