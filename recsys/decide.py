@@ -26,6 +26,7 @@ from recsys.pipeline.shelf import Shelf
 from recsys.pipeline.urgency import urgency
 from recsys.profile import Profile
 from recsys.shown import Impression, cooling
+from recsys.uuids import hyphenated
 
 _DECISION: Final = b"headrace.decide"
 """What sets the hashes that are decision ids apart from others of the same words."""
@@ -218,5 +219,4 @@ def _decision_id(view: View, place: int, slot: Slot) -> str:
         return view.decision_ids[place]
     asked = view.request_id or f"{view.person}\n{view.now_ms}\n{view.seed}"
     digest = blake2b(f"{asked}\n{slot.name}".encode(), digest_size=16, person=_DECISION).hexdigest()
-    # In the shape of a UUID, as callers' columns want it; `uuid5` takes ten times as long.
-    return f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
+    return hyphenated(digest)

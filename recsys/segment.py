@@ -116,8 +116,6 @@ _NULL = b"null"
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What these decoders raise: wrong types and broken JSON, bytes that are no UTF-8, endless nesting."""
 
-NO_PROPERTIES = Properties()
-
 ACTIONS: dict[str, Action] = {
     # Segment E-commerce v2, all 28
     "products searched": Action.SEARCH,

@@ -26,7 +26,6 @@ from server.wire import varint
 
 CHUNK: Final = 1000
 """People of one call: what a server that dies has to be asked for again."""
-MAX_ANSWER_BYTES: Final = 64 << 20
 TRIES: Final = 8
 """How often a chunk is asked for while no server answers, with pauses that double."""
 BUSY_TRIES: Final = 500

@@ -21,6 +21,7 @@ import structlog
 from recsys.block import Block, Change, Placement, Slot
 from recsys.keys import decision_key
 from recsys.ports import ProfileStore
+from recsys.uuids import hyphenated
 from server.requests import Asker, BlocksRequest
 from server.served import Served, claim_of, decode_served, encode_served
 
@@ -210,8 +211,7 @@ def _uuid5(namespace: bytes, name: bytes) -> str:
     digest = bytearray(sha1(namespace + name, usedforsecurity=False).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x50
     digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return hyphenated(digest.hex())
 
 
 def _wanted(place: _Place, beside: Sequence[_Place]) -> Slot:
