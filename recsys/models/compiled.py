@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numba
 import numpy.typing as npt
@@ -11,6 +11,8 @@ from numba import types
 
 Array = npt.NDArray[Any]
 njit: Any = numba.njit
+_config: Any = numba.config
+_LOCATOR: Final = "recsys.models.kernel_cache.BySources"
 F = TypeVar("F", bound=Callable[..., Any])
 
 i4, i8, u1, f4, f8, boolean, void = (
@@ -35,16 +37,20 @@ def kernel(signature: object, fastmath: bool = False) -> Callable[[F], F]:
 
     In a container with a read-only file system and no home numba finds no place for its cache and
     raises; the kernel is then compiled at every start, which costs seconds but works. Setting
-    NUMBA_CACHE_DIR gives it a place.
+    NUMBA_CACHE_DIR gives it a place. What is on disk is used until a file changes that the kernel was
+    compiled from (`kernel_cache`), so kernels may call those of other files.
     """
 
     def compile_kernel(function: F) -> F:
         options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
+        usual, _config.CACHE_LOCATOR_CLASSES = _config.CACHE_LOCATOR_CLASSES, _LOCATOR
         try:
             return njit(signature, cache=True, **options)(function)  # type: ignore[no-any-return]
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
             return njit(signature, **options)(function)  # type: ignore[no-any-return]
+        finally:
+            _config.CACHE_LOCATOR_CLASSES = usual
 
     return compile_kernel
