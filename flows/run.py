@@ -22,7 +22,7 @@ from flows.source import LogSource, Until
 from flows.stages import Stages
 from recsys.decode import Decoder
 from recsys.open import open_log, open_store
-from recsys.ports import LogUnavailable, StoreUnavailable
+from recsys.ports import LogUnavailable, ProfileStore, StoreUnavailable
 from recsys.settings import Settings
 from recsys.shown import remembering
 from recsys.visitor import StageRules
@@ -83,9 +83,8 @@ def _end(settings: Settings) -> dict[int, int]:
         return log.end()
 
 
-def build(settings: Settings, until: Until) -> Dataflow:
-    """The dataflow on the adapters that the settings name."""
-    store = open_store(settings.state)
+def build(settings: Settings, until: Until, store: ProfileStore) -> Dataflow:
+    """The dataflow on the adapters that the settings name; `store` is for what the stages look up."""
     stages = Stages(
         rules_of(settings),
         decoder_of(settings),
@@ -131,14 +130,15 @@ def run(
         # all of them again and again, for half of the flow's time.
         gc.set_threshold(200_000, 50, 100)
         try:
-            cli_main(
-                build(settings, until),
-                workers_per_process=workers,
-                process_id=process if addresses else None,
-                addresses=addresses,
-                epoch_interval=timedelta(seconds=settings.flow.snapshot_s),
-                recovery_config=RecoveryConfig(str(recovery)),
-            )
+            with closing(open_store(settings.state)) as store:
+                cli_main(
+                    build(settings, until, store),
+                    workers_per_process=workers,
+                    process_id=process if addresses else None,
+                    addresses=addresses,
+                    epoch_interval=timedelta(seconds=settings.flow.snapshot_s),
+                    recovery_config=RecoveryConfig(str(recovery)),
+                )
         except BytewaxRuntimeError as error:
             raise _known_cause(error) from error
         finally:

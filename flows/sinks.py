@@ -83,6 +83,7 @@ class StatePartition(StatelessSinkPartition[Any]):
     def close(self) -> None:
         self._aside.wait()
         self._store.sync()
+        self._store.close()
 
 
 class DeadLetterSink(DynamicSink[DeadLetter]):

@@ -28,6 +28,7 @@ class LogPartition(StatefulSourcePartition[Read, ReadTo]):
     ) -> None:
         offsets, self._watermark_ms = resume if resume is not None else ({}, 0)
         self._offsets = dict(offsets)
+        self._log = log
         self._reader: LogReader = log.reader(self._offsets)
         self._until = until
         self._batch = batch
@@ -58,6 +59,7 @@ class LogPartition(StatefulSourcePartition[Read, ReadTo]):
 
     def close(self) -> None:
         self._reader.close()
+        self._log.close()
 
 
 class Until:
