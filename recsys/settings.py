@@ -99,6 +99,8 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls_key: str = ""
     render_ttl_s: Positive = 7 * 86_400
     """For this long the same render_id gets the same decision."""
+    retry_s: Positive = 300
+    """For this long a call that is sent again with the same request_id gets the same decisions."""
 
 
 class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

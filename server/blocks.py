@@ -21,7 +21,7 @@ from recsys.uuids import hyphenated
 from server.live import Live
 from server.metrics import Metrics
 from server.people import Found, People
-from server.renders import Renders
+from server.renders import Renders, retry_id_of
 from server.requests import BlocksRequest
 from server.served import RecentDecisions, Served, ServedQueue
 from server.shown import Shown
@@ -40,15 +40,26 @@ class NotLoaded(Exception):
     """The catalogue has not been read yet."""
 
 
+class CallerGone(Exception):
+    """Nobody waits for the answer any more: nothing was shown, and nothing is kept as shown."""
+
+
 class Deadline(NamedTuple):
     """When an answer must be there, on the monotonic clock, and whether it is still wanted."""
 
     at_s: float
     is_wanted: Callable[[], bool]
+    is_callers: bool
+    """Whether the caller has set it, and gives up then; else it is the configured one."""
 
     @property
     def left_s(self) -> float:
         return self.at_s - time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the caller has given up."""
+        return self.is_callers and self.left_s <= 0
 
 
 class _Case(NamedTuple):
@@ -104,15 +115,15 @@ class Blocks:
         self._waits = BoundedSemaphore(max(max_waits, 1))
 
     def answer(self, request: BlocksRequest, started_s: float, deadline: Deadline) -> bytes:
-        """A serialised GetBlocksResponse. Raises NotLoaded; and StoreUnavailable where there is a
-        render_id, for what is kept must not be less personal than it could be."""
+        """A serialised GetBlocksResponse. Raises NotLoaded; CallerGone; and StoreUnavailable where there is
+        a render_id, for what is kept must not be less personal than it could be."""
         if deadline.left_s < HURRY_S and not request.render_id:
             nobody = Found(reached=request.at_least_as_fresh is None)
-            return self._answer(request, nobody, started_s, "deadline")
+            return self._answer(request, nobody, started_s, "deadline", deadline)
         found = self._found(request, deadline)
         if found.store_down and request.render_id:
             raise StoreUnavailable("the person was not looked up")
-        return self._answer(request, found, started_s, "store_down" if found.store_down else "")
+        return self._answer(request, found, started_s, "store_down" if found.store_down else "", deadline)
 
     def answer_each(self, requests: Sequence[BlocksRequest]) -> list[bytes]:
         """One serialised GetBlocksResponse a request; all of them ask for the same slots, and their
@@ -144,17 +155,38 @@ class Blocks:
             if may_wait:
                 self._waits.release()
         self._metrics.waits.labels("reached" if found.reached else "late").inc()
+        if not found.reached and not deadline.is_wanted():
+            raise CallerGone
         return found
 
-    def _answer(self, request: BlocksRequest, found: Found, started_s: float, hint: str) -> bytes:
+    def _answer(
+        self, request: BlocksRequest, found: Found, started_s: float, hint: str, deadline: Deadline
+    ) -> bytes:
         (shown,) = self._shown.to_each((found,), (request.asker,), request.slots)
         case = _Case(request, found, self._shelf(), self._now_ms(), hint, shown)
         if request.render_id:
-            (served,) = self._rendered([case])
+            (served,) = self._rendered([case], deadline)
+        elif request.caller.request_id:
+            served = self._once(case, deadline)
         else:
-            served = self._decide(case, request.slots, [_new_id() for _ in request.slots])
+            served = self._decide(case, request.slots, [_new_id() for _ in request.slots], deadline)
             self._keep(served)
         return self._message(case, served, started_s)
+
+    def _once(self, case: _Case, deadline: Deadline) -> list[Served]:
+        """What was answered to this request id, or is now. Where the state does not answer, what this process
+        remembers of it; else the decision's id still says that it is a retry."""
+        try:
+            (served,) = self._rendered([case], deadline)
+        except StoreUnavailable:
+            slots = case.request.slots
+            ids = [retry_id_of(case.request, slot) for slot in slots]
+            known = [self._recent.get(one) for one in ids]
+            served = [one for one in known if one is not None and self._renders.holds(one, case.now_ms)]
+            if len(served) < len(slots):
+                served = self._decide(case, slots, ids, deadline)
+                self._keep(served)
+        return served
 
     def _shelf(self) -> Shelf:
         shelf = self._live.shelf
@@ -162,13 +194,13 @@ class Blocks:
             raise NotLoaded
         return shelf
 
-    def _rendered(self, cases: Sequence[_Case]) -> list[list[Served]]:
+    def _rendered(self, cases: Sequence[_Case], deadline: Deadline | None = None) -> list[list[Served]]:
         """What each rendering shows; the cases are of one shelf and moment."""
         shelf = cases[0].shelf
         columns = shelf.columns
         renderings = self._renders.of(
             [case.request for case in cases],
-            lambda index, slots, ids: self._decide(cases[index], slots, ids),
+            lambda index, slots, ids: self._decide(cases[index], slots, ids, deadline),
             # A rendering is repeated byte for byte, so its bytes are kept with it.
             lambda block: self._block_message(block, shelf),
             lambda item: (
@@ -190,7 +222,10 @@ class Blocks:
             case.request.render_id,
         )
 
-    def _decide(self, case: _Case, slots: Sequence[Slot], ids: Sequence[str]) -> list[Served]:
+    def _decide(
+        self, case: _Case, slots: Sequence[Slot], ids: Sequence[str], deadline: Deadline | None
+    ) -> list[Served]:
+        """Raises CallerGone, before anything is kept, when it has come too late."""
         request = case.request
         view = View(
             shelf=case.shelf,
@@ -207,6 +242,8 @@ class Blocks:
             decision_ids=tuple(ids),
         )
         blocks = self._decider(view, slots, self._placements)
+        if deadline is not None and deadline.is_over:
+            raise CallerGone
         return [
             Served(
                 block,

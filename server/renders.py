@@ -5,6 +5,9 @@ it since; items that cannot be had any more are replaced. Each of these answers 
 names the newest decision of a rendering: its id follows from the first one, the time that is over, what the
 person refused, and the items that are gone, so that servers which look at the same state find the same one,
 whoever decided it.
+
+A `request_id` is such a rendering too, for as long as callers retry a call: within `retry_s` the same
+question under the same id gets the answer that was given, and is one impression.
 """
 
 from __future__ import annotations
@@ -56,6 +59,13 @@ def decision_id_of(render_id: str, asker: Asker, slot: str) -> str:
     return _uuid5(_NAMESPACE.bytes, msgspec.json.encode((render_id, asker.user_id, asker.visitor, slot)))
 
 
+def retry_id_of(request: BlocksRequest, slot: Slot) -> str:
+    """The same for the same question of the same request id: asking for other slots, or for somebody else,
+    under it is no retry."""
+    asked = ("request", request.caller.request_id, request.asker, slot, request.caller.context)
+    return _uuid5(_NAMESPACE.bytes, msgspec.json.encode(asked))
+
+
 class Rendering(NamedTuple):
     """What is to be shown, in the order of the slots, and those of it that are new impressions."""
 
@@ -66,10 +76,12 @@ class Rendering(NamedTuple):
 class _Place:
     """One slot of one request, on the way to its present decision."""
 
-    def __init__(self, request: int, slot: Slot, decision_id: str) -> None:
+    def __init__(self, request: int, slot: Slot, decision_id: str, *, is_retry: bool) -> None:
         self.request = request
         self.slot = slot
         self.decision_id = decision_id
+        self.is_retry = is_retry
+        """Whether it goes by a request id: what was answered stands as it is."""
         self.served: Served | None = None
         self.before: Served | None = None
         """What the rendering showed until now; None: this is the first time."""
@@ -89,10 +101,14 @@ class _Place:
 
 
 class Renders:
-    """Keeps the first answer to each rendering in the state. `ttl_s` holds for placements that name none."""
+    """Keeps the first answer to each rendering in the state. `ttl_s` holds for placements that name none,
+    `retry_s` for request ids."""
 
-    def __init__(self, store: ProfileStore, placements: Mapping[str, Placement], ttl_s: int) -> None:
+    def __init__(
+        self, store: ProfileStore, placements: Mapping[str, Placement], ttl_s: int, retry_s: int
+    ) -> None:
         self._store = store
+        self._retry_s = retry_s
         self._ttls_s = {
             name: ttl_s if placement.render_ttl_s is None else placement.render_ttl_s
             for name, placement in placements.items()
@@ -109,9 +125,7 @@ class Renders:
     ) -> list[Rendering]:
         """One a request; all of them looked up, and kept, together. Raises StoreUnavailable."""
         places = [
-            _Place(index, slot, decision_id_of(request.render_id, request.asker, slot.name))
-            for index, request in enumerate(requests)
-            for slot in request.slots
+            _place(index, request, slot) for index, request in enumerate(requests) for slot in request.slots
         ]
         self._look_up(places, _Now(is_there, refusal, now_ms))
         new = self._decide(requests, places, decide, finish)
@@ -123,6 +137,10 @@ class Renders:
             assert place.served is not None
             renderings[place.request].new.append(place.served)
         return renderings
+
+    def holds(self, served: Served, now_ms: int) -> bool:
+        """Whether what answered a request id still answers it."""
+        return now_ms - served.block.at_ms < self._retry_s * 1000
 
     def _look_up(self, places: Sequence[_Place], now: _Now) -> None:
         """Follow each place to its present decision, as far as it was taken already."""
@@ -141,8 +159,15 @@ class Renders:
     def _is_right(self, place: _Place, served: Served, now: _Now, step: int) -> bool:
         """Whether what was found may be shown as it is; else `place` is told what to look for next."""
         place.served = served
+        since_s = (now.now_ms - served.block.at_ms) // 1000
+        if place.is_retry:
+            if self.holds(served, now.now_ms):
+                return True
+            # The id was used before: from here on it is another request's.
+            place.served = None
+            place.decision_id = _next_id(place.decision_id, "again", str(since_s // self._retry_s))
+            return False
         if step == 0:
-            since_s = (now.now_ms - served.block.at_ms) // 1000
             turn = since_s // self._ttls_s.get(served.block.placement, since_s + 1)
             if turn > 0:
                 place.follow(served, "decided_anew", "again", str(turn))
@@ -200,6 +225,14 @@ class Renders:
             elif place.is_new_impression:
                 new.append(place)
         return new
+
+
+def _place(index: int, request: BlocksRequest, slot: Slot) -> _Place:
+    if request.render_id:
+        return _Place(
+            index, slot, decision_id_of(request.render_id, request.asker, slot.name), is_retry=False
+        )
+    return _Place(index, slot, retry_id_of(request, slot), is_retry=True)
 
 
 def _next_id(decision_id: str, *words: str) -> str:

@@ -82,7 +82,7 @@ class RunningServer:
         blocks = Blocks(
             self.live,
             people,
-            Renders(store, placements, server.render_ttl_s),
+            Renders(store, placements, server.render_ttl_s, server.retry_s),
             self.queue,
             recent,
             placements,

@@ -17,7 +17,7 @@ from recsys.events import Arrival, DeadLetter
 from recsys.ports import EventLog, LogUnavailable, NewRecord, Position, Record, StoreUnavailable
 from recsys.segment import with_message_id
 from server.auth import Keys
-from server.blocks import Blocks, Deadline, NotLoaded
+from server.blocks import Blocks, CallerGone, Deadline, NotLoaded
 from server.explain import Decisions
 from server.lane import Handle, Parse
 from server.metrics import Metrics
@@ -101,7 +101,8 @@ class HeadraceService:
         # gRPC's own word for no deadline is one that lies centuries ahead.
         is_set = remaining_s is not None and remaining_s < NO_DEADLINE_S
         left_s = remaining_s if is_set else self._default_deadline_s
-        return self._blocks.answer(request, started_s, Deadline(started_s + left_s, context.is_active))
+        deadline = Deadline(started_s + left_s, context.is_active, is_callers=is_set)
+        return self._blocks.answer(request, started_s, deadline)
 
     def _get_blocks_bulk(
         self, message: pb.GetBlocksBulkRequest, context: grpc.ServicerContext
@@ -221,6 +222,8 @@ def _refusal_of(error: Exception) -> Refusal:
         return error
     if isinstance(error, RequestError):
         return bad_request(error.field, str(error))
+    if isinstance(error, CallerGone):
+        return Refusal(grpc.StatusCode.DEADLINE_EXCEEDED, "The caller was gone before the answer was there")
     if isinstance(error, NotLoaded):
         return try_again(grpc.StatusCode.UNAVAILABLE, "The catalogue is still being read")
     if isinstance(error, LogUnavailable):

@@ -67,7 +67,10 @@ class HeadraceServicer:
         that is unavailable in the catalogue the server knows (at most a second old), nor one that was
         shown to the person within the placement's cooldown. Answers within
         the caller's deadline, else within the configured one; a block that is less personal for it
-        names its fallback. Safe to repeat: each call is a new impression, unless it has a render_id.
+        names its fallback. Safe to repeat: sent again with its request_id a call is answered as it was, and
+        is one impression; without one, and without a render_id, each call is a new impression. What is
+        decided behind the caller's deadline, or for a call that was cancelled while it waited for
+        freshness, is neither kept nor logged as shown.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -85,7 +88,8 @@ class HeadraceServicer:
         nothing known of the person is used. All say so in `Block.changes`, for as long as the first
         decision is kept (twice `render_ttl_s`). Nothing else does: what the person has ordered since still
         leads an email.cart_recovery. Responses flow while later people are
-        decided; a cancelled call stops within 64 people.
+        decided. A call that is cancelled or out of time stops within 64 people; those were decided, and logged
+        as shown, together: asked again they get the same blocks, and it stays one impression.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

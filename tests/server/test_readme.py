@@ -33,7 +33,7 @@ def client(shop: Shop) -> Iterator[Client]:
 
 def test_a_page_of_four_slots(shop: Shop, client: Client) -> None:
     put_visitor(shop.store, "v1", viewed("p3", at_ms=int(time.time() * 1000)))
-    blocks = example("def page_blocks")["page_blocks"](client, "v1", "p3", "DE")
+    blocks = example("def page_blocks")["page_blocks"](client, "v1", "p3", "DE", "page-1")
     assert list(blocks) == ["product.similar", "product.complements", "article.next", "home.feed"]
     shown = [entry.item.id for block in blocks.values() for entry in block.items]
     assert shown
@@ -42,7 +42,7 @@ def test_a_page_of_four_slots(shop: Shop, client: Client) -> None:
 
 def test_a_page_without_a_server_is_shown_all_the_same() -> None:
     with Client("127.0.0.1:1") as nobody:
-        assert example("def page_blocks")["page_blocks"](nobody, "v1", "p3", "DE") == {}
+        assert example("def page_blocks")["page_blocks"](nobody, "v1", "p3", "DE", "page-1") == {}
 
 
 def test_an_email_rendered_twice_is_one_decision(shop: Shop, client: Client) -> None:
