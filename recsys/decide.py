@@ -89,6 +89,7 @@ def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement
             items = with_banners(items, banners, view.banners, placement.shares["banner"])
         cursor = encode_cursor([*slot.seen, *(item.item for item in items)]) if placement.pages else ""
         blocks.append(_block(view, place, slot, items, _fallback(view, query, choice), cursor))
+    visit.close()
     return blocks
 
 

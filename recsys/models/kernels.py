@@ -4,8 +4,8 @@ They live in one file because numba's on-disk cache looks at the file of the cal
 helper that changed in another file would go on running in its old version.
 
 Each kernel has one explicit signature, so it is compiled when this module is imported, never within a
-request. All of them release the GIL and allocate nothing; their working memory is a `Scratch`, whose
-`sums` are all zero between calls.
+request. All of them release the GIL; their working memory is a `Scratch`, whose `sums` are all zero between
+calls. Only a search allocates, what it needs itself.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def _kth_largest(values: Array, n: int, k: int) -> float:
 @kernel(i8(i4[::1], f4[::1], i8, f4[::1], i4[::1], f4[::1]))
 def _best(rows: Array, scores: Array, n: int, spare: Array, top_rows: Array, top_scores: Array) -> int:
     """The best of the first n into `top_*`, best first; returns how many they are. `spare` is as long
-    as `scores` and overwritten.
+    as `scores`; all three are overwritten.
 
     The score of the last of them is found first, among those that beat the last of the best of a
     few. A heap of the best so far costs several times as much: nearly every step of it is a branch
@@ -107,12 +107,15 @@ def _best(rows: Array, scores: Array, n: int, spare: Array, top_rows: Array, top
     if n > limit:
         few = min(n, 4 * limit)
         spare[:few] = scores[:few]
-        threshold = _kth_largest(spare, few, limit)
+        least = _kth_largest(spare, few, limit)
         n_beating = 0
         for index in range(n):
-            spare[n_beating] = scores[index]
-            n_beating += scores[index] >= threshold
-        threshold = _kth_largest(spare, n_beating, limit)
+            row, score = rows[index], scores[index]
+            rows[n_beating], scores[n_beating] = row, score
+            n_beating += score >= least
+        n = n_beating
+        spare[:n] = scores[:n]
+        threshold = _kth_largest(spare, n, limit)
     size = 0
     for index in range(n):
         if scores[index] > threshold or n == limit:
@@ -434,33 +437,37 @@ def blend_rows(
     return take_top(touched, n_touched, sums, spare, top_rows, top_scores)
 
 
-@kernel(i8(_F4, _F4_2D, _I8, _I4, _F4_2D, _U1, i4[::1], i4[::1], f4[:, ::1], i4[::1], f4[::1]), fastmath=True)
+@kernel(i8(_F4, _F4_2D, _I8, _I4, _F4_2D, _U1, i8, i8, i4[::1], f4[::1]), fastmath=True)
 def scan_lists(
     query: Array,
-    centroids: Array,
+    across: Array,
     starts: Array,
     rows: Array,
     vectors: Array,
     eligible: Array,
-    probed: Array,
-    found: Array,
-    spare: Array,
+    probes: int,
+    room: int,
     top_rows: Array,
     top_scores: Array,
 ) -> int:
-    """The rows of the greatest inner product with `query` in the `len(probed)` lists nearest to it.
+    """The rows of the greatest inner product with `query` float32[d] in the `probes` lists nearest to it.
 
-    List l has `rows[starts[l]:starts[l + 1]]` and the vectors beside them. `eligible` is a bitmap of
-    rows, the lowest bit first, or empty where every row may be answered. `found` int32[m] and `spare`
-    float32[3, m] have room for the lists and for what is in those probed. Returns how many were found.
+    across float32[d, l]: the centroids of the lists, dimension by dimension, so that eight are added to at a
+    time. List l has `rows[starts[l]:starts[l + 1]]` and the vectors beside them; `room` is what the probed
+    lists hold at most, and l at least. `eligible` is a bitmap of rows, the lowest bit first, or empty where
+    every row may be answered. Returns how many were found.
     """
-    for one in range(len(centroids)):
-        score = np.float32(0)
-        for dimension in range(centroids.shape[1]):
-            score += centroids[one, dimension] * query[dimension]
+    found, scores, spare = np.empty(room, np.int32), np.empty(room, np.float32), np.empty(room, np.float32)
+    n_lists = across.shape[1]
+    scores[:n_lists] = np.float32(0)
+    for dimension in range(len(query)):
+        weight, cells = query[dimension], across[dimension]
+        for one in range(n_lists):
+            scores[one] += weight * cells[one]
+    for one in range(n_lists):
         found[one] = one
-        spare[0, one] = score
-    n_probed = _best(found, spare[0], len(centroids), spare[1], probed, spare[2])
+    probed = np.empty(probes, np.int32)
+    n_probed = _best(found, scores, n_lists, spare, probed, np.empty(probes, np.float32))
     n = 0
     for index in range(n_probed):
         for at in range(starts[probed[index]], starts[probed[index] + 1]):
@@ -471,6 +478,6 @@ def scan_lists(
             for dimension in range(vectors.shape[1]):
                 score += vectors[at, dimension] * query[dimension]
             found[n] = row
-            spare[0, n] = score
+            scores[n] = score
             n += 1
-    return _best(found, spare[0], n, spare[1], top_rows, top_scores)
+    return _best(found, scores, n, spare, top_rows, top_scores)

@@ -97,6 +97,7 @@ class VectorIndex:
     def __init__(self, lists: Lists, facts: _IndexFacts) -> None:
         self._lists = lists
         self._facts = facts
+        self._across = np.ascontiguousarray(lists.centroids.T)
         longest = np.sort(np.diff(lists.starts))[-facts.probes :]
         self._room = max(int(longest.sum()), len(lists.centroids))
 
@@ -169,12 +170,10 @@ class VectorIndex:
 
     def _scan(self, vector: Vectors, eligible: Bitmap | None, rows: Rows, scores: Scores) -> int:
         """Fill `rows` and `scores`; how many were found."""
-        lists, room = self._lists, self._room
+        lists = self._lists
         return scan_lists(
-            vector, lists.centroids, lists.starts, lists.rows, lists.vectors,
-            _EVERY_ROW if eligible is None else eligible,
-            np.empty(self._facts.probes, np.int32), np.empty(room, np.int32), np.empty((3, room), np.float32),
-            rows, scores,
+            vector, self._across, lists.starts, lists.rows, lists.vectors,
+            _EVERY_ROW if eligible is None else eligible, self._facts.probes, self._room, rows, scores,
         )  # fmt: skip
 
     def save(self, directory: Path) -> None:

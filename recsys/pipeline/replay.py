@@ -89,7 +89,9 @@ class Replay:
         person = Person.of(self._profiles.get(visitor), columns, now_ms, self._rules)
         visit = Visit(person, columns, self._shelf.bundle, self._shelf.scratch(), salt_of(f"a:{visitor}"))
         query = Query(visit, self._placement, limit, exclude=tuple(exclude))
-        return np.asarray(choose(query, ()).rows, np.int32)
+        rows = np.asarray(choose(query, ()).rows, np.int32)
+        visit.close()
+        return rows
 
     def item(self, item_id: str) -> tuple[Item | None, ItemCounters]:
         """What is known of an item, and how it does."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import msgspec
 import pytest
 
@@ -365,3 +367,16 @@ def test_an_item_is_never_its_own_evidence_for_another_sentence() -> None:
 def test_the_hero_does_not_repeat_the_cart() -> None:
     (block,) = ask(shelf(), visitor("t1", "t2", cart=("t2",)), slot("home.hero", 30))
     assert "t2" not in shown(block)
+
+
+def test_a_decision_leaves_nothing_for_the_garbage_collector() -> None:
+    slots = [slot("home.feed"), slot("cart.cross_sell"), slot("product.similar", item="t3")]
+    on, profile = shelf(), visitor("t1", "t2", cart=("s1",))
+    ask(on, profile, *slots)
+    gc.collect()
+    gc.disable()
+    try:
+        ask(on, profile, *slots)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
