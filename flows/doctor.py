@@ -22,12 +22,13 @@ from recsys.keys import FLOW_KEY, ITEM_PREFIX
 from recsys.models.bundle import current_version
 from recsys.open import open_log, open_store
 from recsys.ports import EventLog, ProfileStore
-from recsys.progress import FlowProgress, decode_progress
+from recsys.progress import OTHER_FLAWS, FlowProgress, decode_progress
 from recsys.segment import CALLS, KNOWN_EVENT_NAMES
 from recsys.settings import Settings
 
 LETTERS_SHOWN = 5
 NAMES_SHOWN = 10
+FLAWS_SHOWN = 10
 NAME_CHARS = 40
 MIN_FREE_GB = 1.0
 _BEGIN = "`headrace up` or an import begins it"
@@ -157,8 +158,23 @@ def _flow(settings: Settings, log: EventLog, store: ProfileStore | None) -> Iter
             f"logged in as more than {settings.flow.max_customers_per_device} customers; events taken as"
             f" nobody's: {named}",
         )
+    yield from _flaws(p)
     if p.dead_kinds:
         yield Finding(None, "dead by kind", ", ".join(f"{kind} {times:,}" for kind, times in p.dead_kinds))
+
+
+def _flaws(p: FlowProgress) -> Iterator[Finding]:
+    """Fields of accepted events that were not what the spec says, the most frequent first."""
+    if not p.flaws:
+        return
+    count = f"{p.flaw_count:,} in accepted events: read by plain rules, or left out"
+    yield Finding(None, "wrong fields", count)
+    for flaw, times in p.flaws[:FLAWS_SHOWN]:
+        became = "read" if flaw.is_repaired else "left out"
+        what = f"{flaw}, {became}" if flaw != OTHER_FLAWS else "others"
+        yield Finding(None, f"  {times:,} times", what)
+    if len(p.flaws) > FLAWS_SHOWN:
+        yield Finding(None, "  and", f"{len(p.flaws) - FLAWS_SHOWN} more kinds")
 
 
 def _letters(path: Path) -> Iterator[Finding]:

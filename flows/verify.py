@@ -250,6 +250,7 @@ def _compare_tally(live: FlowProgress, folded: FlowProgress, report: VerifyRepor
         "catalog",
         "dead_kinds",
         "crowded_events",
+        "flaw_count",
     ):
         was, should = getattr(live, path), getattr(folded, path)
         if was != should:

@@ -27,19 +27,22 @@ from recsys.events import (
     Consent,
     DeadLetter,
     Event,
+    Flaw,
     Source,
+    each_once,
 )
-from recsys.ports import Position, Record
-from recsys.properties import NOTHING, PropertiesReader, id_of, text_of
+from recsys.mend import UNREADABLE
+from recsys.ports import Record
+from recsys.properties import NOTHING, PropertiesReader, id_of, optional_id, text_of
 from recsys.refusal import Refused, refusal_of, refuse
 from recsys.segment import (
     ACTIONS,
     CALLS,
-    UNREADABLE,
     Call,
     Context,
     decode_call,
     decode_consent,
+    read_call,
     split_batch,
 )
 from recsys.touchpoints import Touchpoints
@@ -99,16 +102,10 @@ class Decoder:
             try:
                 wire = decode_call(raw)
                 if not wire.batch:
-                    return (Arrival(self._event(wire, record, 0, raw, watermark_ms), raw),)
+                    return (self._arrival(wire, record, 0, raw, watermark_ms),)
             except (*UNREADABLE, Refused):
                 pass  # the second reading tells
         return [self._one(record, index, event, watermark_ms) for index, event in enumerate(split_batch(raw))]
-
-    def problem(self, raw: bytes, received_ms: int) -> DeadLetter | None:
-        """The dead letter this single raw event would become, for an edge that answers at once."""
-        record = Record(Position(0, 0), "", raw, received_ms)
-        found = self._one(record, 0, raw, received_ms)
-        return found if isinstance(found, DeadLetter) else None
 
     def _catalog(self, record: Record) -> CatalogChange | DeadLetter:
         try:
@@ -121,15 +118,21 @@ class Decoder:
         try:
             if len(raw) > MAX_EVENT_BYTES:
                 refuse("too_large", "$", f"at most {MAX_EVENT_BYTES} bytes", f"{len(raw)} bytes")
-            try:
-                wire = decode_call(raw)
-            except UNREADABLE as error:
-                raise refusal_of(error, "$") from None
-            return Arrival(self._event(wire, record, index, raw, watermark_ms), raw)
+            wire, flaws = read_call(raw)
+            _leave_out(wire, flaws)
+            return self._arrival(wire, record, index, raw, watermark_ms, each_once(flaws))
         except Refused as refused:
             return _dead(refused, record, index, raw)
 
-    def _event(self, wire: Call, record: Record, index: int, raw: bytes, watermark_ms: int) -> Event:
+    def _arrival(
+        self,
+        wire: Call,
+        record: Record,
+        index: int,
+        raw: bytes,
+        watermark_ms: int,
+        flaws: tuple[Flaw, ...] = (),
+    ) -> Arrival:
         action, name, name_crc = self._meaning(wire, record.key)
         body, told = wire.properties, NOTHING
         if action in _WITH_TRAITS:
@@ -153,7 +156,7 @@ class Decoder:
         if told.refused is not None:
             raise Refused(*told.refused)
         # By position: named arguments cost as much as all the rest of this function.
-        return Event(
+        event = Event(
             record.position,
             index,
             at_ms,
@@ -180,6 +183,7 @@ class Decoder:
             blocked,
             None if wire.group_id is None else id_of(wire.group_id, "$.groupId"),
         )
+        return Arrival(event, raw, flaws + told.flaws if told.flaws else flaws)
 
     def _meaning(self, wire: Call, key: str) -> _Meaning:
         call = wire.type
@@ -257,9 +261,9 @@ def visitor_of(raw: bytes) -> str:
     """The visitor a raw event will be folded under, "" where it names nobody or is broken: the
     key that picks its partition."""
     try:
-        wire = decode_call(raw)
+        wire, _ = read_call(raw)
         return _identity(wire, CALLS.get(wire.type or "", Action.OTHER))[0]
-    except (*UNREADABLE, Refused):
+    except Refused:
         return ""
 
 
@@ -339,6 +343,12 @@ def _message_id(wire: Call, raw: bytes) -> str:
         given = given.strip()
     # Without an id the same bytes are the same message: what a producer's blind retry sends.
     return given or MADE_ID + blake2b(raw, digest_size=12).hexdigest()
+
+
+def _leave_out(wire: Call, flaws: list[Flaw]) -> None:
+    """The ids that are too long, and that an event can do without."""
+    wire.message_id = optional_id(wire.message_id, "$.messageId", flaws)
+    wire.group_id = optional_id(wire.group_id, "$.groupId", flaws)
 
 
 def _source(context: Context | None) -> Source | None:

@@ -6,6 +6,8 @@ collectors send; the raw bytes travel along, so nothing a shop sent is lost.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from enum import IntEnum
 
 import msgspec
@@ -164,11 +166,44 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """What a group call puts the person in."""
 
 
+_INDEX = re.compile(r"\[[0-9]+\]")
+
+
+class Flaw(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A field of an accepted event that was not what the spec says. It was read by plain rules
+    (`recsys.mend`), or left out."""
+
+    kind: str
+    """wrong_type or too_long."""
+    path: str
+    expected: str
+    got: str
+    is_repaired: bool = False
+
+    def counted(self) -> Flaw:
+        """As it is counted: by where it stands in events like this one, which a list's index and the
+        size of what is too long would tell apart without end."""
+        got = "more" if self.kind == "too_long" else self.got
+        return Flaw(self.kind, _INDEX.sub("[*]", self.path), self.expected, got, self.is_repaired)
+
+    def __str__(self) -> str:
+        return f"{self.kind}: Expected {self.expected}, got {self.got} - at `{self.path}`"
+
+
+def each_once(flaws: Iterable[Flaw]) -> tuple[Flaw, ...]:
+    """Of flaws that count as one, the first."""
+    first: dict[Flaw, Flaw] = {}
+    for flaw in flaws:
+        first.setdefault(flaw.counted(), flaw)
+    return tuple(first.values())
+
+
 class Arrival(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An event with the bytes it came in: these go to the archive and no further."""
 
     event: Event
     raw: bytes
+    flaws: tuple[Flaw, ...] = ()
 
 
 class DeadLetter(msgspec.Struct, frozen=True, gc=False):

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import msgspec
 
-PROGRESS_VERSION = 2
-"""2: crowded devices. Records of version 1 are read: without any."""
+from recsys.events import Flaw
+
+PROGRESS_VERSION = 3
+"""2: crowded devices. 3: flaws. Older records are read: without any."""
 MAX_NAMES = 200
 """Event names counted one by one; further ones are counted together as `(other)`."""
 MAX_CROWDED = 50
 """Crowded devices named; further ones are counted together as `(other)`."""
+
+MAX_FLAWS = 100
+"""Flaws counted one by one; further ones are counted together as `OTHER_FLAWS`."""
+OTHER_FLAWS = Flaw("(other)", "", "", "")
 
 
 class FlowProgress(msgspec.Struct, frozen=True, array_like=True):
@@ -37,6 +43,8 @@ class FlowProgress(msgspec.Struct, frozen=True, array_like=True):
     crowded: tuple[tuple[str, int], ...] = ()
     """Devices that named more customers than are believed of one, and how many of their events were
     taken as nobody's."""
+    flaws: tuple[tuple[Flaw, int], ...] = ()
+    """What was wrong with accepted events, and with how many."""
 
     @property
     def received(self) -> int:
@@ -45,6 +53,10 @@ class FlowProgress(msgspec.Struct, frozen=True, array_like=True):
     @property
     def crowded_events(self) -> int:
         return sum(times for _, times in self.crowded)
+
+    @property
+    def flaw_count(self) -> int:
+        return sum(times for _, times in self.flaws)
 
     def covers(self, end: dict[int, int]) -> bool:
         """Whether everything up to the log's `end` has been taken."""
@@ -60,7 +72,7 @@ class FlowProgress(msgspec.Struct, frozen=True, array_like=True):
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(FlowProgress)
 _VERSION = bytes((PROGRESS_VERSION,))
-_READ = (b"\x01", _VERSION)
+_READ = (b"\x01", b"\x02", _VERSION)
 
 
 def encode_progress(progress: FlowProgress) -> bytes:

@@ -14,11 +14,14 @@ from recsys.events import (
     MAX_LINES,
     MAX_TEXT_CHARS,
     Action,
+    Flaw,
     Line,
     article_key,
+    each_once,
 )
-from recsys.refusal import Refused, refusal_of, refuse
-from recsys.segment import UNREADABLE, Product, Properties, decode_properties
+from recsys.mend import UNREADABLE, mended
+from recsys.refusal import Refused, refuse
+from recsys.segment import Product, Properties, decode_properties
 
 MAX_CACHED = 8192
 MAX_CACHED_BYTES = 1000
@@ -29,6 +32,21 @@ MAX_AMOUNT = 1e12
 """Prices and values beyond this, infinite ones and NaN are taken as not given."""
 
 _OPAQUE = frozenset((Action.OTHER, Action.PAGE, Action.ALIAS))
+"""Of these nobody has said what the properties look like: nothing in them is wrong."""
+_ABOUT_ITEMS = frozenset(
+    (
+        Action.VIEW,
+        Action.CLICK,
+        Action.CART_ADD,
+        Action.CART_REMOVE,
+        Action.READ,
+        Action.WISH,
+        Action.UNWISH,
+    )
+)
+_ABOUT_ORDERS = frozenset((Action.REFUND, Action.ORDER_UPDATE, Action.ORDER_CANCEL))
+_ITEM_FIELDS = frozenset(("products", "product_id", "sku", "content_id", "article_id"))
+_AMOUNTS = frozenset(("total", "revenue", "value"))
 _NO_ITEM = BLOCKED_IDS - {"0", "-1", "id", "email", "guest", "true", "false"}
 
 
@@ -43,6 +61,7 @@ class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
     dwell_s: float | None = None
     scroll: float | None = None
     path: str | None = None
+    flaws: tuple[Flaw, ...] = ()
     refused: tuple[str, str, str, str] | None = None
     """Why they cannot be taken, as `Refused` takes it. Told, not raised: what is wrong with the
     call as a whole is said first."""
@@ -78,28 +97,58 @@ class PropertiesReader:
 
 
 def _read(data: bytes, action: Action) -> Told:
+    flaws: list[Flaw] = []
     try:
         properties = decode_properties(data)
-    except UNREADABLE as error:
-        # What Headrace does not read is not refused for its shape.
-        if action not in _OPAQUE and data != b"null":
-            raise refusal_of(error, "$.properties") from None
-        return NOTHING
-    try:
-        lines = _lines(properties, action)
-        order_id = id_of(properties.order_id, "$.properties.order_id")
-    except Refused as refused:
-        return Told(refused=(refused.kind, refused.path, refused.expected, refused.got))
+    except UNREADABLE:
+        if data == b"null":
+            return NOTHING
+        try:
+            properties, flaws = mended(data, Properties, "$.properties", strict=False)
+        except Refused as refused:
+            return NOTHING if action in _OPAQUE else Told(refused=refused.told)
+    lines = _lines(properties, action, flaws)
+    order_id = optional_id(properties.order_id, "$.properties.order_id", flaws)
+    value = _value(properties, action)
+    lost = _lost(action, lines, value, flaws)
+    if lost is not None:
+        return Told(refused=(lost.kind, lost.path, lost.expected, lost.got))
     return Told(
         lines,
         text_of(properties.query),
         text_of(properties.category) if action is Action.LIST_VIEW else None,
         order_id,
-        _value(properties, action),
+        value,
         _dwell_s(properties),
         _scroll(properties),
         text_of(properties.path),
+        () if action in _OPAQUE else each_once(flaws),
     )
+
+
+def _lost(action: Action, lines: tuple[Line, ...], value: float | None, flaws: list[Flaw]) -> Flaw | None:
+    """The wrong field without which nobody could act on the event: the item that something was done
+    with, the order that is changed, and how much of it a refund gives back."""
+    if not flaws or (lines and action in _ABOUT_ITEMS):
+        return None
+    for flaw in flaws:
+        field = flaw.path.rpartition(".")[2].partition("[")[0]
+        if (
+            (field in _ITEM_FIELDS and action in _ABOUT_ITEMS)
+            or (field == "order_id" and action in _ABOUT_ORDERS)
+            or (field in _AMOUNTS and action is Action.REFUND and value is None and not flaw.is_repaired)
+        ):
+            return flaw
+    return None
+
+
+def optional_id(value: str | float | None, path: str, flaws: list[Flaw]) -> str | None:
+    """`id_of`, where an event can do without."""
+    try:
+        return id_of(value, path)
+    except Refused as refused:
+        flaws.append(Flaw(refused.kind, path, refused.expected, refused.got))
+        return None
 
 
 def id_of(value: str | float | None, path: str) -> str | None:
@@ -131,8 +180,8 @@ def _amount(value: float | None) -> float | None:
     return value if value is not None and -MAX_AMOUNT < value < MAX_AMOUNT else None
 
 
-def _line(product: Product, path: str) -> Line | None:
-    item = id_of(product.sku if product.product_id in (None, "") else product.product_id, path)
+def _line(product: Product, path: str, flaws: list[Flaw]) -> Line | None:
+    item = optional_id(product.sku if product.product_id in (None, "") else product.product_id, path, flaws)
     if not item or item.lower() in _NO_ITEM:
         return None
     quantity = product.quantity
@@ -148,18 +197,21 @@ def _line(product: Product, path: str) -> Line | None:
     )
 
 
-def _lines(properties: Properties, action: Action) -> tuple[Line, ...]:
+def _lines(properties: Properties, action: Action, flaws: list[Flaw]) -> tuple[Line, ...]:
     if action is Action.READ or _is_article(properties):
-        return _article_lines(properties)
-    if properties.products:
-        if len(properties.products) > MAX_LINES:
-            refuse("too_long", "$.properties.products", f"at most {MAX_LINES}", f"{len(properties.products)}")
-        found = (
-            _line(product, f"$.properties.products[{index}].product_id")
-            for index, product in enumerate(properties.products)
-        )
-        return tuple(line for line in found if line is not None)
-    line = _line(properties, "$.properties.product_id")
+        return _article_lines(properties, flaws)
+    products = properties.products
+    if products:
+        if len(products) > MAX_LINES:
+            flaws.append(
+                Flaw("too_long", "$.properties.products", f"at most {MAX_LINES}", f"{len(products)}")
+            )
+        found = [
+            _line(product, f"$.properties.products[{index}].product_id", flaws)
+            for index, product in enumerate(products[:MAX_LINES])
+        ]
+        return tuple([line for line in found if line is not None])
+    line = _line(properties, "$.properties.product_id", flaws)
     return (line,) if line is not None else ()
 
 
@@ -170,9 +222,9 @@ def _is_article(properties: Properties) -> bool:
     return properties.product_id is None and properties.sku is None and not properties.products
 
 
-def _article_lines(properties: Properties) -> tuple[Line, ...]:
+def _article_lines(properties: Properties, flaws: list[Flaw]) -> tuple[Line, ...]:
     named = "content_id" if properties.content_id is not None else "article_id"
-    item = id_of(getattr(properties, named), f"$.properties.{named}")
+    item = optional_id(getattr(properties, named), f"$.properties.{named}", flaws)
     if not item or item.lower() in _NO_ITEM:
         return ()
     title = text_of(properties.title) or text_of(properties.name)

@@ -15,6 +15,11 @@ class Refused(Exception):
         super().__init__(kind)
         self.kind, self.path, self.expected, self.got = kind, path, expected, got
 
+    @property
+    def told(self) -> tuple[str, str, str, str]:
+        """As it was made."""
+        return self.kind, self.path, self.expected, self.got
+
 
 def refuse(kind: str, path: str, expected: str, got: str) -> NoReturn:
     raise Refused(kind, path, expected, got)

@@ -9,7 +9,9 @@ from datetime import datetime
 
 import msgspec
 
-from recsys.events import Action
+from recsys.events import Action, Flaw
+from recsys.mend import UNREADABLE, mended
+from recsys.refusal import Refused, refusal_of
 
 
 class _Page(msgspec.Struct, gc=False):
@@ -30,7 +32,7 @@ class _Device(msgspec.Struct, gc=False):
 
 
 class _Consent(msgspec.Struct, gc=False, rename="camel"):
-    category_preferences: dict[str, bool] | None = None
+    category_preferences: dict[str, bool | None] | None = None
 
 
 class Context(msgspec.Struct, gc=False):
@@ -108,13 +110,10 @@ class _Batch(msgspec.Struct, gc=False, rename="camel"):
 decode_call = msgspec.json.Decoder(Call).decode
 # Shops send prices as "12.50" and 12.5 alike: numbers in strings are taken (strict=False).
 decode_properties = msgspec.json.Decoder(Properties, strict=False).decode
-decode_consent = msgspec.json.Decoder(_Consent | None).decode
+decode_consent = msgspec.json.Decoder(_Consent | None, strict=False).decode
 _batch = msgspec.json.Decoder(_Batch)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _NULL = b"null"
-
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What these decoders raise: wrong types and broken JSON, bytes that are no UTF-8, endless nesting."""
 
 ACTIONS: dict[str, Action] = {
     # Segment E-commerce v2, all 28
@@ -177,6 +176,32 @@ CALLS = {
 }
 
 
+_IDS = ("$.anonymousId", "$.userId", "$.previousId")
+
+
+def read_call(raw: bytes) -> tuple[Call, list[Flaw]]:
+    """A call, and the fields of it that were wrong. Raises Refused where nobody could act on what is left:
+    no JSON object, no type, a track call without its name, an alias or nobody left without a whole id."""
+    try:
+        return decode_call(raw), []
+    except msgspec.ValidationError:
+        call, flaws = mended(raw, Call, "$")
+    except UNREADABLE as error:
+        raise refusal_of(error, "$") from None
+    tracked = call.type in ("track", None)
+    alias = call.type == "alias"
+    nobody = call.anonymous_id is None and call.user_id is None
+    for flaw in flaws:
+        is_lost = not flaw.is_repaired and (
+            flaw.path == "$.type"
+            or (flaw.path == "$.event" and tracked)
+            or (flaw.path in _IDS and (alias or nobody))
+        )
+        if is_lost:
+            raise Refused(flaw.kind, flaw.path, flaw.expected, flaw.got)
+    return call, flaws
+
+
 MAX_BATCH_EVENTS = 20_000
 MAX_BATCH_COMMON_BYTES = 32 * 1024 * 1024
 """What a batch call says once for all its events may take this much when each carries a copy."""
@@ -220,10 +245,14 @@ def with_message_id(event: bytes, message_id: str) -> bytes:
 def _with_defaults(event: bytes, common: dict[str, msgspec.Raw]) -> bytes:
     try:
         fields = _fields.decode(event)
-        missing = {name: value for name, value in common.items() if bytes(fields.get(name, _NULL)) == _NULL}
-        if "context" in common and "context" not in missing:
-            both = {**_fields.decode(common["context"]), **_fields.decode(fields["context"])}
-            missing["context"] = msgspec.Raw(msgspec.json.encode(both))
     except UNREADABLE:
         return event  # it becomes a dead letter of its own
+    missing = {name: value for name, value in common.items() if bytes(fields.get(name, _NULL)) == _NULL}
+    if "context" in common and "context" not in missing:
+        try:
+            both = {**_fields.decode(common["context"]), **_fields.decode(fields["context"])}
+        except UNREADABLE:
+            pass  # one of them is no object: the event's own is read, and told where it is the one
+        else:
+            missing["context"] = msgspec.Raw(msgspec.json.encode(both))
     return msgspec.json.encode({**fields, **missing}) if missing else event

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
+from msgspec.structs import astuple
 
 from recsys.catalog import CatalogChange
-from recsys.events import Action, Arrival, DeadLetter
+from recsys.events import Action, Arrival, DeadLetter, Flaw
 from recsys.fold import Effect
 from recsys.ports import Position
-from recsys.progress import MAX_CROWDED, MAX_NAMES, FlowProgress, decode_progress, encode_progress
+from recsys.progress import (
+    MAX_CROWDED,
+    MAX_FLAWS,
+    MAX_NAMES,
+    OTHER_FLAWS,
+    FlowProgress,
+    decode_progress,
+    encode_progress,
+)
 from recsys.visitor import Accepted, Duplicate
 
 PAGE = Action.PAGE
@@ -27,6 +37,7 @@ class Count(msgspec.Struct, array_like=True):
     dead_kinds: dict[str, int] = {}
     effects: dict[str, int] = {}
     crowded: dict[str, int] = {}
+    flaws: dict[Flaw, int] = {}
 
 
 def count_of(batch: Iterable[object]) -> Count:
@@ -68,7 +79,8 @@ def _count_accepted(accepted: Sequence[Accepted]) -> Count:
     )
     watermark_ms = max([event.watermark_ms for event in events])
     crowded: Counter[str] = Counter([one.event.visitor for one in accepted if one.crowded])
-    return Count(partitions, watermark_ms, totals, dict(names), {}, dict(effects), dict(crowded))
+    flaws: Counter[Flaw] = Counter([flaw.counted() for one in accepted if one.flaws for flaw in one.flaws])
+    return Count(partitions, watermark_ms, totals, dict(names), {}, dict(effects), dict(crowded), dict(flaws))
 
 
 def _count_other(count: Count, out: object) -> None:
@@ -117,6 +129,7 @@ class TallyState:
         self.dead_kinds = Counter(dict(known.dead_kinds))
         self.effects = Counter(dict(known.effects))
         self.crowded = Counter(dict(known.crowded))
+        self.flaws = Counter(dict(known.flaws))
 
     def take(self, count: Count) -> None:
         for partition, offset in count.partitions.items():
@@ -125,8 +138,9 @@ class TallyState:
         self.totals.update(count.totals)
         self.dead_kinds.update(count.dead_kinds)
         self.effects.update(count.effects)
-        _sum_up(self.names, count.names, MAX_NAMES)
-        _sum_up(self.crowded, count.crowded, MAX_CROWDED)
+        _sum_up(self.names, count.names, MAX_NAMES, "(other)")
+        _sum_up(self.crowded, count.crowded, MAX_CROWDED, "(other)")
+        _sum_up(self.flaws, count.flaws, MAX_FLAWS, OTHER_FLAWS)
 
     def progress(self, now_ms: int) -> FlowProgress:
         return FlowProgress(
@@ -137,6 +151,7 @@ class TallyState:
             dead_kinds=_ranked(self.dead_kinds),
             effects=_ranked(self.effects),
             crowded=_ranked(self.crowded),
+            flaws=tuple(sorted(self.flaws.items(), key=lambda entry: (-entry[1], astuple(entry[0])))),
             **self.totals,
         )
 
@@ -148,10 +163,13 @@ class TallyState:
         return cls(decode_progress(data))
 
 
-def _sum_up(counts: Counter[str], added: dict[str, int], most: int) -> None:
+_N = TypeVar("_N", str, Flaw)
+
+
+def _sum_up(counts: Counter[_N], added: Mapping[_N, int], most: int, other: _N) -> None:
     for name, times in added.items():
         known = name in counts or len(counts) < most
-        counts[name if known else "(other)"] += times
+        counts[name if known else other] += times
 
 
 def _ranked(counts: Counter[str]) -> tuple[tuple[str, int], ...]:

@@ -19,7 +19,7 @@ from hashlib import blake2b
 import msgspec
 
 from recsys.draft import Draft, DraftLink, DraftRecord, freeze
-from recsys.events import Arrival, DeadLetter, Event
+from recsys.events import Arrival, DeadLetter, Event, Flaw
 from recsys.fold import NO_EFFECTS, Effect, SessionRules, fold, fold_late
 from recsys.profile import PersonRecord, Profile, Standing, VisitorLink, encode_record
 from recsys.tail import Tail
@@ -90,6 +90,7 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The item that the visitor went on from to this event's, within the session; "" for none."""
     crowded: bool = False
     """It named one customer more than a device is believed: it is folded as nobody's."""
+    flaws: tuple[Flaw, ...] = ()
 
 
 class Duplicate(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -203,6 +204,7 @@ class VisitorState(Tail[View, Event, _Folded]):
             folded.effects,
             folded.came_from,
             folded.crowded,
+            arrival.flaws,
         )
 
     def _shorten(self, settled_ms: int) -> None:

@@ -178,7 +178,7 @@ def _broken(event: Mapping[str, Any], raw: bytes, u: float) -> bytes:
         wrong["properties"] = "none"
         wrong.update(type="track", event="Product Viewed")
     elif kind == 6:
-        wrong["timestamp"] = wrong["originalTimestamp"] = "yesterday, about noon"
+        wrong["anonymousId"] = wrong["userId"] = ["somebody"]
     else:
         wrong.pop("anonymousId", None)
         wrong.pop("userId", None)

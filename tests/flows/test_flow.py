@@ -181,6 +181,28 @@ def test_doctor_shows_the_equation(done: Settings) -> None:
     assert findings["bundle"].ok is False
 
 
+def test_an_order_with_wrong_fields_is_taken_and_they_are_told(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path)
+    order = (
+        b'{"type":"track","event":"Order Completed","anonymousId":"v1","messageId":"%b","properties":'
+        b'{"order_id":"o%b","total":"1,234.50","products":[null,{"product_id":"tent","name":5}]}}'
+    )
+    log = open_log(settings.log)
+    raws = [order % (name, name) for name in (b"a", b"a", b"b")] + [b'{"type":"page","userId":[]}']
+    log.append([NewRecord("v1", raw, 1_760_000_000_000) for raw in raws])
+    log.close()
+    run(settings, to_end=True)
+    progress = taken(settings)
+    assert (progress.accepted, progress.duplicates, progress.dead) == (2, 1, 1)
+    assert verify(settings).differences == []
+    found = [f"{each.title}: {each.detail}" for each in examine(settings, tmp_path)]
+    assert "wrong fields: 6 in accepted events: read by plain rules, or left out" in found
+    where = "Expected `float | null`, got `str` - at `$.properties.total`"
+    assert f"  2 times: wrong_type: {where}, read" in found
+    where = "Expected `object`, got `null` - at `$.properties.products[*]`"
+    assert f"  2 times: wrong_type: {where}, left out" in found
+
+
 def test_a_key_that_was_idle_goes_on_where_it_was(tmp_path: Path) -> None:
     settings = filled(tmp_path, 2000)
     flow = start_flow(tmp_path, "forever", idle_s=1)

@@ -10,7 +10,7 @@ import msgspec
 
 from recsys.catalog import Item, PriceSince, decode_item, encode_item
 from recsys.counters import After, ItemCounters, decode_counters, encode_counters
-from recsys.events import Action, Arrival, Consent, Event, Line, Source
+from recsys.events import Action, Arrival, Consent, Event, Flaw, Line, Source
 from recsys.item import ItemState
 from recsys.person import PersonState
 from recsys.ports import Position
@@ -160,6 +160,7 @@ PROGRESS = FlowProgress(
     dead_kinds=(("invalid_json", 3),),
     effects=(("session_started", 9),),
     crowded=(("kiosk", 7),),
+    flaws=((Flaw("wrong_type", "$.properties.total", "`float | null`", "`str`", True), 4),),
 )
 
 
@@ -324,12 +325,15 @@ def _formats() -> list[Format]:
         ),
         Format(
             "progress",
-            2,
+            3,
             "a progress record",
             lambda: encode_progress(PROGRESS),
             decode_progress,
             PROGRESS,
-            {1: msgspec.structs.replace(PROGRESS, crowded=())},
+            {
+                1: msgspec.structs.replace(PROGRESS, crowded=(), flaws=()),
+                2: msgspec.structs.replace(PROGRESS, flaws=()),
+            },
         ),
         Format("shown", 1, "a record of what was shown", lambda: encode_shown(SHOWN), decode_shown, SHOWN),
     ]

@@ -8,7 +8,15 @@ import pytest
 
 from recsys.decode import Decoder, visitor_of
 from recsys.events import BLOCKED_IDS, Consent
-from tests.recsys.wire import analytics_js_page, refused, rudderstack_browser, segment_delivered, taken, track
+from tests.recsys.wire import (
+    analytics_js_page,
+    flaws,
+    refused,
+    rudderstack_browser,
+    segment_delivered,
+    taken,
+    track,
+)
 
 
 @pytest.mark.parametrize("blocked", sorted(BLOCKED_IDS))
@@ -56,20 +64,50 @@ def test_headraces_own_names_are_nobodys(visitor: str) -> None:
     [
         ({"anonymousId": "é" * 101}, "$.anonymousId"),
         ({"userId": "x" * 202}, "$.userId"),
-        ({"messageId": "漢" * 67 + "x"}, "$.messageId"),
         ({"properties": {"product_id": "é" * 101}}, "$.properties.product_id"),
-        (
-            {"properties": {"products": [{"sku": "a"}, {"sku": "é" * 101}]}},
-            "$.properties.products[1].product_id",
-        ),
+        ({"properties": {"products": [{}, {"sku": "é" * 101}]}}, "$.properties.products[1].product_id"),
         ({"properties": {"article_id": "é" * 101}}, "$.properties.article_id"),
-        ({"properties": {"order_id": "é" * 101}}, "$.properties.order_id"),
     ],
 )
 def test_ids_are_measured_in_bytes(fields: dict[str, object], path: str) -> None:
     assert str(refused(track("Product Viewed", **fields))) == (
         f"too_long: Expected an id of at most 200 bytes, got 202 bytes - at `{path}`"
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"messageId": "漢" * 67 + "x"}, "$.messageId"),
+        ({"groupId": "x" * 202}, "$.groupId"),
+        (
+            {"properties": {"products": [{"sku": "a"}, {"sku": "é" * 101}]}},
+            "$.properties.products[1].product_id",
+        ),
+        ({"properties": {"product_id": "a", "order_id": "é" * 101}}, "$.properties.order_id"),
+    ],
+)
+def test_an_id_that_the_event_can_do_without_is_left_out(fields: dict[str, object], path: str) -> None:
+    assert flaws(track("Product Viewed", **fields)) == [
+        f"too_long: Expected an id of at most 200 bytes, got 202 bytes - at `{path}`, left out"
+    ]
+
+
+@pytest.mark.parametrize("field", ["anonymousId", "userId"])
+@pytest.mark.parametrize("wrong", [True, {"id": 5}, ["a"]])
+def test_an_id_of_another_shape_is_left_out_where_the_other_one_tells(field: str, wrong: object) -> None:
+    call = track("Product Viewed", **{"anonymousId": "v1", "userId": "anna", field: wrong})
+    event = taken(call)
+    assert (event.visitor, event.user_id) == (("v1", None) if field == "userId" else ("user:anna", "anna"))
+    assert [flaw.rpartition("`$.")[2] for flaw in flaws(call)] == [f"{field}`, left out"]
+    alone = {"type": "page", field: wrong}
+    assert (refused(alone).kind, refused(alone).path) == ("wrong_type", f"$.{field}")
+
+
+@pytest.mark.parametrize("field", ["previousId", "userId"])
+def test_an_alias_needs_both_of_its_ids(field: str) -> None:
+    call = {"type": "alias", "previousId": "v1", "userId": "anna", field: ["x"]}
+    assert (refused(call).kind, refused(call).path) == ("wrong_type", f"$.{field}")
 
 
 def test_an_id_may_be_as_long_as_allowed() -> None:
@@ -125,8 +163,14 @@ def test_consent_of_another_shape_is_refused_every_time() -> None:
     call = track("Product Viewed", context={"consent": {"categoryPreferences": {"Advertising": "yes"}}})
     for _ in range(2):
         assert str(refused(call, decoder=decoder)) == (
-            "wrong_type: Expected `bool`, got `str` - at `$.context.consent.categoryPreferences[...]`"
+            "wrong_type: Expected `bool | null`, got `str` - at `$.context.consent.categoryPreferences[...]`"
         )
+
+
+def test_consent_may_be_text_and_null_says_nothing() -> None:
+    preferences = {"Advertising": "false", "Email": 1, "Personalization": None}
+    call = track("Product Viewed", context={"consent": {"categoryPreferences": preferences}})
+    assert taken(call).consent == Consent(False, True)
 
 
 # One message, told twice

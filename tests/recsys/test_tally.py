@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.catalog import CatalogChange
-from recsys.events import Action, Arrival, DeadLetter
+from recsys.events import Action, Arrival, DeadLetter, Flaw
 from recsys.fold import Effect
 from recsys.ports import Position
-from recsys.progress import MAX_CROWDED, MAX_NAMES, FlowProgress
+from recsys.progress import MAX_CROWDED, MAX_FLAWS, MAX_NAMES, OTHER_FLAWS, FlowProgress
 from recsys.tally import TallyState, count_of
 from recsys.visitor import Accepted, Duplicate
 from tests.recsys.worlds import T0, event
@@ -106,6 +106,24 @@ def test_crowded_devices_are_named_and_those_beyond_the_limit_counted_together()
     assert progress.crowded[0] == ("(other)", 5)
     assert len(progress.crowded) == MAX_CROWDED + 1
     assert progress.crowded_events == MAX_CROWDED + 5
+
+
+def test_flaws_are_counted_by_where_they_stand_and_those_beyond_the_limit_together() -> None:
+    state = TallyState()
+    for number in range(MAX_FLAWS + 5):
+        wrong = (
+            Flaw("wrong_type", f"$.properties.products[{number}].price", "`float`", "`array`"),
+            Flaw("wrong_type", f"$.f{number}", "`str`", "`int`", is_repaired=True),
+        )
+        state.take(count_of([msgspec.structs.replace(accepted(number), flaws=wrong)]))
+    progress = TallyState.decode(state.encode()).progress(T0)
+    assert progress.flaws[0] == (
+        Flaw("wrong_type", "$.properties.products[*].price", "`float`", "`array`"),
+        MAX_FLAWS + 5,
+    )
+    assert progress.flaws[1] == (OTHER_FLAWS, 6)
+    assert len(progress.flaws) == MAX_FLAWS + 1
+    assert progress.flaw_count == 2 * (MAX_FLAWS + 5)
 
 
 def event_named(name: str):

@@ -29,6 +29,13 @@ def taken(call: object, **options: Any) -> Event:
     return found.event
 
 
+def flaws(call: object, **options: Any) -> list[str]:
+    """What was wrong with an event that must be accepted all the same, and what became of it."""
+    (found,) = outcomes(call, **options)
+    assert isinstance(found, Arrival), found
+    return [f"{flaw}, {'read' if flaw.is_repaired else 'left out'}" for flaw in found.flaws]
+
+
 def refused(call: object, **options: Any) -> DeadLetter:
     """The one dead letter of a record that must not be."""
     (found,) = outcomes(call, **options)
