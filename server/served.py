@@ -28,7 +28,11 @@ from server.requests import Asker, Caller
 log = structlog.get_logger("server.served")
 
 BATCH = 200
-TICK_S = 0.05
+GATHER_S = 0.2
+"""From the first block that waits to its being written: blocks of that time share one commit to the disk,
+which events that are tracked meanwhile would have to wait behind."""
+RETRY_S = 0.05
+"""Between two tries of a server that stops."""
 LONGEST_PAUSE_S = 2.0
 RECENT_DECISIONS = 10_000
 """Blocks a process remembers for Explain until the flow has filed them."""
@@ -273,6 +277,8 @@ class ServedQueue:
         self._lock = Lock()
         self._waiting: deque[tuple[int, NewRecord]] = deque()
         self._last = 0
+        self._filled = Event()
+        """Set while something waits."""
         self._stopping = Event()
         self._thread = Thread(target=self._run, name="served-queue", daemon=True)
 
@@ -283,6 +289,7 @@ class ServedQueue:
         """Write what waits, for at most `drain_s`, and end the thread."""
         self._drain_until_s = time.monotonic() + drain_s
         self._stopping.set()
+        self._filled.set()
         if self._thread.is_alive():
             self._thread.join()
 
@@ -305,30 +312,31 @@ class ServedQueue:
             while len(self._waiting) > self._bound:
                 self._waiting.popleft()
                 dropped += 1
+            if self._waiting and not self._filled.is_set():
+                self._filled.set()
         if dropped:
             self._metrics.served_dropped.inc(dropped)
 
     def _run(self) -> None:
-        pause_s = TICK_S
-        while True:
-            stopping = self._stopping.is_set()
+        pause_s = GATHER_S
+        while not self._stopping.is_set():
+            self._filled.wait()
+            self._stopping.wait(pause_s)
+            pause_s = GATHER_S if self._write_all() else min(2 * pause_s, LONGEST_PAUSE_S)
+        while self.depth and time.monotonic() <= self._drain_until_s:
+            if not self._write_all():
+                time.sleep(RETRY_S)
+        if self.depth:
+            log.error("served_lost", blocks=self.depth)
+            self._metrics.served_dropped.inc(self.depth)
+
+    def _write_all(self) -> bool:
+        """Write what waits; False: the log is down."""
+        written: int | None = BATCH
+        while written == BATCH:
             written = self._write_batch()
             self._metrics.served_waiting.set(self.depth)
-            if written is None:
-                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-            else:
-                pause_s = TICK_S
-                if written == BATCH:
-                    continue
-            if stopping and (not self.depth or time.monotonic() > self._drain_until_s):
-                if self.depth:
-                    log.error("served_lost", blocks=self.depth)
-                    self._metrics.served_dropped.inc(self.depth)
-                return
-            if stopping:
-                time.sleep(TICK_S)
-            else:
-                self._stopping.wait(pause_s)
+        return written is not None
 
     def _write_batch(self) -> int | None:
         """How many were written; None: the log is down, and all of them still wait."""
@@ -351,4 +359,6 @@ class ServedQueue:
         with self._lock:  # those that were dropped meanwhile are not there any more
             while self._waiting and self._waiting[0][0] <= last:
                 self._waiting.popleft()
+            if not self._waiting:
+                self._filled.clear()
         return len(batch)

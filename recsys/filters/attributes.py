@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from operator import attrgetter
 from typing import Final, Literal
 
 import numpy as np
@@ -41,6 +42,8 @@ _STRINGS = tuple(name for name, type_ in ATTRIBUTES.items() if type_ == "string"
 _SAME_STRINGS = tuple(name for name in _STRINGS if name not in ("id", "item_type"))
 _NUMBERS = tuple(name for name, type_ in ATTRIBUTES.items() if type_ == "double")
 _RAGGED = ("category", "tags", "attributes")
+_prices_of = attrgetter("price", "sale_price")
+_texts_of = attrgetter("id", "type", *_SAME_STRINGS, *_RAGGED)
 
 
 class Attributes:
@@ -69,12 +72,13 @@ class Attributes:
         self.ragged = {name: Ragged(capacity) for name in _RAGGED}
         self._n_texts_kept = 1
 
-    def set(self, row: int, item: Item) -> None:
-        """Take an item, or a new version of it."""
+    def set(self, row: int, item: Item, before: Item | None = None) -> None:
+        """Take an item, or a new version of it. `before`: the version that the row holds, where that is
+        at hand: most changes are of a price, and what stayed is not written again."""
         with self.lock:
             if row >= len(self.present):
                 self._grow(max(row + 1, 2 * len(self.present)))
-            self._write(row, item)
+            self._write(row, item, before)
             self.present[row] = True
             self.n_rows = max(self.n_rows, row + 1)
             if len(self.texts) > 2 * self._n_texts_kept + 1024:
@@ -90,12 +94,17 @@ class Attributes:
         """None for a text that no item holds."""
         return self._codes.get(text)
 
-    def _write(self, row: int, item: Item) -> None:
+    def _write(self, row: int, item: Item, before: Item | None) -> None:
         self.available[row] = item.available
         self.published_ms[row] = UNKNOWN_MS if item.published_ms is None else item.published_ms
-        for name in _NUMBERS:
-            number: float | None = getattr(item, name)
-            self.numbers[name][row] = np.nan if number is None else number
+        if before is None or _prices_of(item) != _prices_of(before):
+            for name in _NUMBERS:
+                number: float | None = getattr(item, name)
+                self.numbers[name][row] = np.nan if number is None else number
+        if before is None or _texts_of(item) != _texts_of(before):
+            self._write_texts(row, item)
+
+    def _write_texts(self, row: int, item: Item) -> None:
         codes = self._codes
         self.strings["id"][row] = codes[item.id.removeprefix(ARTICLE_PREFIX)]
         self.strings["item_type"][row] = codes[item.type]

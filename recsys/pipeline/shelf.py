@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -18,7 +19,7 @@ from recsys.models.complements import complements_of
 from recsys.models.content import item_text
 from recsys.models.scratch import Scratch
 from recsys.pipeline.cold import MAX_COLD_ITEMS
-from recsys.pipeline.columns import HOT_ITEMS, TYPE_SETS, Columns, Heats32, by_heat, offer_of
+from recsys.pipeline.columns import HOT_ITEMS, TYPE_SETS, Columns, Heats32, offer_of
 from recsys.pipeline.passing import Passing
 
 Serialise = Callable[[Item], bytes]
@@ -122,16 +123,19 @@ class Shelf:
         return self._of_rows(pace(rows), bundle, columns.base_s, self._serialise)
 
     def upsert(self, item: Item) -> None:
-        """Take a new item, or a new version of one."""
-        before = self.columns.row(item.id)
+        """Take a new item, or a new version of one. It costs what has changed: a flood of prices must not
+        be felt by the requests beside it."""
         row = self._row_for(item.id)
         columns = self.columns
-        old = columns.items[row] if before >= 0 else None
+        old = columns.items[row]
+        if old == item:
+            return
         offer = columns.offer[row]
         self._write_row(row, item, self._serialise(item))
-        self._join_leaf(row)
+        if old is None or old.category != item.category:
+            self._join_leaf(row)
         if columns.offer[row] != offer:  # a price alone makes nothing warmer
-            self._rewarm(row)
+            self._rewarm(row, TYPE_SETS)
         if row >= columns.n_bundle and (old is None or text_of(old) != text_of(item)):
             self._embed(row)
 
@@ -151,7 +155,8 @@ class Shelf:
         row = self.columns.row(item_id)
         if row >= 0:
             self._write_counters(row, counters)
-            self._rewarm(row)
+            offer = int(self.columns.offer[row])  # what may not be shown is in no order
+            self._rewarm(row, [types for types in TYPE_SETS if offer & types])
 
     def scratch(self) -> PipelineScratch:
         """This thread's working memory."""
@@ -180,16 +185,19 @@ class Shelf:
     def _write_row(self, row: int, item: Item, wire: bytes) -> None:
         """What makes an item unavailable is written first, what makes it available last."""
         columns = self.columns
+        old = columns.items[row]
         offer = offer_of(item)
-        if not offer:
+        is_offer_new = offer != columns.offer[row]
+        if is_offer_new and not offer:
             self._set_offer(row, 0)
         columns.items[row] = item
         columns.wire[row] = wire
-        self._attributes.set(row, item)
+        self._attributes.set(row, item, old)
         price = item.price_now
         columns.price[row] = np.nan if price is None else price
-        columns.write_codes(row, item)
-        if offer:
+        if old is None or (old.category, old.brand, old.group) != (item.category, item.brand, item.group):
+            columns.write_codes(row, item)
+        if is_offer_new and offer:
             self._set_offer(row, offer)
         if item.sale_price is None or item.sale_end_ms is None:
             self._sale_ends_ms.pop(item.id, None)
@@ -225,26 +233,25 @@ class Shelf:
         elif not (known == row).any():
             columns.leaf_rows[code] = np.append(known, np.int32(row))
 
-    def _rewarm(self, row: int) -> None:
-        """Put the row at its place among the warm ones, or take it out."""
+    def _rewarm(self, row: int, type_sets: Sequence[int]) -> None:
+        """Put the row at its place among the warm ones of these types, or take it out."""
         columns = self.columns
+        offer = int(columns.offer[row])
         for heat, warm in columns.warmths:
-            for types in TYPE_SETS:
-                warm[types] = self._with_row(heat, warm[types], types, row)
+            own_heat = float(heat[row])
+            for types in type_sets:
+                if offer & types and own_heat > -math.inf:
+                    warm[types] = _with_row(heat, warm[types], row, own_heat)
+                else:
+                    warm[types] = self._without_row(heat, warm[types], types, row)
 
-    def _with_row(self, heat: Heats32, warm: Rows, types: int, row: int) -> Rows:
-        columns, there = self.columns, warm == row
-        if not (columns.offer[row] & types and np.isfinite(heat[row])):
-            if not there.any():
-                return warm
-            rest = warm[~there]
-            # The next in line is looked for now and then only: it takes a pass over all items.
-            return columns.warmest(heat, types) if len(rest) == HOT_ITEMS // 2 else rest
-        if not there.any():
-            if len(warm) == HOT_ITEMS and heat[row] <= heat[warm[-1]]:
-                return warm
-            warm = np.append(warm, np.int32(row))
-        return by_heat(heat, warm)[:HOT_ITEMS]
+    def _without_row(self, heat: Heats32, warm: Rows, types: int, row: int) -> Rows:
+        others = warm != row
+        if others.all():
+            return warm
+        rest = warm[others]
+        # The next in line is looked for now and then only: it takes a pass over all items.
+        return self.columns.warmest(heat, types) if len(rest) == HOT_ITEMS // 2 else rest
 
     def _embed(self, row: int) -> None:
         item = self.columns.items[row]
@@ -256,6 +263,21 @@ class Shelf:
             self.columns = replace(self.columns, cold=cold.with_item(row, vector))
         else:
             cold.without(row)
+
+
+def _with_row(heat: Heats32, warm: Rows, row: int, own_heat: float) -> Rows:
+    """`warm`, the warmest first and of two alike the lower row, with `row` in its place."""
+    (places,) = (warm == row).nonzero()
+    if len(places):
+        place = int(places[0])
+        if 0 < place < len(warm) - 1 and heat[warm[place - 1]] > own_heat > heat[warm[place + 1]]:
+            return warm  # it stays between its neighbours, as most do
+        warm = warm[warm != row]
+    elif len(warm) == HOT_ITEMS and own_heat <= heat[warm[-1]]:
+        return warm
+    heats = heat[warm]
+    place = int(np.count_nonzero((heats > own_heat) | ((heats == own_heat) & (warm < row))))
+    return np.concatenate((warm[:place], (np.int32(row),), warm[place:]))[:HOT_ITEMS]
 
 
 class PipelineScratch:

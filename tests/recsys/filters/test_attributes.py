@@ -28,13 +28,17 @@ def rows_of(attributes: Attributes) -> list[list[bool]]:
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), items), max_size=30))
 def test_changed_rows_are_as_if_set_once(changes):
-    changed, once = Attributes(capacity=1), Attributes()
+    changed, told, once = Attributes(capacity=1), Attributes(capacity=1), Attributes()
+    before: dict[int, Item] = {}
     for row, item in changes:
         changed.set(row, item)
-    for row, item in dict(changes).items():
+        told.set(row, item, before.get(row))
+        before[row] = item
+    for row, item in before.items():
         once.set(row, item)
 
     assert rows_of(changed) == rows_of(once)
+    assert rows_of(told) == rows_of(once)
 
 
 def test_a_row_without_an_item_passes_nothing():

@@ -6,11 +6,13 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsys.catalog import Item
 from recsys.counters import HALF_LIFE_S, ItemCounters
 from recsys.pipeline.cold import MAX_COLD_ITEMS, ColdItems
-from recsys.pipeline.columns import ANY_TYPE, ARTICLE, HOT_ITEMS, PRODUCT
+from recsys.pipeline.columns import ANY_TYPE, ARTICLE, HOT_ITEMS, PRODUCT, TYPE_SETS
 from recsys.pipeline.shelf import Shelf
 from recsys.profile import Session
 from tests.recsys.pipeline.shops import (
@@ -91,6 +93,7 @@ def test_an_item_is_serialised_once_for_each_version() -> None:
 
     on = Shelf.build(CATALOGUE, None, {}, NOW_S, serialise)
     on.upsert(product("t", 2, title="Blue"))
+    on.upsert(product("t", 2, title="Blue"))
     on = on.with_bundle(known_bundle())
     assert len(calls) == len(CATALOGUE) + 1
     assert on.columns.wire[on.columns.row("t2")] == b"Blue"
@@ -134,6 +137,19 @@ def test_the_hot_list_is_bounded_and_has_the_hottest() -> None:
         on.count(f"i{number}", ItemCounters(1 + number, 0, 0, NOW_S))
     hot = [on.columns.items[row].id for row in on.columns.hot[ANY_TYPE]]
     assert hot == [f"i{number}" for number in range(2 * HOT_ITEMS - 1, HOT_ITEMS - 1, -1)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 3), st.booleans()), max_size=40))
+def test_what_is_hot_after_each_change_is_what_it_would_be_computed_anew(
+    changes: list[tuple[int, int, bool]],
+) -> None:
+    on = bare_shelf([Item(f"i{number}", title="x") for number in range(8)])
+    for number, views, available in changes:
+        on.upsert(Item(f"i{number}", title="x", available=available))
+        on.count(f"i{number}", ItemCounters(views, 0, 0, NOW_S))
+        columns = on.columns
+        for types in TYPE_SETS:
+            assert columns.hot[types].tolist() == columns.warmest(columns.heat, types).tolist()
 
 
 def test_what_is_in_demand_in_the_category_of_the_session_comes_first() -> None:
