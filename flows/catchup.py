@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, NamedTuple
@@ -23,6 +23,7 @@ from rich.progress import (
 from flows.imports.append import ImportReport
 from recsys.keys import FLOW_KEY
 from recsys.open import open_log, open_store
+from recsys.ports import EventLog, ProfileStore
 from recsys.progress import FlowProgress, decode_progress
 from recsys.settings import Settings
 
@@ -112,6 +113,27 @@ def _line_teller(
     return tell
 
 
+class _Target:
+    """The log's end as it was, and how far towards it the flow is."""
+
+    def __init__(self, log: EventLog, store: ProfileStore) -> None:
+        self._end, self._store = log.end(), store
+        self.total = sum(offset + 1 for offset in self._end.values())
+
+    def progress(self) -> FlowProgress:
+        data = self._store.get_many([FLOW_KEY])[0]
+        return decode_progress(data) if data is not None else FlowProgress()
+
+    def taken(self) -> int:
+        return self.total - self.progress().behind(self._end)
+
+
+@contextmanager
+def _target(settings: Settings) -> Iterator[_Target]:
+    with closing(open_log(settings.log)) as log, closing(open_store(settings.state)) as store:
+        yield _Target(log, store)
+
+
 def catch_up(
     settings: Settings,
     command: Sequence[str],
@@ -124,22 +146,26 @@ def catch_up(
 
     `output`: where it prints to. Raises FlowFailed. Interrupted, it stops the flow first.
     """
-    log, store = open_log(settings.log), open_store(settings.state)
-    try:
-        end = log.end()
-        total = sum(offset + 1 for offset in end.values())
-
-        def progress() -> FlowProgress:
-            data = store.get_many([FLOW_KEY])[0]
-            return decode_progress(data) if data is not None else FlowProgress()
-
-        dead_before = progress().dead
+    with _target(settings) as target:
+        dead_before = target.progress().dead
         with output.open("ab") if output is not None else TemporaryFile() as file:
-            caught = _watch(command, environ, file, console, lambda: total - progress().behind(end), total)
-        return caught._replace(dead=progress().dead - dead_before)
-    finally:
-        store.close()
-        log.close()
+            caught = _watch(command, environ, file, console, target.taken, target.total)
+        return caught._replace(dead=target.progress().dead - dead_before)
+
+
+def follow(settings: Settings, console: Console, is_running: Callable[[], bool]) -> Caught | None:
+    """Show how far the flow is that runs on this home, until it has what is in the log now; None where
+    it stops on the way."""
+    with _target(settings) as target, bars(console) as shown:
+        began_s, before, dead_before = time.monotonic(), target.taken(), target.progress().dead
+        task = shown.add_task("the flow reads the log", total=target.total, completed=before, rate="")
+        while (done := target.taken()) < target.total:
+            if not is_running():
+                return None
+            seconds = max(time.monotonic() - began_s, POLL_S)
+            shown.update(task, completed=done, rate=f"{(done - before) / seconds:,.0f}/s")
+            time.sleep(POLL_S)
+        return Caught(done - before, time.monotonic() - began_s, target.progress().dead - dead_before)
 
 
 def _watch(

@@ -133,5 +133,7 @@ fi
 say "installing the packages of requirements/headrace.lock (some 200 MB if none is cached)"
 began=$(date +%s)
 install_locked
+say "compiling the kernels for this machine, once"
+.venv/bin/python -m recsys.models.precompile
 say "set up in $(($(date +%s) - began)) s"
 echo "$root" >.venv/.ready

@@ -131,28 +131,34 @@ def mailing(
 ) -> int:
     """Blocks for many people into a file: `mailing people.txt out.pb --slot email.digest --campaign may`.
 
-    After a kill the same command goes on where the file ends."""
+    After a kill the same command goes on where the file ends; a file of another campaign, other people
+    or other slots is refused."""
     from contextlib import ExitStack
 
     from rich.console import Console
 
-    from server.mailing import WrongPerson, people_of, send_all
+    from server.mailing import OtherMailing, WrongPerson, people_of, send_all
     from server.tables import slots_of
 
     home: Home = ctx.obj
     slots = slots_of(placements, home.settings().all_placements(), "", limit)
     began_s, console = time.perf_counter(), Console(stderr=True)
+    try:
+        with people.open(encoding="utf-8") as lines:
+            total = sum(1 for _ in people_of(lines, campaign))
+    except WrongPerson as error:
+        raise typer.BadParameter(str(error)) from None
     with ExitStack() as stack, people.open(encoding="utf-8") as lines:
         clients = [stack.enter_context(_client(home, key, server)) for _ in range(connections)]
         status = stack.enter_context(console.status("asking"))
 
         def told(done: int, new: int) -> None:
             rate = new / max(time.perf_counter() - began_s, 1e-9)
-            status.update(f"{done:,} people, {rate:,.0f}/s")
+            status.update(f"{done:,} of {total:,} people, {rate:,.0f}/s")
 
         try:
             done = send_all(clients, slots, people_of(lines, campaign), out, told)
-        except WrongPerson as error:
+        except OtherMailing as error:
             raise typer.BadParameter(str(error)) from None
     print(f"{done:,} people in {out}")
     return 0

@@ -20,6 +20,7 @@ from typing import BinaryIO, Final
 import grpc
 import msgspec
 
+from recsys.events import BLOCKED_IDS
 from server.client import CallFailed, Client
 from server.pb import headrace_pb2 as pb
 from server.wire import varint
@@ -42,6 +43,10 @@ Progress = Callable[[int, int], None]
 
 class WrongPerson(ValueError):
     """A line of the people's file names nobody; says which."""
+
+
+class OtherMailing(ValueError):
+    """The file that is to be gone on with has other people, another campaign or other slots; says where."""
 
 
 class _Ids(msgspec.Struct, rename=None):
@@ -71,6 +76,9 @@ def people_of(lines: Iterable[str], campaign: str) -> Iterator[pb.BulkPerson]:
         if not user and not visitor:
             expected = "`u:<user id>`, `a:<anonymous id>` or JSON with one of them"
             raise WrongPerson(f"Expected {expected}, got `{text[:60]}` - in line {number}")
+        if all(one.strip().lower() in BLOCKED_IDS for one in (user, visitor) if one):
+            # Such ids come from templates that had nothing to fill in: they name everybody at once.
+            raise WrongPerson(f"Expected an id that names somebody, got `{text[:60]}` - in line {number}")
         render_id = f"{campaign}:u:{user}" if user else f"{campaign}:a:{visitor}"
         yield pb.BulkPerson(anonymous_id=visitor, user_id=user, render_id=render_id)
 
@@ -105,6 +113,28 @@ def cut_back(out: Path) -> int:
     return answers
 
 
+def gone_on_with(out: Path, people: Iterator[pb.BulkPerson], slots: Sequence[pb.Slot]) -> int:
+    """Take from `people` those whom `out` has answers for, and cut what is not whole from its end; how
+    many they are. Raises OtherMailing for a file that the same people, campaign and slots did not make."""
+    done = cut_back(out)
+    if not done:
+        return 0
+    placements = [slot.placement for slot in slots]
+    with out.open("rb") as file:
+        for place, (answer, _) in enumerate(answers_in(file), 1):
+            found, person = pb.GetBlocksResponse.FromString(answer), next(people, None)
+            if person is None:
+                raise OtherMailing(f"Expected the {done} people whom `{out}` has, got {place - 1}")
+            if found.render_id != person.render_id:
+                got = f"`{found.render_id}` - in answer {place} of `{out}`"
+                raise OtherMailing(f"Expected `{person.render_id}` (campaign and person), got {got}")
+            made = [block.placement for block in found.blocks]
+            if made != placements:
+                got = f"{', '.join(made)} - in answer {place} of `{out}`"
+                raise OtherMailing(f"Expected slots {', '.join(placements)}, got {got}")
+    return done
+
+
 def send_all(
     clients: Sequence[Client],
     slots: Sequence[pb.Slot],
@@ -117,12 +147,9 @@ def send_all(
 
     `clients` work side by side, each with a connection of its own, so that several server processes
     are used; at most two chunks a client are in memory. Every chunk is durable before it is counted.
-    Raises CallFailed when no server has answered for a minute.
+    Raises CallFailed when no server has answered for a minute, OtherMailing for a file of another one.
     """
-    done = before = cut_back(out)
-    skipped = sum(1 for _ in islice(people, before))
-    if skipped < before:
-        raise WrongPerson(f"Expected the {before} people whom `{out}` has, got {skipped} - another file?")
+    done = before = gone_on_with(out, people, slots)
     waiting: deque[Future[bytes]] = deque()
     counts: deque[int] = deque()
     with out.open("ab") as file, ThreadPoolExecutor(len(clients), thread_name_prefix="mailing") as pool:

@@ -285,7 +285,8 @@ def render_of(person: pb.BulkPerson, index: int) -> tuple[Asker, str]:
     where = f"people[{index}]."
     asker = _asker(person.anonymous_id, person.user_id, where)
     if asker.visitor is None and asker.user_id is None:
-        _wrong(f"people[{index}]", "an id that names somebody in one of the two", "none")
+        got = " and ".join(f"`{one}`" for one in (person.anonymous_id, person.user_id) if one) or "nothing"
+        _wrong(f"people[{index}]", "an id that names somebody in one of the two", got)
     if not person.render_id:
         _wrong(f"{where}render_id", "an id of this rendering", "nothing")
     return asker, _short(person.render_id, f"{where}render_id")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flows.catchup import catch_up, import_bar
+from flows.catchup import catch_up, follow, import_bar
 from flows.dead_letters import printable
 from flows.imports.append import CATALOGUE, CatalogReport, ImportReport, import_catalog, import_events
 from flows.imports.catalogue import items_of
@@ -119,10 +119,13 @@ def _finish(settings: Settings, report: ImportReport, flow: Sequence[str], conso
         _say(console, f"  and {report.skipped - len(report.problems):,} more")
     if not report.appended:
         return
+    caught = None
     if is_running(Path(settings.recovery)):
         _say(console, "flow: the one that runs on this home takes them")
-        return
-    caught = catch_up(settings, flow, console)
+        # Waited for, so that what comes next (a training, a question) finds them.
+        caught = follow(settings, console, lambda: is_running(Path(settings.recovery)))
+    if caught is None:
+        caught = catch_up(settings, flow, console)
     _say(
         console,
         f"flow: {_counted(caught.records, 'record')} in {caught.seconds:.1f} s ({caught.per_s:,.0f}/s)",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, TypeVar
 
 import numba
@@ -45,7 +47,10 @@ def kernel(signature: object, fastmath: bool = False) -> Callable[[F], F]:
         options: dict[str, Any] = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
         usual, _config.CACHE_LOCATOR_CLASSES = _config.CACHE_LOCATOR_CLASSES, _LOCATOR
         try:
-            return njit(signature, cache=True, **options)(function)  # type: ignore[no-any-return]
+            compiled = njit(signature, cache=True, **options)(function)
+            if compiled.stats.cache_misses:
+                _say_once()
+            return compiled  # type: ignore[no-any-return]
         except RuntimeError as error:
             if "no locator available" not in str(error):
                 raise
@@ -54,3 +59,8 @@ def kernel(signature: object, fastmath: bool = False) -> Callable[[F], F]:
             _config.CACHE_LOCATOR_CLASSES = usual
 
     return compile_kernel
+
+
+@lru_cache(maxsize=1)
+def _say_once() -> None:
+    sys.stderr.write("headrace: compiling the kernels for this machine, once: a minute or so\n")

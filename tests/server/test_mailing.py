@@ -16,7 +16,7 @@ from google.protobuf.proto import parse_length_prefixed
 
 from server import mailing
 from server.client import CallFailed, Client
-from server.mailing import WrongPerson, cut_back, people_of, send_all
+from server.mailing import OtherMailing, WrongPerson, cut_back, people_of, send_all
 from server.pb import headrace_pb2 as pb
 from tests.server.shop import Shop
 
@@ -110,6 +110,7 @@ def test_people_are_named_in_three_ways() -> None:
             "Expected `u:<user id>`, `a:<anonymous id>` or JSON with one of them, got `anna` - in line 2",
         ),
         ("u:", "got `u:` - in line 2"),
+        ("u:None", "Expected an id that names somebody, got `u:None` - in line 2"),
         ("{}", "got `{}` - in line 2"),
         ('{"user_id": 5}', "Expected `str`, got `int` - at `$.user_id` - in line 2"),
     ],
@@ -120,11 +121,29 @@ def test_a_line_that_names_nobody_is_told(line: str, said: str) -> None:
     assert said in str(refused.value)
 
 
-def test_a_file_of_other_people_is_refused(client: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("people", "campaign", "slots", "said"),
+    [
+        (lines(3), "may", DIGEST, "Expected the 5 people whom .* has, got 3"),
+        (["a:v9", *lines(9)], "may", DIGEST, "Expected `may:a:v9` .*, got `may:u:u0` - in answer 1"),
+        (lines(9), "june", DIGEST, "Expected `june:u:u0` .*, got `may:u:u0` - in answer 1"),
+        (
+            lines(9),
+            "may",
+            [pb.Slot(placement="email.price_drop")],
+            "slots email.price_drop, got email.digest",
+        ),
+    ],
+)
+def test_a_file_of_another_mailing_is_refused_and_left_as_it_is(
+    client: Client, tmp_path: Path, people: list[str], campaign: str, slots: list[pb.Slot], said: str
+) -> None:
     out = tmp_path / "out.pb"
     send_all([client], DIGEST, people_of(lines(5), "may"), out, nothing)
-    with pytest.raises(WrongPerson, match=r"Expected the 5 people whom .* has, got 3 - another file"):
-        send_all([client], DIGEST, people_of(lines(3), "may"), out, nothing)
+    had = out.read_bytes()
+    with pytest.raises(OtherMailing, match=said):
+        send_all([client], slots, people_of(people, campaign), out, nothing)
+    assert out.read_bytes() == had
 
 
 def test_without_a_server_it_gives_up_and_loses_nothing(tmp_path: Path, monkeypatch) -> None:
