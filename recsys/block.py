@@ -45,6 +45,9 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Items when the request names no number."""
     filter: str = ""
     """What items must pass besides, in CEL: `price_now < 50.0 && !("clearance" in tags)`."""
+    min_age: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """How many years everybody has who sees it (it stands behind an age gate): items that ask for no more
+    are shown to people of whom the caller says no age."""
     needs_item: bool = False
     """The slot must name an item (product.similar)."""
     exclude_cart: bool = False

@@ -16,6 +16,7 @@ from recsys.ports import Position
 
 ITEM_VERSION = 1
 MAX_PRICES = 8
+MAX_MARKETS = 256
 
 
 class PriceSince(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -63,6 +64,12 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     tell prices of variants and of other shops' currencies too."""
     back_ms: int = 0
     """When it could be had again; 0: it was never gone."""
+    min_age: int = 0
+    """Only for people known to be of so many years at least; 0: for everybody."""
+    markets: tuple[str, ...] = ()
+    """Countries it is sent to, in capitals ("DE"), at most MAX_MARKETS; empty: to all."""
+    not_markets: tuple[str, ...] = ()
+    """Countries in which it may not be shown, likewise."""
 
     def price_at(self, at_ms: int) -> float | None:
         """What it was sold at then; None: not known."""

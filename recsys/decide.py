@@ -17,6 +17,7 @@ from recsys.cursor import encode_cursor
 from recsys.fold import SessionRules
 from recsys.pipeline.account import Account, account_of_banner, accounts_of
 from recsys.pipeline.banners import banners_for, with_banners
+from recsys.pipeline.eligibility import rules_of
 from recsys.pipeline.mix import Choice
 from recsys.pipeline.person import Person
 from recsys.pipeline.pipeline import choose, expect
@@ -55,6 +56,8 @@ class View(msgspec.Struct, frozen=True):
     banners: Mapping[str, Banner] = msgspec.field(default_factory=dict)
     market: str = ""
     """Where the caller says that the person is; "": not said."""
+    age: int = 0
+    """How many years the caller knows the person to have at least; 0: not known."""
     decision_ids: tuple[str, ...] = ()
     """Ids to use, one for each slot; empty: made here."""
 
@@ -150,9 +153,12 @@ def _cooling(view: View, slot: Slot, placement: Placement) -> tuple[str, ...]:
 
 def _query(visit: Visit, view: View, slot: Slot, placement: Placement) -> Query:
     hidden = (*slot.exclude, *slot.seen)
-    filters = tuple(text for text in (placement.filter, slot.filter) if text)
+    rules = rules_of(view.shelf.passing, view.market, max(view.age, placement.min_age))
+    filters = tuple([text for text in (placement.filter, slot.filter, *rules) if text])
     first, cooling = not slot.seen, _cooling(view, slot, placement)
-    return Query(visit, placement, slot.limit, slot.item, hidden, filters, slot.name, first, cooling=cooling)
+    return Query(
+        visit, placement, slot.limit, slot.item, hidden, filters, rules, slot.name, first, cooling=cooling
+    )
 
 
 def said_no(profile: Profile | None, placement: Placement) -> Literal["", "unsubscribed", "no_consent"]:

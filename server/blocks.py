@@ -239,6 +239,7 @@ class Blocks:
             counting=self._shown.counting,
             banners=self._banners,
             market=request.caller.context.get("market", ""),
+            age=request.caller.age,
             decision_ids=tuple(ids),
         )
         blocks = self._decider(view, slots, self._placements)

@@ -77,6 +77,9 @@ def ask(
     where: Annotated[
         str, typer.Option("--where", help='What items must pass: `price_now < 50.0 && brand != "Acme"`.')
     ] = "",
+    market: Annotated[str, typer.Option(help="The country of the request, as feeds name it: DE.")] = "",
+    age: Annotated[int, typer.Option(min=0, help="Years that the person has at least.")] = 0,
+    referrer: Annotated[str, typer.Option(help="Where the visit came from, as an address.")] = "",
     why: Annotated[bool, typer.Option(help="Why each item is there, and the intent.")] = False,
     why_not: Annotated[
         list[str] | None, typer.Option("--why-not", help="Why this item is not there; repeatable.")
@@ -89,6 +92,7 @@ def ask(
     """Blocks for somebody: `ask home.hero product.similar --item P-0102 --as anna-phone --why`."""
     from rich.console import Console
 
+    from server.pb import headrace_pb2 as pb
     from server.tables import print_accounts, print_blocks, print_person, slots_of
 
     home: Home = ctx.obj
@@ -96,9 +100,10 @@ def ask(
     slots[0].cursor = cursor
     for slot in slots:
         slot.filter = where
+    context = pb.Context(market=market, age=age, referrer=referrer)
     with _client(home, key, server, deadline_ms) as client:
         began_s = time.perf_counter()
-        answer = client.blocks(slots, anonymous_id=anonymous_id, user_id=user, after=after)
+        answer = client.blocks(slots, anonymous_id=anonymous_id, user_id=user, after=after, context=context)
         call_ms = (time.perf_counter() - began_s) * 1000
         told = why or bool(why_not)
         explained = [client.explain(block.decision_id, why_not or ()) for block in answer.blocks if told]

@@ -21,6 +21,7 @@ from server.blocks import NotLoaded, message_of
 from server.live import Live
 from server.pb import headrace_pb2 as pb
 from server.people import People
+from server.requests import context_message
 from server.served import RecentDecisions, Served, decode_served
 from server.shown import Shown
 from server.wire import banner_fields
@@ -76,7 +77,7 @@ class Decisions:
             person=served.person,
             request_id=served.caller.request_id,
             render_id=served.render_id,
-            context=pb.Context(**served.caller.context),
+            context=context_message(served.caller),
         )
         placement = self._placements.get(served.block.placement)
         if placement is not None:  # one that was taken out of the settings cannot be asked again
@@ -111,6 +112,7 @@ class Decisions:
             counting=self._shown.counting,
             banners=self._banners,
             market=served.caller.context.get("market", ""),
+            age=served.caller.age,
             decision_ids=(block.decision_id,),
         )
         beside = {

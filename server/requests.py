@@ -33,6 +33,7 @@ MAX_MESSAGE_BYTES = 16 << 20
 """Longer requests are refused by gRPC itself, before they are read."""
 MAX_EXCLUDED = 1000
 """Ids one slot may exclude."""
+MAX_AGE = 150
 MAX_EXPLAINED = 100
 """Ids one Explain may ask about besides what the block shows."""
 MAX_CALL_BYTES = 512 * 1024
@@ -63,6 +64,11 @@ class Caller(msgspec.Struct, frozen=True):
 
     request_id: str = ""
     context: dict[str, str] = {}
+    """What was said of it, each as a text."""
+
+    @property
+    def age(self) -> int:
+        return int(self.context.get("age", "0"))
 
 
 class BlocksRequest(msgspec.Struct, frozen=True):
@@ -139,7 +145,7 @@ class RequestChecks:
         return BulkRequest(
             self._slots(message.slots),
             message.people,
-            Caller(_short(message.request_id, "request_id")),
+            _caller(message),
         )
 
     def explained(self, message: pb.ExplainRequest) -> list[str]:
@@ -263,7 +269,7 @@ def _position(text: str) -> Position | None:
         _wrong("at_least_as_fresh", "a position that Track returned, like `3-1042`", f"`{text[:64]}`")
 
 
-def _caller(message: pb.GetBlocksRequest) -> Caller:
+def _caller(message: pb.GetBlocksRequest | pb.GetBlocksBulkRequest) -> Caller:
     request_id = _short(message.request_id, "request_id")
     if not message.HasField("context"):
         return Caller(request_id)
@@ -277,7 +283,22 @@ def _caller(message: pb.GetBlocksRequest) -> Caller:
     for name, text in given.items():
         if len(text) * 4 > MAX_TEXT_CHARS and _size(text) > MAX_TEXT_CHARS:
             _wrong(f"context.{name}", f"at most {MAX_TEXT_CHARS} bytes", f"{_size(text)} bytes")
+    if context.age > MAX_AGE:
+        _wrong("context.age", f"at most {MAX_AGE}", str(context.age))
+    given["age"] = str(context.age) if context.age else ""
     return Caller(request_id, {name: text for name, text in given.items() if text})
+
+
+def context_message(caller: Caller) -> pb.Context:
+    """As the caller gave it."""
+    given = caller.context
+    return pb.Context(
+        market=given.get("market", ""),
+        device=given.get("device", ""),
+        referrer=given.get("referrer", ""),
+        page_url=given.get("page_url", ""),
+        age=caller.age,
+    )
 
 
 def render_of(person: pb.BulkPerson, index: int) -> tuple[Asker, str]:

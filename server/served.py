@@ -126,6 +126,7 @@ class _Properties(msgspec.Struct, frozen=True, omit_defaults=True):
     device: str = ""
     referrer: str = ""
     page_url: str = ""
+    age: str = ""
     message: str = ""
     """Until 0.3: base64 of the deflated `Served.message`. Since then claims have it; see `claim_of`."""
     changes: tuple[Change, ...] = ()
@@ -221,7 +222,7 @@ def decode_served(encoded: bytes) -> Served:
     visitor = event.anonymous_id
     if visitor is not None and visitor.startswith(_NOBODY):
         visitor = None
-    names = ("market", "device", "referrer", "page_url")
+    names = ("market", "device", "referrer", "page_url", "age")
     context = {name: text for name in names if (text := getattr(given, name))}
     return Served(
         block,

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NoReturn, TypeVar
 
 from flows.imports.feed_values import (
+    markets_in,
     plain_text,
+    read_adult,
+    read_age,
     read_availability,
     read_id,
     read_link,
@@ -25,6 +28,8 @@ FeedRow = Mapping[str, list[str]]
 
 MAX_DESCRIPTION_CHARS = 5000
 """Google's own limit; longer ones are cut."""
+ADULT_YEARS = 18
+"""What Google's field `adult` asks for."""
 MAX_ATTRIBUTES = 32
 MAX_ATTRIBUTE_NAME_CHARS = 64
 MAX_TAGS = 32
@@ -43,7 +48,7 @@ _ARTICLE_SIGNS = frozenset(
 _PRODUCT_PLACES = frozenset(
     (
         "id", "title", "description", "link", "image_link", "product_type", "brand", "price", "sale_price",
-        "item_group_id", "quantity",
+        "item_group_id", "quantity", "adult", "min_age", "shipping", "shopping_ads_excluded_country",
     )
 )  # fmt: skip
 _ARTICLE_PLACES = frozenset(
@@ -122,7 +127,15 @@ def _product(row: FeedRow, item_id: str, at_ms: int | None) -> Item:
         attributes=_attributes(row, _PRODUCT_PLACES, available),
         stock=_read(row, "quantity", read_stock),
         sale_end_ms=sale_end_ms,
+        min_age=_min_age(row),
+        markets=markets_in(row.get("shipping", ())),
+        not_markets=markets_in(row.get("shopping_ads_excluded_country", ())),
     )
+
+
+def _min_age(row: FeedRow) -> int:
+    least = _read(row, "min_age", read_age) or 0
+    return max(least, ADULT_YEARS) if _read(row, "adult", read_adult) else least
 
 
 def _article_id(row: FeedRow) -> str:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
+from recsys.catalog import MAX_MARKETS
 from recsys.events import MAX_ID_BYTES
 
 MAX_LINK_CHARS = 2000
 
 _PRICE = re.compile(r"(?P<before>[A-Za-z]{3})?\s*(?P<amount>\d[\d., ]{0,19})\s*(?P<after>[A-Za-z]{3})?")
 _OFFSET = re.compile(r"([+-]\d{2})(\d{2})$")
+_COUNTRY = re.compile(r"[A-Z]{2}")
 _TAG = re.compile(r"<[^<>]*>")
 
 _AVAILABLE = frozenset(
@@ -91,6 +94,29 @@ def read_stock(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise ValueError("a whole number")
     return int(text)
+
+
+def read_age(text: str) -> int:
+    """Years."""
+    text = text.strip()
+    if not (text.isascii() and text.isdigit() and len(text) <= 3):
+        raise ValueError("a number of years")
+    return int(text)
+
+
+def read_adult(text: str) -> bool:
+    """Whether it is for grown-up people only."""
+    word = text.strip().lower()
+    if word not in ("yes", "no", "true", "false"):
+        raise ValueError("yes or no")
+    return word in ("yes", "true")
+
+
+def markets_in(texts: Iterable[str]) -> tuple[str, ...]:
+    """The countries that values of `shipping` ("US:CA:Standard:6.49 USD,CA:::9 USD") or lists ("AT, CH")
+    name, in capitals and each once, at most MAX_MARKETS."""
+    heads = (group.partition(":")[0].strip().upper() for text in texts for group in text.split(","))
+    return tuple(dict.fromkeys(head for head in heads if _COUNTRY.fullmatch(head)))[:MAX_MARKETS]
 
 
 def read_link(text: str) -> str:

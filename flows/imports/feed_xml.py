@@ -83,6 +83,10 @@ def _fields(item: Element) -> dict[str, list[str]]:
         if name in ("thumbnail", "enclosure") and child.get("type", "image/").startswith("image/"):
             fields.setdefault("image_link", []).append(child.get("url", ""))
             continue
+        if name == "shipping":  # <g:shipping><g:country>DE</g:country><g:price>4.95 EUR</g:price>...
+            countries = [part.text or "" for part in child if _local(part.tag) == "country"]
+            fields.setdefault(name, []).extend(countries)
+            continue
         # Atom: <category term="x"/>, <author><name>x</name></author>, <content type="xhtml"><div>...
         text = child.get("term") or " ".join(part.strip() for part in child.itertext() if part.strip())
         if name and text:

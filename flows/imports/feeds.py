@@ -126,9 +126,11 @@ def _json_rows(path: Path) -> Iterator[tuple[int, FeedRow | RowProblem]]:
 
 
 def _field_name(name: str) -> str:
-    """ "g:image_link", "Image Link" and "imageLink" -> "image_link"."""
+    """ "g:image_link", "Image Link" and "imageLink" -> "image_link"; "shipping(country:price)", where the
+    brackets name the parts of the values, -> "shipping" as long as the country comes first."""
     name = _CAMEL.sub("_", name.strip().removeprefix("g:"))
-    return name.lower().replace(" ", "_").replace("-", "_")
+    name = name.lower().replace(" ", "_").replace("-", "_")
+    return "shipping" if name.startswith("shipping(country") else name
 
 
 def _texts(value: object) -> list[str]:
@@ -138,6 +140,8 @@ def _texts(value: object) -> list[str]:
     if isinstance(value, dict):
         if "value" in value:
             return [f"{value['value']} {value.get('currency') or ''}".strip()]
+        if "country" in value:  # shipping
+            return _texts(value["country"])
         if "name" in value:  # an author
             return _texts(value["name"])
         return [msgspec.json.encode(value).decode()]

@@ -29,6 +29,9 @@ ATTRIBUTES: Final[dict[str, AttributeType]] = {
     "group": "string",
     "currency": "string",
     "published": "timestamp",
+    "min_age": "double",
+    "markets": "list",
+    "not_markets": "list",
     "attributes": "map",
 }
 """What a filter may name. As in `recsys.catalog.Item`, but: price_now is the sale price, else the price;
@@ -41,9 +44,9 @@ UNKNOWN_MS: Final = np.iinfo(np.int64).min
 _STRINGS = tuple(name for name, type_ in ATTRIBUTES.items() if type_ == "string")
 _SAME_STRINGS = tuple(name for name in _STRINGS if name not in ("id", "item_type"))
 _NUMBERS = tuple(name for name, type_ in ATTRIBUTES.items() if type_ == "double")
-_RAGGED = ("category", "tags", "attributes")
-_prices_of = attrgetter("price", "sale_price")
-_texts_of = attrgetter("id", "type", *_SAME_STRINGS, *_RAGGED)
+_LISTS = tuple(name for name, type_ in ATTRIBUTES.items() if type_ == "list")
+_numbers_of = attrgetter("price", "sale_price", "min_age")
+_texts_of = attrgetter("id", "type", *_SAME_STRINGS, *_LISTS, "attributes")
 
 
 class Attributes:
@@ -53,7 +56,7 @@ class Attributes:
     set are not `present` and pass no filter.
 
     Strings are codes of one dictionary, so that strings of different columns compare as numbers. Texts
-    that no row holds any more are dropped when they outnumber the others. Memory: 82 bytes a row of
+    that no row holds any more are dropped when they outnumber the others. Memory: 106 bytes a row of
     capacity, 12 for each entry of a list or of `attributes` (at most twice that), and what a dictionary
     of the distinct texts takes, which shares the strings of the items.
     """
@@ -69,8 +72,12 @@ class Attributes:
         self.published_ms = np.full(capacity, UNKNOWN_MS, np.int64)
         self.numbers = {name: np.full(capacity, np.nan, np.float64) for name in _NUMBERS}
         self.strings = {name: np.zeros(capacity, np.int32) for name in _STRINGS}
-        self.ragged = {name: Ragged(capacity) for name in _RAGGED}
+        self.ragged = {name: Ragged(capacity) for name in (*_LISTS, "attributes")}
         self._n_texts_kept = 1
+        self.n_with_age = 0
+        """Rows whose item asks for an age."""
+        self.n_with_market = 0
+        """Rows whose item is kept to some markets, or out of some."""
 
     def set(self, row: int, item: Item, before: Item | None = None) -> None:
         """Take an item, or a new version of it. `before`: the version that the row holds, where that is
@@ -95,9 +102,10 @@ class Attributes:
         return self._codes.get(text)
 
     def _write(self, row: int, item: Item, before: Item | None) -> None:
+        self._count_restricted(row, item)
         self.available[row] = item.available
         self.published_ms[row] = UNKNOWN_MS if item.published_ms is None else item.published_ms
-        if before is None or _prices_of(item) != _prices_of(before):
+        if before is None or _numbers_of(item) != _numbers_of(before):
             for name in _NUMBERS:
                 number: float | None = getattr(item, name)
                 self.numbers[name][row] = np.nan if number is None else number
@@ -110,11 +118,17 @@ class Attributes:
         self.strings["item_type"][row] = codes[item.type]
         for name in _SAME_STRINGS:
             self.strings[name][row] = codes[getattr(item, name)]
-        for name, texts in (("category", item.category), ("tags", item.tags)):
+        for name in _LISTS:
+            texts: tuple[str, ...] = getattr(item, name)
             self.ragged[name].set(row, range(len(texts)), [codes[text] for text in texts])
         custom = item.attributes
         keys, values = [codes[key] for key in custom], [codes[value] for value in custom.values()]
         self.ragged["attributes"].set(row, keys, values)
+
+    def _count_restricted(self, row: int, item: Item) -> None:
+        had_market = bool(self.ragged["markets"].count[row] or self.ragged["not_markets"].count[row])
+        self.n_with_market += bool(item.markets or item.not_markets) - had_market
+        self.n_with_age += (item.min_age > 0) - bool(self.numbers["min_age"][row] > 0)
 
     def _grow(self, capacity: int) -> None:
         extra = capacity - len(self.present)

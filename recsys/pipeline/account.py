@@ -16,6 +16,7 @@ from recsys.block import BlockItem, Reason, SourceName
 from recsys.models.signal_arrays import FEATURES
 from recsys.models.signals import Features
 from recsys.pipeline.blend import blend
+from recsys.pipeline.eligibility import Rule
 from recsys.pipeline.filter import ALL_BARS, BOUGHT, COOLING, IN_CART, IN_SESSION, STRICT, SUBSTITUTE, Bars
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import NEW, Choice, mix
@@ -55,9 +56,9 @@ class Account(msgspec.Struct, frozen=True):
 
     item: str
     verdict: str
-    """shown, or what keeps it out: unknown, unavailable, other_type, filtered, page_item, excluded,
-    shown_before, beside, cooling, bought, in_cart, in_session, substitute, barred, banner_rules, not_named,
-    brand_cap, category_cap, variant, too_alike, gave_way, beaten."""
+    """shown, or what keeps it out: unknown, unavailable, other_type, filtered, age, market, page_item,
+    excluded, shown_before, beside, cooling, bought, in_cart, in_session, substitute, barred, banner_rules,
+    not_named, brand_cap, category_cap, variant, too_alike, gave_way, beaten."""
     detail: str = ""
     """What of: the filter's text, the brand, the slot, the items that took its place."""
     place: int = 0
@@ -189,7 +190,7 @@ class Accounts:
         for text in query.filters if passing is not None else ():
             assert passing is not None
             if not passing.rows(text, len(columns.offer))[row]:
-                return "filtered", text
+                return query.rules.get(text, Rule("filtered", text))
         return self._barred(item, row) or self._outranked(row)
 
     def _barred(self, item: str, row: int) -> tuple[str, str] | None:

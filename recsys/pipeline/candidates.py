@@ -290,6 +290,12 @@ def _warm(context: Context, heat: Heats32, warm: Mapping[int, Rows]) -> Rows:
     """int32[k]: the rows of the greatest heat that the context may show."""
     columns, item_types = context.visit.columns, context.item_types
     if context.filters:
+        # Enough of the warmest are left unless the filter leaves few: then all rows are looked through.
+        known: Rows = warm[item_types]
+        known = known[known < columns.capacity]
+        known = known[context.offer[known] != 0]
+        if len(known) >= POPULAR_POOL:
+            return known[:POPULAR_POOL]
         return columns.warmest(heat, item_types, context.offer)[:POPULAR_POOL]
     rows = warm[item_types][:POPULAR_POOL]
     return rows[rows < columns.capacity]

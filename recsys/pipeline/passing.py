@@ -26,6 +26,16 @@ class Passing:
         self._lock = Lock()
         self._kept: OrderedDict[str, tuple[int, Mask]] = OrderedDict()
 
+    @property
+    def asks_age(self) -> bool:
+        """Whether some item is not for everybody's age."""
+        return self._attributes.n_with_age > 0
+
+    @property
+    def asks_market(self) -> bool:
+        """Whether some item is not for every market."""
+        return self._attributes.n_with_market > 0
+
     def rows(self, text: str, capacity: int) -> Mask:
         """bool[capacity]: True where there is an item and it passes. Raises FilterError."""
         # The version from before: should the catalogue change meanwhile, the next one looks again.

@@ -3,7 +3,7 @@ context where such slots stand. What a context finds out serves every slot in it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final, TypeVar
 
@@ -15,6 +15,7 @@ from recsys.block import Placement, Reason, SourceName
 from recsys.models.arrays import Offer, Rows, Vectors
 from recsys.models.bundle import Bundle
 from recsys.pipeline.columns import Columns, type_set
+from recsys.pipeline.eligibility import NO_RULES, Rule
 from recsys.pipeline.lazy import lazy
 from recsys.pipeline.passing import Passing
 from recsys.pipeline.person import Person, Seeds, page_seeds
@@ -175,6 +176,8 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     page_item: str | None = None
     exclude: Sequence[str] = ()
     filters: tuple[str, ...] = ()
+    rules: Mapping[str, Rule] = NO_RULES
+    """Those of `filters` that say what may be shown to this person, and here."""
     name: str = ""
     is_first_page: bool = True
     types: int = 0

@@ -18,6 +18,8 @@ _NOT_SHOWN: Final[Mapping[str, str]] = {
     "unavailable": "it cannot be had: sold out, or taken out of the catalogue",
     "other_type": "it is of type {detail}, which the placement does not show",
     "filtered": "it does not pass the filter `{detail}`",
+    "age": "it asks for an age, and the person is known to have {detail} years at least",
+    "market": "it may not be sold in the market of the request, {detail}",
     "page_item": "it is the item of the page itself",
     "excluded": "the caller excluded it",
     "shown_before": "a page before this one has shown it",

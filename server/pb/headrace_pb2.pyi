@@ -37,16 +37,18 @@ class GetBlocksRequest(_message.Message):
     def __init__(self, anonymous_id: _Optional[str] = ..., user_id: _Optional[str] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., at_least_as_fresh: _Optional[str] = ..., request_id: _Optional[str] = ..., render_id: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ...) -> None: ...
 
 class Context(_message.Message):
-    __slots__ = ("market", "device", "referrer", "page_url")
+    __slots__ = ("market", "device", "referrer", "page_url", "age")
     MARKET_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     REFERRER_FIELD_NUMBER: _ClassVar[int]
     PAGE_URL_FIELD_NUMBER: _ClassVar[int]
+    AGE_FIELD_NUMBER: _ClassVar[int]
     market: str
     device: str
     referrer: str
     page_url: str
-    def __init__(self, market: _Optional[str] = ..., device: _Optional[str] = ..., referrer: _Optional[str] = ..., page_url: _Optional[str] = ...) -> None: ...
+    age: int
+    def __init__(self, market: _Optional[str] = ..., device: _Optional[str] = ..., referrer: _Optional[str] = ..., page_url: _Optional[str] = ..., age: _Optional[int] = ...) -> None: ...
 
 class Slot(_message.Message):
     __slots__ = ("name", "placement", "limit", "item_id", "item_type", "exclude", "cursor", "filter")
@@ -215,14 +217,16 @@ class IntentReason(_message.Message):
     def __init__(self, text: _Optional[str] = ..., points: _Optional[float] = ...) -> None: ...
 
 class GetBlocksBulkRequest(_message.Message):
-    __slots__ = ("slots", "people", "request_id")
+    __slots__ = ("slots", "people", "request_id", "context")
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     PEOPLE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     slots: _containers.RepeatedCompositeFieldContainer[Slot]
     people: _containers.RepeatedCompositeFieldContainer[BulkPerson]
     request_id: str
-    def __init__(self, slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., people: _Optional[_Iterable[_Union[BulkPerson, _Mapping]]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    context: Context
+    def __init__(self, slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., people: _Optional[_Iterable[_Union[BulkPerson, _Mapping]]] = ..., request_id: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ...) -> None: ...
 
 class BulkPerson(_message.Message):
     __slots__ = ("anonymous_id", "user_id", "render_id")

@@ -142,6 +142,8 @@ def test_items_are_taken_by_the_decoder(tmp_path):
             "some",
             "Expected a whole number, got `some` - at `quantity`",
         ),
+        ("adult", "perhaps", "Expected yes or no, got `perhaps` - at `adult`"),
+        ("min_age", "18+", "Expected a number of years, got `18+` - at `min_age`"),
         (
             "sale_price_effective_date",
             "soon",
@@ -155,6 +157,54 @@ def test_a_wrong_row_is_told_and_skipped(tmp_path, field, text, problem):
     assert str(wrong) == f"line 1: {problem}"
     assert wrong.item_id == ("" if field == "id" else "tent-2")
     assert right == TENT
+
+
+JSON_SHIPPING = (
+    '{"id": "1", "title": "A", "price": "1 EUR", "shipping":'
+    ' [{"country": "AT", "price": {"value": "9", "currency": "EUR"}}, {"country": "DE"}]}'
+)
+XML_SHIPPING = (
+    "<g:shipping><g:price>9 EUR</g:price><g:country>AT</g:country></g:shipping>"
+    "<g:shipping><g:country>DE</g:country></g:shipping>"
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "markets"),
+    [
+        ("id\ttitle\tprice\tshipping\n1\tA\t1 EUR\tAT:::9 EUR,DE::Fast:4.95 EUR,AT:W::1 EUR", ("AT", "DE")),
+        ("id\ttitle\tprice\tshipping(country:price)\n1\tA\t1 EUR\tat:9 EUR,DE:4.95 EUR", ("AT", "DE")),
+        ("id\ttitle\tprice\tshipping\n1\tA\t1 EUR\t:::9 EUR", ()),
+        ("id\ttitle\tprice\n1\tA\t1 EUR", ()),
+        (JSON_SHIPPING, ("AT", "DE")),
+        (rss(f"<g:id>1</g:id><title>A</title><g:price>1 EUR</g:price>{XML_SHIPPING}"), ("AT", "DE")),
+    ],
+    ids=["tsv", "named parts", "no country", "nothing", "json", "xml"],
+)  # fmt: skip
+def test_what_is_sent_to_some_countries_is_for_those_markets(tmp_path, content, markets):
+    [item] = read(tmp_path, content)
+    assert (item.markets, item.not_markets) == (markets, ())
+
+
+def test_countries_that_are_excluded(tmp_path):
+    [item] = read(tmp_path, json.dumps(FIELDS | {"shopping_ads_excluded_country": ["FR", "be, NL"]}))
+    assert item.not_markets == ("FR", "BE", "NL")
+
+
+@pytest.mark.parametrize(
+    ("fields", "years"),
+    [
+        ({}, 0),
+        ({"adult": "no"}, 0),
+        ({"adult": "yes"}, 18),
+        ({"min_age": "16"}, 16),
+        ({"adult": True, "min_age": 21}, 21),
+    ],
+)
+def test_how_old_somebody_must_be(tmp_path, fields, years):
+    [item] = read(tmp_path, json.dumps(FIELDS | fields))
+    assert item.min_age == years
+    assert not {"adult", "min_age"} & item.attributes.keys()
 
 
 def test_lines_are_counted_over_cells_of_several_lines(tmp_path):

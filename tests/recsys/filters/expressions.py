@@ -31,6 +31,9 @@ items = st.builds(
     group=texts,
     published_ms=st.none() | st.sampled_from((0, 1_767_225_600_000, 1_767_225_600_001)),
     tags=lists,
+    min_age=st.sampled_from((0, 16, 18)),
+    markets=lists,
+    not_markets=lists,
     attributes=st.dictionaries(st.sampled_from(NAMES), texts, max_size=3),
 )
 
@@ -55,6 +58,9 @@ def as_cel(item: Item) -> dict[str, object]:
         "group": item.group,
         "published": published,
         "tags": list(item.tags),
+        "min_age": float(item.min_age),
+        "markets": list(item.markets),
+        "not_markets": list(item.not_markets),
         "attributes": item.attributes,
     }
 
@@ -109,7 +115,7 @@ class Speaker:
         if kind <= 1:
             return self.one(*NULL_NUMBERS)
         if kind == 2:
-            return self.one(*LITERAL_NUMBERS)
+            return self.one("min_age", *LITERAL_NUMBERS)
         if kind == 3:
             return self.one(f"double({self.text(depth)})", f"double({self.one(*INTS)})")
         if kind == 4:
@@ -130,7 +136,7 @@ _LEAVES: tuple[Callable[[Speaker, int], str], ...] = (
     lambda say, depth: say.text(depth) + say.one(*ORDERINGS) + say.one(*LITERAL_TEXTS),
     lambda say, depth: say.one(*LITERAL_TEXTS) + say.one(*ORDERINGS) + say.text(depth),
     lambda say, depth: say.one(*TIMES) + say.one(*ORDERINGS, *EQUALITIES) + say.one(*TIMES),
-    lambda say, depth: f"{say.text(depth)} in {say.one('category', 'tags', 'attributes')}",
+    lambda say, depth: f"{say.text(depth)} in {say.one('category', 'tags', 'markets', 'attributes')}",
     lambda say, depth: f"{say.text(depth)} in [{say.literals(LITERAL_TEXTS)}]",
     lambda say, depth: f"{say.double(depth)} in [{say.literals(LITERAL_NUMBERS)}]",
     lambda say, depth: f"has(attributes.{say.one(*NAMES)})",
