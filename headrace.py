@@ -95,12 +95,12 @@ def _home(
 def up(ctx: typer.Context) -> int:
     """Flow, server and periodic training together, supervised; Ctrl-C stops all of them."""
     from flows.run import FlowRunning, is_running
-    from server.main import check
+    from recsys.servable import check
     from server.up import Job, Supervisor, only_one, stopping_on_signals
 
     home: Home = ctx.obj
     settings, console = home.settings(), _console()
-    check(settings.server)
+    check(settings)
     with only_one(home.folder / "up.lock", "headrace up"), stopping_on_signals() as stopping:
         if is_running(Path(settings.recovery)):
             raise FlowRunning(f"Expected no flow on `{home.folder}`, got one that runs already")
@@ -163,7 +163,9 @@ def serve(ctx: typer.Context) -> int:
 def config_show(
     ctx: typer.Context, toml: Annotated[bool, typer.Option(help="As a headrace.toml.")] = False
 ) -> None:
-    """Every setting: its value, its default, and where it came from."""
+    """Every setting: its value, its default, and where it came from. Refuses those that nobody could
+    serve with, once they are shown."""
+    from recsys.servable import check
     from recsys.settings_table import as_toml, setting_rows, table_of
 
     home: Home = ctx.obj
@@ -171,6 +173,7 @@ def config_show(
         print(as_toml(home.settings(), home.folder), end="")
     else:
         _console().print(table_of(setting_rows(home.folder, home.config, os.environ)))
+    check(home.settings())
 
 
 @app.command()

@@ -24,6 +24,7 @@ from recsys.open import open_log, open_store
 from recsys.ports import EventLog, ProfileStore
 from recsys.progress import OTHER_FLAWS, FlowProgress, decode_progress
 from recsys.segment import CALLS, KNOWN_EVENT_NAMES
+from recsys.servable import check
 from recsys.settings import Settings
 
 LETTERS_SHOWN = 5
@@ -44,7 +45,7 @@ class Finding:
 
 
 def examine(settings: Settings, home: Path) -> list[Finding]:
-    """Look at log, state, flow, tally, dead letters, catalogue, bundle, server and disk. Creates
+    """Look at settings, log, state, flow, tally, dead letters, catalogue, bundle, server and disk. Creates
     nothing: what is kept in this home and not there yet is told so."""
     findings: list[Finding] = []
 
@@ -76,6 +77,11 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
         yield Finding(True, "state", settings.state.split("@")[-1])
         yield _catalogue(decode_item(record) for _, record in store.scan(ITEM_PREFIX))
 
+    def look_at_settings() -> Iterator[Finding]:
+        check(settings)
+        yield Finding(True, "settings", f"{len(settings.all_placements())} placements")
+
+    attempt("settings", look_at_settings)
     attempt("log", look_at_log)
     attempt("state", look_at_state)
     if log is not None:

@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
 
@@ -18,13 +18,10 @@ import msgspec
 import structlog
 
 import server
-from recsys.block import Placement
-from recsys.filters.expression import compile_filter
-from recsys.filters.syntax import FilterError
 from recsys.open import open_log, open_store
 from recsys.ports import LogUnavailable, StoreUnavailable
-from recsys.settings import ServerSettings, Settings, SettingsError
-from server.auth import check_exposure
+from recsys.servable import check
+from recsys.settings import Settings, SettingsError
 from server.logs import configure_logs
 from server.metrics import MULTIPROCESS_VARIABLE, Metrics, MetricsPage, ModelNote
 from server.running import RunningServer
@@ -35,20 +32,6 @@ log = structlog.get_logger("server.main")
 SWITCH_INTERVAL_S = 0.001
 """How soon a request may take over from a thread in the background; Python's own 5 ms would show in
 the slowest requests."""
-
-
-_AT_LEAST_ONE = (
-    "processes",
-    "threads",
-    "deadline_ms",
-    "max_slots",
-    "max_limit",
-    "max_track_events",
-    "max_bulk_people",
-    "served_queue",
-    "refresh_ms",
-    "render_ttl_s",
-)
 
 
 class _Order(msgspec.Struct):
@@ -73,8 +56,7 @@ def serve(
     """
     if not structlog.is_configured():
         configure_logs()
-    check(settings.server)
-    check_filters(settings.all_placements())
+    check(settings)
     stopping = stopping if stopping is not None else Event()
     with (
         _signals(stopping),
@@ -114,27 +96,6 @@ def serve(
             workers.stop()
         log.info("stopped")
     return 0
-
-
-def check(settings: ServerSettings) -> None:
-    """Refuse what nobody could or should serve with. Raises SettingsError."""
-    check_exposure(settings)
-    # Zero would mean a server that does nothing, and says nothing of it.
-    for name in _AT_LEAST_ONE:
-        if (number := getattr(settings, name)) < 1:
-            raise SettingsError(f"Expected at least 1, got {number} - at `server.{name}`")
-    for name in ("port", "metrics_port"):
-        if not 0 <= (port := getattr(settings, name)) <= 65_535:
-            raise SettingsError(f"Expected a port of 0 to 65535, got {port} - at `server.{name}`")
-
-
-def check_filters(placements: Mapping[str, Placement]) -> None:
-    """Raises SettingsError for a placement whose filter could never be asked."""
-    for name, placement in placements.items():
-        try:
-            compile_filter(placement.filter or "true")
-        except FilterError as error:  # noqa: PERF203 (a handful, at the start)
-            raise SettingsError(f"{error} of `placements.{name}.filter`") from None
 
 
 @contextlib.contextmanager

@@ -16,8 +16,9 @@ from grpc_reflection.v1alpha import reflection
 
 from recsys.decide import decide
 from recsys.ports import EventLog, ProfileStore
+from recsys.servable import tls_pair
 from recsys.settings import Settings
-from server.auth import Keys, tls_pair
+from server.auth import Keys
 from server.blocks import Blocks, Decider
 from server.explain import Decisions
 from server.lane import Lane, open_lane

@@ -8,8 +8,8 @@ from __future__ import annotations
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from recsys.servable import is_loopback
 from recsys.settings import Settings
-from server.auth import is_loopback
 
 LOG_KEY = "headrace-log-bin"
 """Trailing metadata of `grpc.health.v1.Health/Check`: the URL of the log."""

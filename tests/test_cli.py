@@ -19,8 +19,8 @@ import headrace
 from bench.demo.screen import scene
 from recsys.block import DEFAULT_PLACEMENTS
 from recsys.ports import NewRecord
+from recsys.servable import check_exposure
 from recsys.settings import load_settings
-from server.auth import check_exposure
 from server.calls import Details, Sender, call_of, calls_in
 from server.metrics import Metrics
 from server.up import free_ports
@@ -133,6 +133,14 @@ def test_config_show_says_where_each_setting_comes_from(tmp_path, capsys, monkey
     assert rows["session.gap_s"] == ["1800", "1800", "-"]
     assert "verysecretkey123" not in str(rows)
     assert any(path.startswith("flow.") for path in rows)
+
+
+def test_config_show_shows_and_refuses_what_nobody_could_serve_with(tmp_path, capsys):
+    (tmp_path / "headrace.toml").write_text('[server]\nhost = "0.0.0.0"\n')
+    assert run(tmp_path, "config", "show") == 2
+    told = capsys.readouterr()
+    assert "server.host" in told.out
+    assert "Expected keys, got none - at `server.keys`" in told.err
 
 
 def test_config_show_toml_is_the_same_settings_again(tmp_path, capsys, monkeypatch):

@@ -70,6 +70,13 @@ def test_doctor_names_crowded_devices(tmp_path):
     )
 
 
+def test_settings_nobody_could_serve_with_are_found(tmp_path: Path) -> None:
+    (tmp_path / "headrace.toml").write_text("[placements.'home.hero']\nfilter = 'price_now >'\n")
+    found = findings(tmp_path)["settings"]
+    assert found.ok is False
+    assert found.detail.endswith("of `placements.home.hero.filter`")
+
+
 def test_findings_are_broken_between_words_for_a_terminal_only():
     finding = Finding(None, "unknown event names", "one, two, \x1b[31mthree")
     assert list(lines_of(finding, None)) == ["-   unknown event names: one, two, \\x1b[31mthree"]

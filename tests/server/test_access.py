@@ -10,8 +10,8 @@ import pytest
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from recsys.settings import ServerSettings, SettingsError
-from server.auth import Keys, check_exposure
+from recsys.settings import SettingsError
+from server.auth import Keys
 from server.pb import headrace_pb2 as pb
 from server.pb.headrace_pb2_grpc import HeadraceStub
 from tests.fakes import MemoryStore
@@ -81,39 +81,6 @@ class TestKeys:
 def test_keys_that_are_not_text_are_compared_too() -> None:
     assert Keys(KEYS).refusal((("authorization", f"Bearer {READ}".encode()),), "read") is None
     assert Keys(KEYS).refusal((("authorization", b"\xff\xfe"),), "read") == "unauthenticated"
-
-
-class TestExposure:
-    @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "[::1]", "localhost"])
-    def test_loopback_needs_no_keys(self, host: str) -> None:
-        check_exposure(ServerSettings(host=host))
-
-    @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "shop.example", ""])
-    def test_anywhere_else_does(self, host: str) -> None:
-        with pytest.raises(SettingsError) as caught:
-            check_exposure(ServerSettings(host=host))
-        assert str(caught.value) == (
-            f"Expected keys, got none - at `server.keys`: others can reach `server.host` = `{host}`;"
-            " or set it to 127.0.0.1"
-        )
-        check_exposure(ServerSettings(host=host, keys=KEYS))
-
-    def test_a_key_that_can_be_guessed_is_none(self) -> None:
-        with pytest.raises(SettingsError, match=r"at key 0 of `server\.keys`") as caught:
-            check_exposure(ServerSettings(keys={"hunter2": "read"}))
-        assert "hunter2" not in str(caught.value)
-
-    def test_an_unknown_role(self) -> None:
-        with pytest.raises(
-            SettingsError, match="Expected a role of read, write, admin, got `root` - at key 0"
-        ):
-            check_exposure(ServerSettings(keys={READ: "root"}))
-
-    def test_half_of_tls(self) -> None:
-        with pytest.raises(
-            SettingsError, match=r"got nothing - at `server\.tls_key`, which `server\.tls_cert` needs"
-        ):
-            check_exposure(ServerSettings(tls_cert="cert.pem"))
 
 
 def test_tls(tmp_path: Path, store: MemoryStore) -> None:

@@ -20,10 +20,9 @@ import grpc
 import msgspec
 import pytest
 
-from recsys.block import Placement
 from recsys.open import open_log, open_store
 from recsys.settings import ServerSettings, Settings, SettingsError
-from server.main import check_filters, serve
+from server.main import serve
 from server.pb import headrace_pb2 as pb
 from server.pb.headrace_pb2_grpc import HeadraceStub
 from tests.server.shop import catalogue, put_items, until
@@ -200,10 +199,3 @@ def _is_running(pid: str) -> bool:
         return False
     state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     return state != "Z"  # a zombie that nobody has waited for does not run
-
-
-def test_a_placement_whose_filter_cannot_be_asked_is_refused() -> None:
-    with pytest.raises(SettingsError) as refused:
-        check_filters({"home.hero": Placement(filter="colour == 5")})
-    assert str(refused.value).startswith("Expected a known attribute (price, ")
-    assert str(refused.value).endswith("got `colour` - at 0 of `placements.home.hero.filter`")
