@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import Any, Generic, Protocol, TypeVar
@@ -18,8 +18,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from bytewax.operators import StatefulBatchLogic
 
 from flows.source import Read
-from flows.steps import Decoded, Kept, Meaning, Told, Visited, decoded_of, shown
-from recsys.catalog import encode_item
+from flows.steps import SERVED, Decoded, Kept, Told, Visited, shown
+from recsys.catalog import CatalogChange, encode_item
 from recsys.counters import encode_counters
 from recsys.decode import Decoder
 from recsys.events import Arrival, DeadLetter
@@ -309,14 +309,28 @@ class Stages:
         self._decoder = decoder
 
     def decode(self, reads: list[Read]) -> list[Decoded]:
-        return [decoded_of(self._events(*read)) for read in reads]
+        return [self._decoded(*read) for read in reads]
 
-    def _events(self, records: list[Record], watermark_ms: int) -> Iterator[Meaning]:
+    def _decoded(self, records: list[Record], watermark_ms: int) -> Decoded:
+        """Decodes a read and sorts what comes out by where it goes."""
         decode = self._decoder.decode
+        visits: dict[str, list[Arrival]] = {}
+        out = Decoded(visits, [], [], [])
         for record in records:
-            if record.received_ms > watermark_ms:  # noqa: PLR1730 (`max` costs ten times as much)
-                watermark_ms = record.received_ms
-            yield from decode(record, watermark_ms)
+            if record[3] > watermark_ms:  # noqa: PLR1730 (`max` costs ten times as much)
+                watermark_ms = record[3]
+            for one in decode(record, watermark_ms):
+                if isinstance(one, CatalogChange):
+                    out.changes.append(one)
+                elif isinstance(one, DeadLetter):
+                    out.dead.append(one)
+                elif one.event.action is SERVED:
+                    out.served.append(one)
+                elif one.event.visitor in visits:
+                    visits[one.event.visitor].append(one)
+                else:
+                    visits[one.event.visitor] = [one]
+        return out
 
     def shown_in(self, batch: list[Decoded]) -> Iterable[tuple[str, list[ShownRecord]]]:
         return shown(batch, self._counting)

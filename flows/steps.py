@@ -20,9 +20,6 @@ from recsys.visitor import Accepted, Duplicate, Fact
 
 SERVED = Action.SERVED
 
-Meaning: TypeAlias = "Arrival | DeadLetter | CatalogChange"
-"""What a record of the log, or a part of it, means."""
-
 Records: TypeAlias = "dict[str, bytes]"
 """Records for the state by key, whole: writing one twice is writing it once."""
 
@@ -73,28 +70,6 @@ class Gathered(msgspec.Struct, frozen=True, array_like=True):
     accepted: list[Accepted]
     others: list[Duplicate | DeadLetter]
     facts: list[Fact]
-
-
-def decoded_of(batch: Iterable[Meaning]) -> Decoded:
-    """Sorts what came out of a read by where it goes."""
-    visits: dict[str, list[Arrival]] = {}
-    out = Decoded(visits, [], [], [])
-    for one in batch:
-        if type(one) is Arrival:
-            event = one.event
-            if event.action is SERVED:
-                out.served.append(one)
-                continue
-            known = visits.get(event.visitor)
-            if known is None:
-                visits[event.visitor] = [one]
-            else:
-                known.append(one)
-        elif isinstance(one, DeadLetter):
-            out.dead.append(one)
-        elif isinstance(one, CatalogChange):
-            out.changes.append(one)
-    return out
 
 
 def visits(batch: Sequence[Decoded]) -> Iterable[tuple[str, list[Arrival]]]:

@@ -90,13 +90,13 @@ class Decoder:
         self._properties = PropertiesReader()
         self._names: dict[object, _Meaning] = {}
         self._people: dict[object, _Identity] = {}
-        self._sources: dict[tuple[str | None, ...], Source] = {}
+        self._sources: dict[object, Source] = {}
 
     def decode(self, record: Record, watermark_ms: int) -> Sequence[Arrival | DeadLetter | CatalogChange]:
         """Every event of one record. A block served (`SERVED_KEY`) comes as an event of action
         SERVED: it is archived and indexed, and never folded into a profile."""
-        raw = record.value
-        if record.key.startswith(SYSTEM_KEY) and record.key.startswith(CATALOG_KEY):
+        _, key, raw, _ = record
+        if key.startswith(SYSTEM_KEY) and key.startswith(CATALOG_KEY):
             return (self._catalog(record),)
         if len(raw) <= MAX_EVENT_BYTES:
             try:
@@ -188,11 +188,12 @@ class Decoder:
     def _meaning(self, wire: Call, key: str) -> _Meaning:
         call = wire.type
         said: object = wire.event if call == "track" else (call, wire.name or wire.event)
-        known = self._names.get(said)
-        if known is None or key.startswith(SYSTEM_KEY):
+        is_own = key.startswith(SYSTEM_KEY)
+        known = None if is_own else self._names.get(said)
+        if known is None:
             action, name = _meaning(wire, key)
             known = (action, name, crc32(f"{name}\0".encode("utf-8", "surrogatepass")))
-            if call is not None and len(name) <= MAX_CACHED_CHARS and not key.startswith(SYSTEM_KEY):
+            if call is not None and len(name) <= MAX_CACHED_CHARS and not is_own:
                 _keep(self._names, said, known)
         return known
 
@@ -215,13 +216,17 @@ class Decoder:
     def _source(self, context: Context) -> Source | None:
         referrer = context.page.referrer if context.page is not None else None
         campaign = context.campaign
-        if campaign is None:
-            return _source(context) if referrer else None
-        said = (campaign.source, campaign.medium, campaign.name, referrer)
+        said: str | tuple[str | None, ...]
+        if campaign is not None:
+            said = (campaign.source, campaign.medium, campaign.name, referrer)
+        elif referrer:
+            said = referrer
+        else:
+            return None
         known = self._sources.get(said)
         if known is None:
             known = _source(context)
-            if known is not None and sum(len(text) for text in said if text) <= MAX_CACHED_CHARS:
+            if known is not None and sum([len(text) for text in said if text]) <= MAX_CACHED_CHARS:
                 _keep(self._sources, said, known)
         return known
 

@@ -6,6 +6,10 @@ is kept by their bytes, so that most events are read by looking them up.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeAlias
+
 import msgspec
 
 from recsys.events import (
@@ -31,6 +35,10 @@ MAX_URL_CHARS = 2000
 MAX_AMOUNT = 1e12
 """Prices and values beyond this, infinite ones and NaN are taken as not given."""
 
+_LEAST = -MAX_AMOUNT
+
+# By name of their own: an enum's members are slow to look up.
+READ, LIST_VIEW, CART_VIEW = Action.READ, Action.LIST_VIEW, Action.CART_VIEW
 _OPAQUE = frozenset((Action.OTHER, Action.PAGE, Action.ALIAS))
 """Of these nobody has said what the properties look like: nothing in them is wrong."""
 _ABOUT_ITEMS = frozenset(
@@ -107,7 +115,7 @@ def _read(data: bytes, action: Action) -> Told:
             properties, flaws = mended(data, Properties, "$.properties", strict=False)
         except Refused as refused:
             return NOTHING if action in _OPAQUE else Told(refused=refused.told)
-    lines = _lines(properties, action, flaws)
+    lines = _lines(properties, action, flaws, _known_line if len(data) <= MAX_CACHED_BYTES else _line_of)
     order_id = optional_id(properties.order_id, "$.properties.order_id", flaws)
     value = _value(properties, action)
     lost = _lost(action, lines, value, flaws)
@@ -116,7 +124,7 @@ def _read(data: bytes, action: Action) -> Told:
     return Told(
         lines,
         text_of(properties.query),
-        text_of(properties.category) if action is Action.LIST_VIEW else None,
+        text_of(properties.category) if action is LIST_VIEW else None,
         order_id,
         value,
         _dwell_s(properties),
@@ -144,6 +152,8 @@ def _lost(action: Action, lines: tuple[Line, ...], value: float | None, flaws: l
 
 def optional_id(value: str | float | None, path: str, flaws: list[Flaw]) -> str | None:
     """`id_of`, where an event can do without."""
+    if value is None:
+        return None
     try:
         return id_of(value, path)
     except Refused as refused:
@@ -169,7 +179,9 @@ def id_of(value: str | float | None, path: str) -> str | None:
 
 def text_of(value: str | None) -> str | None:
     """A label, cut to its limit; None for an empty one."""
-    return value if value and len(value) <= MAX_TEXT_CHARS else value[:MAX_TEXT_CHARS] if value else None
+    if not value:
+        return None
+    return value if len(value) <= MAX_TEXT_CHARS else value[:MAX_TEXT_CHARS]
 
 
 def _link(value: str | None) -> str | None:
@@ -177,28 +189,59 @@ def _link(value: str | None) -> str | None:
 
 
 def _amount(value: float | None) -> float | None:
-    return value if value is not None and -MAX_AMOUNT < value < MAX_AMOUNT else None
+    return value if value is not None and _LEAST < value < MAX_AMOUNT else None
 
 
-def _line(product: Product, path: str, flaws: list[Flaw]) -> Line | None:
+_LineOf: TypeAlias = "Callable[..., Line | None]"
+"""`_line_of`, or what knows its answers."""
+
+
+def _line(product: Product, path: str, flaws: list[Flaw], line_of: _LineOf) -> Line | None:
     item = optional_id(product.sku if product.product_id in (None, "") else product.product_id, path, flaws)
-    if not item or item.lower() in _NO_ITEM:
+    if not item:
         return None
-    quantity = product.quantity
-    return Line(
+    return line_of(
         item,
-        1.0 if quantity is None or not 0 < quantity < 1e6 else quantity,
-        _amount(product.price),
-        text_of(product.name),
-        text_of(product.category),
-        text_of(product.brand),
-        _link(product.url),
-        _link(product.image_url),
+        product.quantity,
+        product.price,
+        product.name,
+        product.category,
+        product.brand,
+        product.url,
+        product.image_url,
     )
 
 
-def _lines(properties: Properties, action: Action, flaws: list[Flaw]) -> tuple[Line, ...]:
-    if action is Action.READ or _is_article(properties):
+def _line_of(
+    item: str,
+    quantity: float | None,
+    price: float | None,
+    name: str | None,
+    category: str | None,
+    brand: str | None,
+    url: str | None,
+    image: str | None,
+) -> Line | None:
+    if item.lower() in _NO_ITEM:
+        return None
+    return Line(
+        item,
+        1.0 if quantity is None or not 0 < quantity < 1e6 else quantity,
+        _amount(price),
+        text_of(name),
+        text_of(category),
+        text_of(brand),
+        _link(url),
+        _link(image),
+    )
+
+
+_known_line = lru_cache(maxsize=MAX_CACHED)(_line_of)
+"""For short properties: a product is named again and again, beside things that differ."""
+
+
+def _lines(properties: Properties, action: Action, flaws: list[Flaw], line_of: _LineOf) -> tuple[Line, ...]:
+    if action is READ or _is_article(properties):
         return _article_lines(properties, flaws)
     products = properties.products
     if products:
@@ -207,11 +250,11 @@ def _lines(properties: Properties, action: Action, flaws: list[Flaw]) -> tuple[L
                 Flaw("too_long", "$.properties.products", f"at most {MAX_LINES}", f"{len(products)}")
             )
         found = [
-            _line(product, f"$.properties.products[{index}].product_id", flaws)
+            _line(product, f"$.properties.products[{index}].product_id", flaws, line_of)
             for index, product in enumerate(products[:MAX_LINES])
         ]
         return tuple([line for line in found if line is not None])
-    line = _line(properties, "$.properties.product_id", flaws)
+    line = _line(properties, "$.properties.product_id", flaws, line_of)
     return (line,) if line is not None else ()
 
 
@@ -234,24 +277,30 @@ def _article_lines(properties: Properties, flaws: list[Flaw]) -> tuple[Line, ...
 
 
 def _value(properties: Properties, action: Action) -> float | None:
-    for value in (properties.total, properties.revenue, properties.value):
-        if value is not None and -MAX_AMOUNT < value < MAX_AMOUNT:
-            return value
+    total, revenue, value = properties.total, properties.revenue, properties.value
+    if total is not None and _LEAST < total < MAX_AMOUNT:
+        return total
+    if revenue is not None and _LEAST < revenue < MAX_AMOUNT:
+        return revenue
+    if value is not None and _LEAST < value < MAX_AMOUNT:
+        return value
     # "products": [] is a cart that was looked at and is empty; no list at all says nothing.
-    return 0.0 if action is Action.CART_VIEW and properties.products == [] else None
+    return 0.0 if action is CART_VIEW and properties.products == [] else None
 
 
 def _dwell_s(properties: Properties) -> float | None:
+    seconds = properties.dwell_s if properties.dwell_s is not None else properties.time_on_page
     if properties.engagement_time_msec is not None:
-        seconds = _amount(properties.engagement_time_msec / 1000)
-    else:
-        seconds = _amount(properties.dwell_s if properties.dwell_s is not None else properties.time_on_page)
+        seconds = properties.engagement_time_msec / 1000
     # A tab left open overnight is not attention: half an hour at most, as the session gap.
-    return None if seconds is None else min(max(seconds, 0.0), 1800.0)
+    return None if seconds is None or _amount(seconds) is None else min(max(seconds, 0.0), 1800.0)
 
 
 def _scroll(properties: Properties) -> float | None:
-    for value in (properties.scroll, properties.scroll_depth, properties.percent_scrolled):
-        if value is not None and -MAX_AMOUNT < value < MAX_AMOUNT:
+    scroll, depth, percent = properties.scroll, properties.scroll_depth, properties.percent_scrolled
+    if scroll is None and depth is None and percent is None:
+        return None
+    for value in (scroll, depth, percent):
+        if value is not None and _LEAST < value < MAX_AMOUNT:
             return min(max(value / 100 if value > 1 else value, 0.0), 1.0)
     return None

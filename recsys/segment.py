@@ -16,9 +16,7 @@ from recsys.refusal import Refused, refusal_of
 
 class _Page(msgspec.Struct, gc=False):
     path: str | None = None
-    url: str | None = None
     referrer: str | None = None
-    title: str | None = None
 
 
 class _Campaign(msgspec.Struct, gc=False):

@@ -114,8 +114,8 @@ class _Settled(msgspec.Struct, frozen=True, array_like=True):
 class _Folded(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What came of one event in its place."""
 
-    user_id: str | None
-    """Who is behind the visitor, as known before the event, with it or behind it."""
+    person: str
+    """Whose it is: who is behind the visitor, as known before the event, with it or behind it."""
     session_ms: int
     effects: tuple[Effect, ...]
     facts: tuple[Fact, ...]
@@ -134,13 +134,15 @@ class StageRules:
 class VisitorState(Tail[View, Event, _Folded]):
     """State of one visitor; `take` is its only verb. Not shared between threads."""
 
-    __slots__ = ("_event_ms", "_ids", "_positions", "_rules", "_watermark_ms", "visitor")
+    __slots__ = ("_event_ms", "_ids", "_nobody", "_positions", "_rules", "_watermark_ms", "visitor")
 
     def __init__(self, visitor: str, rules: StageRules, base: View | None = None) -> None:
         self.visitor = visitor
+        self._nobody = f"a:{visitor}"
         self._rules = rules
         super().__init__(View() if base is None else base)
-        self._ids: dict[int, tuple[int, int]] = {}
+        self._ids: dict[int, tuple[int, int, int]] = {}
+        """By hash of the message id: that hash, the body's CRC-32, and the log's time; the newest last."""
         self._positions: dict[int, int] = {}
         self._event_ms = 0
         self._watermark_ms = 0
@@ -198,7 +200,7 @@ class VisitorState(Tail[View, Event, _Folded]):
         return Accepted(
             arrival.event,
             arrival.raw,
-            _person_of(self.visitor, folded.user_id),
+            folded.person,
             folded.session_ms,
             late,
             folded.effects,
@@ -235,7 +237,10 @@ class VisitorState(Tail[View, Event, _Folded]):
         came_from = look(view, event, self._rules.session)
         if view.closed:
             view.user_id = None
-        return _Folded(named, view.session_ms, effects, facts, came_from, crowded)
+        return _Folded(self._person(named), view.session_ms, effects, facts, came_from, crowded)
+
+    def _person(self, user_id: str | None) -> str:
+        return self._nobody if user_id is None else f"u:{user_id}"
 
     def _absorbed(self, view: View, user_id: str, event: Event) -> Fact:
         """What an unknown visitor did is the customer's; of a crowded device it is nobody's."""
@@ -253,12 +258,12 @@ class VisitorState(Tail[View, Event, _Folded]):
         if told is None or crowded:
             if view.user_id is None:
                 fold_late(view.profile, event)
-            return _Folded(None, view.session_ms, NO_EFFECTS, (), "", crowded)
+            return _Folded(self._nobody, view.session_ms, NO_EFFECTS, (), "", crowded)
         facts: tuple[Fact, ...] = (self._fact(told, event, 1, Happened(event)),)
         if view.user_id is None:
             facts = (self._absorbed(view, told, event), *facts)
             view.user_id, view.profile = told, Draft()
-        return _Folded(told, view.session_ms, NO_EFFECTS, facts)
+        return _Folded(self._person(told), view.session_ms, NO_EFFECTS, facts)
 
     def _fact(self, user_id: str, event: Event, step: int, body: Absorb | Happened) -> Fact:
         partition, offset = event.position
@@ -270,8 +275,8 @@ class VisitorState(Tail[View, Event, _Folded]):
         # The hash of the id keeps the state small; Python's own hash differs between processes.
         key = _hash(event.message_id)
         seen = self._ids.get(key)
-        if seen is not None and event.watermark_ms - seen[1] <= MESSAGE_ID_MS:
-            if seen[0] == event.body_crc:
+        if seen is not None and event.watermark_ms - seen[2] <= MESSAGE_ID_MS:
+            if seen[1] == event.body_crc:
                 return Duplicate(event)
             return DeadLetter(
                 "id_reused",
@@ -285,7 +290,7 @@ class VisitorState(Tail[View, Event, _Folded]):
             )
         if seen is not None:  # the newest id stands last, so that the oldest is dropped first
             del self._ids[key]
-        self._ids[key] = (event.body_crc, event.watermark_ms)
+        self._ids[key] = (key, event.body_crc, event.watermark_ms)
         if len(self._ids) > MAX_MESSAGE_IDS:
             del self._ids[next(iter(self._ids))]
         return None
@@ -295,7 +300,7 @@ class VisitorState(Tail[View, Event, _Folded]):
         user_id = self.view.user_id
         if user_id is not None:
             return VisitorLink(self.visitor, user_id, None)
-        own = PersonRecord(f"a:{self.visitor}", self.profile, Standing.of(self._positions), self._event_ms)
+        own = PersonRecord(self._nobody, self.profile, Standing.of(self._positions), self._event_ms)
         return VisitorLink(self.visitor, None, own)
 
     def encoded_record(self) -> bytes:
@@ -304,7 +309,7 @@ class VisitorState(Tail[View, Event, _Folded]):
         if view.user_id is not None:
             return encode_record(VisitorLink(self.visitor, view.user_id, None))
         standing = Standing.of(self._positions)
-        own = DraftRecord(f"a:{self.visitor}", view.profile, standing, self._event_ms)
+        own = DraftRecord(self._nobody, view.profile, standing, self._event_ms)
         return encode_record(DraftLink(self.visitor, None, own))
 
     def settle(self, watermark_ms: int = 0) -> None:
@@ -317,8 +322,9 @@ class VisitorState(Tail[View, Event, _Folded]):
     def encode(self) -> bytes:
         """One version byte, then msgpack. Ids past their time are left out."""
         self.settle()
-        newest = max([seen for _, seen in self._ids.values()], default=0)
-        ids = [(k, crc, at) for k, (crc, at) in self._ids.items() if newest - at <= MESSAGE_ID_MS]
+        ids = list(self._ids.values())
+        if ids and ids[-1][2] - ids[0][2] > MESSAGE_ID_MS:
+            ids = [known for known in ids if ids[-1][2] - known[2] <= MESSAGE_ID_MS]
         tail = [step.entry for step in self.steps]
         standing = Standing.of(self._positions)
         settled = _Settled(self.visitor, self.base, tail, ids, standing, self._event_ms)
@@ -333,7 +339,7 @@ class VisitorState(Tail[View, Event, _Folded]):
             )
         settled = _decoder.decode(memoryview(data)[1:])
         state = cls(settled.visitor, rules, settled.view)
-        state._ids = {key: (crc, at) for key, crc, at in settled.ids}
+        state._ids = {known[0]: known for known in settled.ids}
         state._positions = dict(settled.standing.partitions)
         state._event_ms = settled.event_ms
         for event in settled.tail:
@@ -341,10 +347,6 @@ class VisitorState(Tail[View, Event, _Folded]):
             state._watermark_ms = max(state._watermark_ms, event.watermark_ms)
             state.append((max(event.at_ms, settled_ms), *event.position, event.index), event)
         return state
-
-
-def _person_of(visitor: str, user_id: str | None) -> str:
-    return f"a:{visitor}" if user_id is None else f"u:{user_id}"
 
 
 def _difference(old: tuple[Fact, ...], new: tuple[Fact, ...]) -> list[Fact]:
