@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Literal, get_args, overload
 
 import msgspec
 
@@ -276,6 +277,72 @@ class BlockItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is true of it and presses; None: nothing, or nothing that the placement says."""
 
 
+class Lineup(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """The items of a block, the best first, in columns. It reads as a sequence of BlockItem; what writes all
+    of it as bytes takes the columns, and needs no object an item."""
+
+    ids: tuple[str, ...] = ()
+    scores: Sequence[float] = ()
+    told: Sequence[Reason] = ()
+    """The reasons, of which several items may share one."""
+    whys: Sequence[int] = ()
+    """For each item the place of its reason in `told`."""
+    propensities: Sequence[float] = ()
+    """Of each item; () where all are 1."""
+    urgencies: Sequence[Urgency | None] = ()
+    """Of each item; () where there are none."""
+
+    @classmethod
+    def of(cls, items: Iterable[BlockItem]) -> Lineup:
+        items = tuple(items)
+        places = {reason: place for place, reason in enumerate(dict.fromkeys([one.reason for one in items]))}
+        chances = [one.propensity for one in items]
+        urgencies = [one.urgency for one in items]
+        return cls(
+            tuple([one.item for one in items]),
+            [one.score for one in items],
+            list(places),
+            [places[one.reason] for one in items],
+            chances if any(chance != 1.0 for chance in chances) else (),
+            urgencies if any(urgency is not None for urgency in urgencies) else (),
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[BlockItem]:
+        return map(self._item, range(len(self.ids)))
+
+    @overload
+    def __getitem__(self, place: int) -> BlockItem: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[BlockItem, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> BlockItem | tuple[BlockItem, ...]:
+        if isinstance(place, slice):
+            return tuple([self._item(one) for one in range(*place.indices(len(self.ids)))])
+        return self._item(place)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lineup) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(self.ids)
+
+    def _item(self, place: int) -> BlockItem:
+        return BlockItem(
+            self.ids[place],
+            self.scores[place],
+            self.told[self.whys[place]],
+            self.propensities[place] if self.propensities else 1.0,
+            self.urgencies[place] if self.urgencies else None,
+        )
+
+
+NO_ITEMS = Lineup()
+
+
 class Freshness(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How new what the block was decided on is."""
 
@@ -304,7 +371,7 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     decision_id: str
     slot: str
     placement: str
-    items: tuple[BlockItem, ...]
+    items: Lineup
     fallback: str
     """Why the block is not personal, "" if it is: no_profile, no_consent, no_model, unsubscribed,
     store_down, deadline; no_cart: it should lead with what is in the cart, and there is nothing; or

@@ -12,9 +12,10 @@ from typing import Final, Literal
 import msgspec
 
 from recsys.banner import BANNER_PREFIX, Banner
-from recsys.block import Block, BlockItem, Freshness, Placement, Slot
+from recsys.block import NO_ITEMS, Block, Freshness, Lineup, Placement, Slot
 from recsys.cursor import encode_cursor
 from recsys.fold import SessionRules
+from recsys.picked import picked
 from recsys.pipeline.account import Account, account_of_banner, accounts_of
 from recsys.pipeline.banners import banners_for, with_banners
 from recsys.pipeline.eligibility import rules_of
@@ -24,7 +25,7 @@ from recsys.pipeline.pipeline import choose, expect
 from recsys.pipeline.query import Query, Visit, salt_of
 from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
-from recsys.pipeline.urgency import urgency
+from recsys.pipeline.urgency import urgencies_of
 from recsys.profile import Profile
 from recsys.shown import Impression, cooling
 from recsys.uuids import hyphenated
@@ -81,16 +82,16 @@ def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement
     for place, slot in enumerate(slots):
         query, placement = queries[place], queries[place].placement
         if _unsubscribed(view.profile, placement):
-            blocks.append(_block(view, place, slot, (), "unsubscribed", ""))
+            blocks.append(_block(view, place, slot, NO_ITEMS, "unsubscribed", ""))
             continue
         banners, query = _with_banners(view, slot, query, shown_banners)
         shown_banners += banners
         choice = choose(query, taken)
         taken += choice.rows
-        items = _items(choice, query)
+        items = _lineup(choice, query)
         if banners:
             items = with_banners(items, banners, view.banners, placement.shares["banner"])
-        cursor = encode_cursor([*slot.seen, *(item.item for item in items)]) if placement.pages else ""
+        cursor = encode_cursor([*slot.seen, *items.ids]) if placement.pages else ""
         blocks.append(_block(view, place, slot, items, _fallback(view, query, choice), cursor))
     visit.close()
     return blocks
@@ -104,7 +105,7 @@ def why(
     `beside`: for each item that another slot of the request shows the name of that slot.
     """
     if _unsubscribed(view.profile, placement):
-        return _block(view, 0, slot, (), "unsubscribed", ""), [
+        return _block(view, 0, slot, NO_ITEMS, "unsubscribed", ""), [
             Account(item, "unsubscribed") for item in items
         ]
     others = [item.removeprefix(BANNER_PREFIX) for item in beside if item.startswith(BANNER_PREFIX)]
@@ -112,7 +113,7 @@ def why(
     banners, query = _with_banners(view, slot, query, others)
     row = view.shelf.columns.row
     accounts = accounts_of(query, {row(item): name for item, name in beside.items()})
-    shown = _items(accounts.choice, query)
+    shown = _lineup(accounts.choice, query)
     if banners:
         shown = with_banners(shown, banners, view.banners, placement.shares["banner"])
     block = _block(view, 0, slot, shown, _fallback(view, query, accounts.choice), "")
@@ -172,16 +173,18 @@ def _unsubscribed(profile: Profile | None, placement: Placement) -> bool:
     return placement.channel == "email" and profile is not None and profile.email is False
 
 
-def _items(choice: Choice, query: Query) -> tuple[BlockItem, ...]:
-    shown = zip(choice.rows, choice.scores, reasons(choice, query), choice.propensities, strict=True)
-    items = query.visit.columns.items
-    urgency_of = urgency(query)
-    made = [
-        BlockItem(item.id, score, told, propensity, urgency_of(item) if urgency_of is not None else None)
-        for row, score, told, propensity in shown
-        if (item := items[row]) is not None
-    ]
-    return tuple(made)
+def _lineup(choice: Choice, query: Query) -> Lineup:
+    if not choice.rows:
+        return NO_ITEMS
+    told, chances = reasons(choice, query), choice.propensities
+    return Lineup(
+        picked(choice.rows, query.visit.columns.ids),
+        choice.scores,
+        told.reasons,
+        told.places,
+        () if chances.count(1.0) == len(chances) else chances,
+        urgencies_of(choice.rows, query),
+    )
 
 
 def _fallback(view: View, query: Query, choice: Choice) -> str:
@@ -204,9 +207,7 @@ def _fallback(view: View, query: Query, choice: Choice) -> str:
     return "" if choice.contextual else "no_model"
 
 
-def _block(
-    view: View, place: int, slot: Slot, items: tuple[BlockItem, ...], fallback: str, next_cursor: str
-) -> Block:
+def _block(view: View, place: int, slot: Slot, items: Lineup, fallback: str, next_cursor: str) -> Block:
     bundle = view.shelf.bundle
     return Block(
         decision_id=_decision_id(view, place, slot),
@@ -217,7 +218,7 @@ def _block(
         model_version=bundle.version if bundle is not None else NO_MODEL_VERSION,
         freshness=view.freshness,
         at_ms=view.now_ms,
-        next_cursor=next_cursor if items else "",
+        next_cursor=next_cursor if items.ids else "",
     )
 
 

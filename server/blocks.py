@@ -13,6 +13,7 @@ from recsys.block import Block, Freshness, Placement, Slot
 from recsys.decide import View, decide, said_no
 from recsys.fold import SessionRules
 from recsys.intent import intent, stage
+from recsys.picked import picked
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import StoreUnavailable
 from recsys.profile import Profile
@@ -301,10 +302,11 @@ class _ShelfFacts:
         self._banners = banners
         self._row_of, self._wire = shelf.columns.row_of, shelf.columns.wire
 
-    def of(self, item_ids: Sequence[str], /) -> list[bytes]:
+    def of(self, item_ids: Sequence[str], /) -> Sequence[bytes]:
         wire, row_of = self._wire, self._row_of
+        found: Sequence[bytes]
         try:
-            found = list(map(wire.__getitem__, map(row_of.__getitem__, item_ids)))
+            found = picked(picked(item_ids, row_of), wire)
         except KeyError:
             found = [b"" if (row := row_of.get(item)) is None else wire[row] for item in item_ids]
         if all(found):

@@ -116,12 +116,12 @@ class Decisions:
             decision_ids=(block.decision_id,),
         )
         beside = {
-            item.item: other.block.slot
+            item: other.block.slot
             for one in served.beside
             if (other := self._found(one)) is not None
-            for item in other.block.items
+            for item in other.block.items.ids
         }
-        shown = [item.item for item in block.items]
+        shown = block.items.ids
         return why(view, asked, placement, beside, [*shown, *items])
 
     def _found(self, decision_id: str) -> Served | None:

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from recsys.block import Block, Change, Placement, Slot
+from recsys.block import Block, Change, Lineup, Placement, Slot
 from recsys.keys import decision_key
 from recsys.ports import ProfileStore
 from recsys.uuids import hyphenated
@@ -179,7 +179,7 @@ class Renders:
             return False
         if step == MAX_STEPS - 1:
             return True
-        gone = tuple(item.item for item in served.block.items if not now.is_there(item.item))
+        gone = tuple(item for item in served.block.items.ids if not now.is_there(item))
         if not gone:
             return True
         place.follow(served, "sold_out", "without", *gone, gone=gone)
@@ -252,7 +252,7 @@ def _wanted(place: _Place, beside: Sequence[_Place]) -> Slot:
     there = [one.served for one in beside if one.served is not None]
     if place.gone and place.before is not None:
         there.append(place.before)
-    shown = tuple(item.item for one in there for item in one.block.items)
+    shown = tuple(item for one in there for item in one.block.items.ids)
     slot = place.slot
     limit = len(place.gone) or slot.limit
     return msgspec.structs.replace(slot, exclude=slot.exclude + shown, limit=limit) if shown else slot
@@ -271,7 +271,7 @@ def _changed(decided: Served, before: Served, place: _Place) -> Served:
     if not gone:
         return msgspec.structs.replace(decided, block=_told(new, before.block, place.why))
     fill = iter(new.items)
-    items = tuple(
+    items = Lineup.of(
         item
         for old in before.block.items
         if (item := next(fill, None) if old.item in gone else old) is not None
@@ -284,7 +284,7 @@ def _changed(decided: Served, before: Served, place: _Place) -> Served:
 
 def _told(block: Block, before: Block, why: str) -> Block:
     """The block with what it shows in place of what it showed before."""
-    was, now = [item.item for item in before.items], [item.item for item in block.items]
+    was, now = before.items.ids, block.items.ids
     came = iter([item for item in now if item not in was])
     changes = tuple(Change(item, next(came, ""), why) for item in was if item not in now)
     changes += tuple(Change("", item, why) for item in came)

@@ -11,16 +11,17 @@ from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from itertools import islice
+from itertools import islice, repeat
 from threading import Event, Lock, Thread
 from zlib import decompress
 
 import msgspec
 import structlog
 
-from recsys.block import Block, BlockItem, Change, Freshness, Reason, Slot
+from recsys.block import Block, BlockItem, Change, Freshness, Lineup, Reason, Slot
 from recsys.decode import SERVED_KEY
 from recsys.events import MAX_EVENT_BYTES
+from recsys.picked import picked
 from recsys.ports import EventLog, LogUnavailable, NewRecord
 from server.metrics import Metrics
 from server.requests import Asker, Caller
@@ -176,7 +177,7 @@ def _event(served: Served) -> _ServedEvent:
         decision_id=block.decision_id,
         placement=block.placement,
         slot=block.slot,
-        items=msgspec.Raw(_encoder.encode(block.items)),
+        items=_items_of(block.items),
         freshness=_Freshness(
             freshness.event_at_ms, freshness.age_ms, freshness.flow_lag_ms, freshness.reached
         ),
@@ -198,15 +199,28 @@ def _event(served: Served) -> _ServedEvent:
     )
 
 
+def _items_of(items: Lineup) -> msgspec.Raw:
+    """`_Properties.items`: reasons, which items share, are written once and repeated."""
+    told = [msgspec.Raw(_encoder.encode(reason)) for reason in items.told]
+    columns = (
+        items.ids,
+        items.scores,
+        picked(items.whys, told),
+        items.propensities or repeat(1.0, len(items)),
+        items.urgencies or repeat(None, len(items)),
+    )
+    return msgspec.Raw(_encoder.encode(list(zip(*columns, strict=True))))
+
+
 def decode_served(encoded: bytes) -> Served:
     """What `encode_served` or `claim_of` wrote. Raises msgspec.DecodeError or ValueError."""
     written, _, message = encoded.partition(b"\0")
     event = _decoder.decode(written)
     given = event.properties
     if bytes(given.items)[:2] == b"[{":
-        items = tuple(named.item() for named in _named_items.decode(given.items))
+        items = Lineup.of(named.item() for named in _named_items.decode(given.items))
     else:
-        items = _items.decode(given.items)
+        items = Lineup.of(_items.decode(given.items))
     fresh = given.freshness
     block = Block(
         decision_id=given.decision_id,

@@ -68,8 +68,7 @@ class Shown:
             name = one.person or person_of(one.asker.visitor, one.asker.user_id)
             if block.placement not in self._kept or not name:
                 continue
-            items = tuple([item.item for item in block.items])
-            impression = Impression(block.decision_id, block.placement, block.at_ms, items)
+            impression = Impression(block.decision_id, block.placement, block.at_ms, block.items.ids)
             with self._lock:
                 self._own[name] = remembered(self._own.get(name, ()), (impression,))
                 self._own.move_to_end(name)

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, repeat
+from operator import add
 from struct import Struct
 from typing import Protocol
 
 import msgspec
 
 from recsys.banner import BANNER_PREFIX, Banner
-from recsys.block import Block, BlockItem, Change, Freshness, Reason, Urgency
+from recsys.block import Block, Change, Freshness, Lineup, Reason, Urgency
 from recsys.catalog import Item, type_of
+from recsys.picked import picked
 from server.pb import headrace_pb2 as pb
 
 _SHORT = 1 << 14
@@ -171,23 +174,50 @@ def _urgency(urgency: Urgency) -> bytes:
     return message_field(b"\x32", message.SerializeToString())
 
 
-def _item_fields(items: Sequence[BlockItem], facts: Facts) -> list[bytes]:
-    """`Block.items` in pieces. This runs for every item of every answer: each step of it is a tenth of it."""
-    abouts = facts.of([item.item for item in items])
-    told: dict[int, bytes] = {}  # items share their reasons
-    pieces: list[bytes] = []
-    for about, (_, score, reason, propensity, urgency) in zip(abouts, map(_fields, items), strict=True):
-        why = told.get(id(reason))
-        if why is None:
-            why = told[id(reason)] = _why(reason)
-        if propensity != 1.0:
-            why += b"\x2d" + _float(propensity)
-        if urgency is not None:
-            why += _urgency(urgency)
-        size = len(about) + len(why)
-        head = _ITEM_HEADS[size] if size < _MOST_HEADS else b"\x2a%b\x15" % varint(size + _SCORE_BYTES)
-        pieces += (head, _float(score), about, why)
-    return pieces
+def _item_fields(items: Lineup, facts: Facts) -> bytes:
+    """`Block.items`. This runs for every answer: what can be done for all items at once is."""
+    if not items.ids:
+        return b""
+    abouts = facts.of(items.ids)
+    whys = picked(items.whys, [_why(reason) for reason in items.told])
+    if items.propensities or items.urgencies:
+        whys = _with_chances(whys, items)
+    sizes = list(map(add, map(len, abouts), map(len, whys)))
+    try:
+        heads = picked(sizes, _ITEM_HEADS)
+    except IndexError:
+        heads = tuple([b"\x2a%b\x15" % varint(size + _SCORE_BYTES) for size in sizes])
+    scores = _four_bytes_each(len(sizes)).unpack(_floats(len(sizes)).pack(*items.scores))
+    return _join(chain.from_iterable(zip(heads, scores, abouts, whys, strict=True)))
+
+
+def _with_chances(whys: Sequence[bytes], items: Lineup) -> tuple[bytes, ...]:
+    """`whys` and behind each the propensity and urgency of its item, where there are any."""
+    chances = items.propensities or repeat(1.0)
+    urgencies = items.urgencies or repeat(None)
+    return tuple(
+        [
+            _join(
+                (
+                    why,
+                    b"" if chance == 1.0 else b"\x2d" + _float(chance),
+                    b"" if urgency is None else _urgency(urgency),
+                )
+            )
+            for why, chance, urgency in zip(whys, chances, urgencies)  # noqa: B905 (one may be endless)
+        ]
+    )
+
+
+@lru_cache
+def _floats(count: int) -> Struct:
+    return Struct(f"<{count}f")
+
+
+@lru_cache
+def _four_bytes_each(count: int) -> Struct:
+    """Takes packed floats apart, into the bytes of each."""
+    return Struct("4s" * count)
 
 
 def _change(change: Change) -> bytes:
@@ -222,8 +252,8 @@ def block_message(block: Block, title: str, facts: Facts) -> bytes:
         _placements[block.placement],
         _titles[title],
     ]
-    parts += _item_fields(block.items, facts)
     parts += (
+        _item_fields(block.items, facts),
         _fallbacks[block.fallback],
         _versions[block.model_version],
         message_field(b"\x42", _freshness(block.freshness)),

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from recsys.banner import BANNER_PREFIX, Banner
-from recsys.block import BlockItem, Reason, SourceName
+from recsys.block import Lineup, Reason, SourceName
 from recsys.models.signal_arrays import FEATURES
 from recsys.models.signals import Features
 from recsys.pipeline.blend import blend
@@ -80,7 +80,7 @@ def accounts_of(query: Query, beside: Mapping[int, str]) -> Accounts | MixedAcco
 
 
 def account_of_banner(
-    item: str, banners: Mapping[str, Banner], shown: Sequence[BlockItem], beside: Mapping[str, str]
+    item: str, banners: Mapping[str, Banner], shown: Lineup, beside: Mapping[str, str]
 ) -> Account:
     """Of a banner, by the name that blocks have for it; `shown`: what stands in the block."""
     for place, one in enumerate(shown, 1):
@@ -166,7 +166,7 @@ class Accounts:
             SHOWN,
             place=at + 1,
             source=choice.sources[at],
-            reason=reasons(choice, self._query)[at],
+            reason=reasons(choice, self._query).of(at),
             score=choice.scores[at],
             rank=self._rank(place),
             n_candidates=len(self._order),
@@ -292,7 +292,7 @@ class Accounts:
 
     def _reason(self, row: int, source: str) -> Reason:
         alone = Choice([row], [0.0], [source], [1.0], personal=False, contextual=False)
-        return reasons(alone, self._query)[0]
+        return reasons(alone, self._query).of(0)
 
     def _of_ranker(self) -> tuple[Features, Features]:
         """float32[F, c] each: the features of the pool, and what each of them moved; of no features

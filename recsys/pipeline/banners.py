@@ -8,7 +8,7 @@ from typing import Final
 from zlib import crc32
 
 from recsys.banner import BANNER_PREFIX, Banner
-from recsys.block import BlockItem, Reason
+from recsys.block import BlockItem, Lineup, Reason
 from recsys.pipeline.blend import places_of
 from recsys.pipeline.person import Person
 from recsys.pipeline.query import Query
@@ -43,16 +43,14 @@ def banners_for(
     return may[: max(round(share * query.limit), 1)]
 
 
-def with_banners(
-    items: Sequence[BlockItem], chosen: Sequence[str], banners: Mapping[str, Banner], share: float
-) -> tuple[BlockItem, ...]:
+def with_banners(items: Lineup, chosen: Sequence[str], banners: Mapping[str, Banner], share: float) -> Lineup:
     """The items of a block with the banners among them, by their share of the places."""
     standing = [
         BlockItem(BANNER_PREFIX + name, 0.0, Reason("banner", banners[name].title)) for name in chosen
     ]
     order = places_of({"banner": share, "item": 1.0 - share}, {"banner": len(standing), "item": len(items)})
     queues = {"banner": iter(standing), "item": iter(items)}
-    return tuple(next(queues[kind]) for kind in order)
+    return Lineup.of(next(queues[kind]) for kind in order)
 
 
 def _is_for(banner: Banner, person: Person, market: str) -> bool:

@@ -51,6 +51,8 @@ class Columns:
     """
 
     row_of: dict[str, int]
+    ids: list[str]
+    """The item of each row, by its id."""
     items: list[Item | None]
     """None for a row that the bundle knows and the catalogue does not."""
     counters: list[ItemCounters | None]
@@ -97,6 +99,7 @@ class Columns:
             popularity[:n_bundle] = scores / max(float(scores.max()), 1e-9)
         return cls(
             row_of={item_id: row for row, item_id in enumerate(item_ids)},
+            ids=list(item_ids),
             items=[None] * n_bundle,
             counters=[None] * n_bundle,
             wire=[b""] * n_bundle,

@@ -5,10 +5,10 @@ Made for the items that are shown only. Items with the same evidence share one `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 from time import gmtime
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -70,24 +70,48 @@ _DAY_MS: Final = _DAY_MINUTES * _MINUTE_MS
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def reasons(choice: Choice, query: Query) -> list[Reason]:
-    """One for each row of the choice."""
-    items, seeds = query.visit.columns.items, _seeds_of(choice, query)
-    same: dict[str, Reason] = {}
-    told = []
+class Told(NamedTuple):
+    """The reasons of a choice, and for each of its rows the place of its own among them."""
+
+    reasons: list[Reason]
+    places: list[int]
+
+    def of(self, index: int) -> Reason:
+        """The reason of the row at this place of the choice."""
+        return self.reasons[self.places[index]]
+
+
+def reasons(choice: Choice, query: Query) -> Told:
+    """One for each row of the choice; rows with the same source and evidence share it."""
+    strongest = _strongest(choice, query)
+    told: list[Reason] = []
+    places: list[int] = []
+    place_of: dict[Hashable, int] = {}
     for row, source in zip(choice.rows, choice.sources, strict=True):
-        if source in _SAME_FOR_ALL:
-            reason = same.get(source)
-            if reason is None:
-                reason = same[source] = _same_for_all(source, query)
-        else:
-            reason = _reason(row, source, seeds.get(row), query)
-        if reason.evidence_item and source in _SENTENCES:
-            item = items[row]
-            if item is not None and item.id == reason.evidence_item:
-                # The evidence is the very item that is shown, and the words are about another.
-                reason = _of_itself(row, reason, query.visit)
-        told.append(reason)
+        seeds = strongest.get(source)
+        alike = source if source in _SAME_FOR_ALL else row
+        key: Hashable = alike if seeds is None else (source, seeds[row])
+        place = place_of.get(key)
+        if place is None:
+            place = place_of[key] = len(told)
+            deed = None if seeds is None else query.seeds.deeds[seeds[row]]
+            told.append(_reason(row, source, deed, query))
+        places.append(place)
+    return _without_echoes(Told(told, places), choice, query.visit)
+
+
+def _without_echoes(told: Told, choice: Choice, visit: Visit) -> Told:
+    """Where the evidence is the very item that is shown, the words, which are about another, are changed."""
+    found, places, row_of = told.reasons, told.places, visit.columns.row_of
+    for place, reason in enumerate(found[:]):
+        if not reason.evidence_item or reason.source not in _SENTENCES:
+            continue
+        row = row_of.get(reason.evidence_item)
+        if row in choice.rows:
+            index = choice.rows.index(row)
+            if places[index] == place:
+                places[index] = len(found)
+                found.append(_of_itself(row, reason, visit))
     return told
 
 
@@ -112,7 +136,10 @@ def _same_for_all(source: str, query: Query) -> Reason:
 
 
 def _reason(row: int, source: str, seed: Deed | None, query: Query) -> Reason:
+    """`seed`: what it goes by, for sources that go by seeds."""
     visit = query.visit
+    if source in _SAME_FOR_ALL:
+        return _same_for_all(source, query)
     if source == "trending":
         return _demand(visit.columns.counters[row], visit)
     if source == "complements":
@@ -121,10 +148,11 @@ def _reason(row: int, source: str, seed: Deed | None, query: Query) -> Reason:
         return _in_cart(row, visit.person)
     if source in _NEWS:
         return _news(row, source, visit)
+    deed = seed
     if source == "buy_again":
         deed = visit.person.newest_order(row)
-    else:
-        deed = visit.person.newest_deed(row) if source == "recent" else seed
+    elif source == "recent":
+        deed = visit.person.newest_deed(row)
     return Reason(source, _PLAIN[CATALOGUE].text) if deed is None else _because(source, deed, visit)
 
 
@@ -203,28 +231,26 @@ def _demand(counters: ItemCounters | None, visit: Visit) -> Reason:
     return known
 
 
-def _seeds_of(choice: Choice, query: Query) -> dict[int, Deed]:
-    """For each row whose main source goes by seeds the deed with the seed that speaks most for it."""
+def _strongest(choice: Choice, query: Query) -> dict[str, dict[int, int]]:
+    """For each source of the choice that goes by seeds the place of the seed that speaks most for each of its
+    rows; nothing where there are no seeds to speak."""
     seeds, bundle = query.seeds, query.visit.bundle
     if bundle is None or not seeds.deeds:
         return {}
-    if len(seeds.deeds) == 1:
-        return dict.fromkeys(choice.rows, seeds.deeds[0])
-    rows_of: dict[str, list[int]] = {}
-    for row, source in zip(choice.rows, choice.sources, strict=True):
-        if source in _SEED_OF:
-            rows_of.setdefault(source, []).append(row)
-    found: dict[int, Deed] = {}
-    for source, rows in rows_of.items():
-        deeds = [seeds.deeds[place] for place in _SEED_OF[source](rows, query, bundle)]
-        found.update(zip(rows, deeds, strict=True))
+    found = {}
+    for source in _SEED_OF.keys() & choice.sources:
+        rows = [row for row, one in zip(choice.rows, choice.sources, strict=True) if one == source]
+        if len(seeds.deeds) == 1:
+            found[source] = dict.fromkeys(rows, 0)
+        else:
+            found[source] = dict(zip(rows, _SEED_OF[source](rows, query, bundle), strict=True))
     return found
 
 
 def _strongest_seed(rows: list[int], query: Query, table: TopTable) -> list[int]:
     strongest = np.empty(len(rows), np.int32)
     strongest_seeds(
-        np.array(rows, np.int32), query.seeds.rows, query.seeds.weights,
+        np.fromiter(rows, np.int32, len(rows)), query.seeds.rows, query.seeds.weights,
         table.rows, table.scores, table.lengths, strongest,
     )  # fmt: skip
     return strongest.tolist()

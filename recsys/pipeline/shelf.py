@@ -176,6 +176,7 @@ class Shelf:
         row = len(columns.items)
         if row >= columns.capacity:
             self.columns = columns = columns.grown(2 * columns.capacity)
+        columns.ids.append(item_id)
         columns.items.append(None)
         columns.counters.append(None)
         columns.wire.append(b"")

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Final
 
 from recsys.block import Urgency
 from recsys.catalog import Item
+from recsys.picked import picked
 from recsys.pipeline.query import Query
 
 STOCK_FRESH_MS: Final = 86_400_000
 """A number of pieces left that is older than this is not told: it is likely wrong."""
 
 
-def urgency(query: Query) -> Callable[[Item], Urgency | None] | None:
-    """What tells the urgency of an item in this slot; None where the placement, or the person's intent,
-    says nothing of the kind."""
+def urgencies_of(rows: Sequence[int], query: Query) -> Sequence[Urgency | None]:
+    """The urgency of each row's item in this slot; () where none has any, or the placement, or the person's
+    intent, says nothing of the kind."""
     placement, person = query.placement, query.visit.person
     if not (placement.urgent_stock or placement.urgent_sale_s):
-        return None
+        return ()
     if person.tier not in placement.urgent_tiers:
-        return None
-    return lambda item: _urgency(item, placement.urgent_stock, placement.urgent_sale_s, person.now_ms)
+        return ()
+    most_left, within_s = placement.urgent_stock, placement.urgent_sale_s
+    found = [
+        None if item is None else _urgency(item, most_left, within_s, person.now_ms)
+        for item in picked(rows, query.visit.columns.items)
+    ]
+    return found if any(found) else ()
 
 
 def _urgency(item: Item, most_left: int, within_s: int, now_ms: int) -> Urgency | None:

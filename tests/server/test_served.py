@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from recsys.block import Block, BlockItem, Freshness, Reason, Slot
+from recsys.block import Block, BlockItem, Freshness, Lineup, Reason, Slot
 from recsys.decode import Decoder
 from recsys.events import MAX_EVENT_BYTES, Action, Arrival
 from recsys.keys import decision_key
@@ -42,7 +42,7 @@ def served(number: int = 0, **fields: Any) -> Served:
         "p1", 0.5, Reason("neighbours", "because you viewed p2", "p2", "Product Viewed", AT_MS - 5)
     )
     block = Block(
-        f"d{number}", "top", "home.hero", (item,), "", "v1", Freshness(AT_MS - 9, 9, 3, True), AT_MS
+        f"d{number}", "top", "home.hero", Lineup.of([item]), "", "v1", Freshness(AT_MS - 9, 9, 3, True), AT_MS
     )
     return Served(
         **{"block": block, "asker": Asker("v1", None), "person": "a:v1", "caller": Caller(), **fields}
@@ -61,10 +61,8 @@ CLAIMED = served(render_id="may:v1", message=b"\x0a\x02d0\x00\xff", beside=("d1"
 @pytest.mark.parametrize(("version", "propensity"), [(1, 1.0), (2, 0.25)], ids=["0.1", "0.2"])
 def test_old_events_mean_what_they_meant(version: int, propensity: float) -> None:
     """Items with their fields named, then as arrays: the log keeps both."""
-    items = (
-        *served().block.items,
-        BlockItem("article:a1", 0.25, Reason("explore", "new"), propensity),
-    )
+    new = BlockItem("article:a1", 0.25, Reason("explore", "new"), propensity)
+    items = Lineup.of([*served().block.items, new])
     block = msgspec.structs.replace(
         served().block, decision_id="d1", items=items, fallback="no_model", model_version="v1"
     )
@@ -105,7 +103,7 @@ class TestEvent:
                         st.builds(Reason, st.text(), st.text(), st.text(), st.text(), st.integers(0, AT_MS)),
                     ),
                     max_size=3,
-                ).map(tuple),
+                ).map(Lineup.of),
                 fallback=st.text(max_size=20),
                 model_version=st.text(max_size=20),
                 freshness=st.builds(

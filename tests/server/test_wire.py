@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.block import Block, BlockItem, Change, Freshness, Reason, Urgency
+from recsys.block import Block, BlockItem, Change, Freshness, Lineup, Reason, Urgency
 from recsys.catalog import Item
 from server.pb import headrace_pb2 as pb
 from server.wire import bare_item_field, block_message, item_field, person_message, response_message, varint
@@ -26,7 +26,7 @@ blocks = st.builds(
     decision_id=texts,
     slot=texts,
     placement=texts,
-    items=st.lists(items, max_size=4).map(tuple),
+    items=st.lists(items, max_size=4).map(Lineup.of),
     fallback=texts,
     model_version=texts,
     freshness=st.builds(Freshness, int64s, int64s, int64s, st.booleans()),
@@ -117,14 +117,14 @@ def test_an_item_tells_price_and_price_before() -> None:
 
 def test_a_block_tells_what_changed() -> None:
     changes = (Change("p1", "p3", "sold_out"), Change("p2", "", "sold_out"), Change("", "p4", "decided_anew"))
-    block = Block("d", "s", "p", (), "", "", Freshness(0, 0, -1, True), 1, changes=changes)
+    block = Block("d", "s", "p", Lineup(), "", "", Freshness(0, 0, -1, True), 1, changes=changes)
     read = pb.Block.FromString(block_message(block, "", Bare())).changes
     assert [Change(one.item_id, one.replaced_by, one.why) for one in read] == list(changes)
 
 
 def test_an_item_without_facts_shows_its_id() -> None:
     item = BlockItem("article:7", 1.0, Reason("popular", ""))
-    block = Block("d", "s", "p", (item,), "", "", Freshness(0, 0, -1, True), 1)
+    block = Block("d", "s", "p", Lineup.of([item]), "", "", Freshness(0, 0, -1, True), 1)
     (read,) = pb.Block.FromString(block_message(block, "", Bare())).items
     assert (read.item.id, read.item.type) == ("article:7", pb.ITEM_TYPE_ARTICLE)
 
