@@ -37,7 +37,7 @@ def draws(query: Query, shown: Sequence[int], bars: Bars) -> list[Draw] | None:
     """What is drawn for a block that shows the rows `shown`: none of them, none twice, none that may
     not be shown. None where nothing could have been drawn: then every place was certain."""
     share = query.placement.explore
-    if not share > 0:
+    if not share > 0 or not query.visit.columns.cold.count:
         return None
     new = _drawn_from(query, shown, bars)
     if not new:

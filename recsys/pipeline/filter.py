@@ -7,15 +7,14 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from recsys.block import SourceName
-from recsys.models.arrays import Rows, Scores
+from recsys.models.arrays import Rows
 from recsys.pipeline.candidates import Answer
 from recsys.pipeline.kernels import unite
-from recsys.pipeline.query import Ask, Context, Query
+from recsys.pipeline.pool import Pool
+from recsys.pipeline.query import Context, Query
 
 STRICT: Final = 1
 """The page's own item, what the caller excludes, what other slots of the request show."""
@@ -81,65 +80,21 @@ class Bars:
             self.marks[rows] = 0
 
 
-class Pool(msgspec.Struct, frozen=True, eq=False):
-    """The candidates of contexts in company: rows int32[c], each once; scores float32[s, m], m >= c, a row
-    for each of `asks` and a column for each of `rows`, 0 where that source did not name the item;
-    best float32[s], the greatest of each source; named uint32[c], bit s where source s named it."""
-
-    asks: tuple[Ask, ...]
-    sources: tuple[SourceName | None, ...]
-    """The name of each that speaks for the slot, None for what only others of the company ask."""
-    bits: int
-    """`named` of a row that all of those, and no others, would have named."""
-    rows: Rows
-    scores: npt.NDArray[np.float32]
-    best: Scores
-    named: npt.NDArray[np.uint32]
-    learned: Scores | None = None
-    """float32[c]: what the bundle's ranker gives each; None without one."""
-
-    def of(self, asks: tuple[Ask, ...]) -> Pool:
-        """As a slot sees it that asks no more than these."""
-        if asks == self.asks:
-            return self
-        sources = [ask[0] if ask in asks else None for ask in self.asks]
-        bits = sum([1 << place for place, source in enumerate(sources) if source is not None])
-        return msgspec.structs.replace(self, sources=tuple(sources), bits=bits)
-
-    def spoke(self, places: Rows) -> set[SourceName]:
-        """The sources that named any of these places."""
-        bits = int(np.bitwise_or.reduce(self.named[places])) if len(places) else 0
-        return {
-            source for place, source in enumerate(self.sources) if source is not None and bits >> place & 1
-        }
-
-
-NO_POOL: Final = Pool(
-    (), (), 0, np.empty(0, np.int32), np.empty((0, 0), np.float32), np.empty(0, np.float32),
-    np.empty(0, np.uint32),
-)  # fmt: skip
-
-
 def offered(answers: Sequence[Answer], context: Context) -> Pool:
     """The union of the answers, without what the catalogue does not offer there."""
-    visit, starts, size = context.visit, [0], 0
-    said = []
-    for _, ranked in answers:
-        if len(ranked[0]):
-            said.append(ranked)
-            size += len(ranked[0])
+    rows, scores, starts, size = [], [], [0], 0
+    for _, (rows_of, scores_of) in answers:
+        if len(rows_of):  # each array costs 1,600 instructions to join, an empty one too
+            rows.append(rows_of)
+            scores.append(scores_of)
+            size += len(rows_of)
         starts.append(size)
     asks = tuple([ask for ask, _ in answers])
-    sources, bits = tuple([source for source, _ in asks]), (1 << len(asks)) - 1
-    rows, named = np.empty(size, np.int32), np.zeros(size, np.uint32)
-    scores, best = np.zeros((len(answers), size), np.float32), np.zeros(len(answers), np.float32)
-    if not size:
-        return Pool(asks, sources, bits, rows, scores, best, named)
-    found = unite(
-        # An array costs 1,600 instructions here, an empty one too: those are left out.
-        np.concatenate([rows_of for rows_of, _ in said]),
-        np.concatenate([scores_of for _, scores_of in said]),
-        np.array(starts, np.int64), context.offer, context.item_types, visit.scratch.place,
-        rows, scores, named, best,
-    )  # fmt: skip
-    return Pool(asks, sources, bits, rows[:found], scores, best, named[:found])
+    names = tuple([name for name, _ in asks])
+    cells, found = np.zeros((2 + len(asks), size + 1), np.int32), 0
+    if size:
+        found = unite(
+            np.concatenate(rows), np.concatenate(scores), np.array(starts, np.int64),
+            context.offer, context.item_types, context.visit.scratch.place, cells,
+        )  # fmt: skip
+    return Pool(asks, names, names, (1 << len(asks)) - 1, cells[0, :found], cells)

@@ -17,7 +17,6 @@ from recsys.models.compiled import Array, boolean, f4, f8, i4, i8, kernel, read_
 _u1, _u8 = types.uint8, types.uint64
 _U1, _I4, _I8, _F4 = (read_only(dtype) for dtype in (_u1, i4, i8, f4))
 _I4_2D, _F4_2D = (read_only(dtype, 2) for dtype in (i4, f4))
-_U4 = read_only(types.uint32)
 
 _ORDER, _CART_ADD, _WISH = int(Action.ORDER), int(Action.CART_ADD), int(Action.WISH)
 _LOOK_HALF_LIFE_S = 3 * 86_400.0
@@ -59,7 +58,7 @@ def looked_at(
     return size
 
 
-@kernel(i8(_I4, _F4, _I8, _U1, _u1, i4[::1], i4[::1], f4[:, ::1], types.uint32[::1], f4[::1]))
+@kernel(i8(_I4, _F4, _I8, _U1, _u1, i4[::1], i4[:, ::1]))
 def unite(
     rows: Array,
     scores: Array,
@@ -67,21 +66,19 @@ def unite(
     offer: Array,
     item_types: int,
     place: Array,
-    pool_rows: Array,
-    pool_scores: Array,
-    named: Array,
-    best: Array,
+    cells: Array,
 ) -> int:
-    """The union of several sources' rows as far as the catalogue offers them, each source's scores and
-    the best of them; what a source names twice it is added up. Bit s of `named`: source s named the row.
+    """The union of several sources' rows as far as the catalogue offers them, into the `cells` of a
+    `recsys.pipeline.pool.Pool`; what a source names twice it is added up.
 
-    Source s has `rows[source_starts[s]:source_starts[s + 1]]`. `pool_scores` float32[s, c], `named`
-    and `best` come in as zeros; `place` int32[n] is all zero between calls. Returns how many
-    `pool_rows` there are.
+    Source s has `rows[source_starts[s]:source_starts[s + 1]]`. `cells` come in as zeros; `place` int32[n] is
+    all zero between calls. Returns how many rows there are.
     """
-    size = 0
+    pool_rows, named, pool_scores = cells[0], cells[1].view(np.uint32), cells[2:].view(np.float32)
+    size, of_best = 0, cells.shape[1] - 1
     for source in range(len(source_starts) - 1):
         bit = np.uint32(1) << np.uint32(source)
+        best = np.float32(0)
         for index in range(source_starts[source], source_starts[source + 1]):
             row = rows[index]
             if row < 0 or row >= len(offer) or not scores[index] > 0 or not (offer[row] & item_types):
@@ -93,7 +90,8 @@ def unite(
             at = place[row] - 1
             pool_scores[source, at] += scores[index]
             named[at] |= bit
-            best[source] = max(best[source], pool_scores[source, at])
+            best = max(best, pool_scores[source, at])
+        pool_scores[source, of_best] = best
     for index in range(size):
         place[pool_rows[index]] = 0
     return size
@@ -122,21 +120,6 @@ def weigh(
             totals[index] += factor * pool_scores[source, index]
 
 
-@kernel(void(_F4_2D, _F4, _F4, _I4, i4[::1]))
-def leading(pool_scores: Array, best: Array, weights: Array, places: Array, lead: Array) -> None:
-    """For each of `places` in the pool the source that gives it the greatest weighted share."""
-    for index in range(len(places)):
-        most = np.float32(0)
-        lead[index] = 0
-        for source in range(len(weights)):
-            if best[source] <= 0:
-                continue
-            share = weights[source] * pool_scores[source, places[index]] / best[source]
-            if share > most:
-                most = share
-                lead[index] = source
-
-
 @kernel(_u8(i4, _u8))
 def _mixed(row: int, salt: Any) -> Any:
     """A row's place among its equals: splitmix64 of row and salt."""
@@ -153,28 +136,22 @@ def uniform(salt: int, numbers: Array) -> None:
         numbers[index] = (_mixed(index, salt) >> np.uint64(11)) * _TWO_TO_MINUS_53
 
 
-@kernel(i8(_F4, _I4, _U4, types.uint32, _U1, _u1, _u8, i4[::1]))
+@kernel(i8(_F4, _I4_2D, types.uint32, _U1, _u1, _u8, i4[::1]))
 def best_first(
-    scores: Array,
-    rows: Array,
-    named: Array,
-    sources: int,
-    barred: Array,
-    bars: int,
-    salt: int,
-    order: Array,
+    scores: Array, cells: Array, sources: int, barred: Array, bars: int, salt: int, order: Array
 ) -> int:
-    """Indices of the best scores into `order`, best first, among those that one of `sources` named and
-    no bar keeps out; equals by `_mixed(row, salt)`.
+    """Places in the pool of the best scores into `order`, best first, among those that one of `sources` named
+    and no bar keeps out; equals by `_mixed(row, salt)`. `cells`: of a `recsys.pipeline.pool.Pool`.
 
     Returns how many there are, at most `len(order)`. An insertion sort of the few that are kept:
     nearly all of the others fail the first comparison.
     """
+    rows, named = cells[0], cells[1].view(np.uint32)
     limit = len(order)
     size = 0
     if limit == 0:
         return 0
-    for index in range(len(rows)):
+    for index in range(len(scores)):
         score = scores[index]
         if size == limit and score < scores[order[size - 1]]:
             continue
@@ -197,6 +174,34 @@ def best_first(
         order[at] = index
         size += 1
     return size
+
+
+@kernel(types.uint32(_I4, _F4, _I4_2D, _F4, i4[:, ::1]))
+def tell(order: Array, totals: Array, cells: Array, weights: Array, told: Array) -> Any:
+    """What is to be known of the places `order` of a pool, into the columns of `told` int32[3, k]: the row,
+    the source with the greatest share by `weights` float32[s] (0: it does not speak for the slot), and the
+    total (the bits of a float32). Bit s of the answer: source s named one of them."""
+    rows, named, scores = cells[0], cells[1].view(np.uint32), cells[2:].view(np.float32)
+    told_totals = told[2].view(np.float32)
+    of_best = cells.shape[1] - 1
+    spoke = np.uint32(0)
+    for index in range(len(order)):
+        place = order[index]
+        most = np.float32(0)
+        lead = 0
+        for source in range(len(weights)):
+            best = scores[source, of_best]
+            if best <= 0:
+                continue
+            share = weights[source] * scores[source, place] / best
+            if share > most:
+                most = share
+                lead = source
+        told[0, index] = rows[place]
+        told[1, index] = lead
+        told_totals[index] = totals[place]
+        spoke |= named[place]
+    return spoke
 
 
 @kernel(boolean(i4, i4[::1], i8, _I4, _I4, _I4, i8, i8))

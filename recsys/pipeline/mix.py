@@ -4,19 +4,22 @@ enough, so that a block is never empty while something may be shown."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 import numpy as np
 
 from recsys.models.arrays import Rows
+from recsys.picked import picked
 from recsys.pipeline.candidates import trending
 from recsys.pipeline.explore import draws
 from recsys.pipeline.filter import ALL_BARS, CHOSEN, COOLING, IN_CART, IN_SESSION, SUBSTITUTE, Bars
-from recsys.pipeline.kernels import fill
+from recsys.pipeline.kernels import fill, tell
+from recsys.pipeline.pool import Pool
 from recsys.pipeline.query import Query
 from recsys.pipeline.rank import best, caps_of
-from recsys.pipeline.score import Scored, leads
+from recsys.pipeline.score import Scored, weights_of
 
 NEW: Final = "new"
 """The source of an item that stands there to become known."""
@@ -45,8 +48,8 @@ class Choice(msgspec.Struct, frozen=True, eq=False):
 
 
 class _Block:
-    """Rows as they are chosen, with the score and the source of each; `spoke` are the sources that said
-    anything for one of them."""
+    """Rows as they are chosen, with the score and the source of each; `spoke`: bit s where source s of the
+    pool said anything for one of them."""
 
     def __init__(self, query: Query, bars: Bars) -> None:
         self.query = query
@@ -55,7 +58,7 @@ class _Block:
         self.scores: list[float] = []
         self.sources: list[str] = []
         self.propensities: list[float] = []
-        self.spoke: set[str] = set()
+        self.spoke = 0
 
     @property
     def n_missing(self) -> int:
@@ -77,8 +80,13 @@ class _Block:
     def take_ranked(self, order: Rows, scored: Scored) -> None:
         """The best candidates; `order`: places in the pool, the best first, none of them there yet."""
         pool = scored.pool
-        self.spoke |= pool.spoke(order)
-        self._append(pool.rows[order].tolist(), scored.totals[order].tolist(), leads(order, pool, self.query))
+        if not len(order):
+            return
+        told = np.empty((3, len(order)), np.int32)
+        spoke = tell(order, scored.totals, pool.cells, weights_of(pool, self.query), told)
+        self.spoke |= spoke & pool.bits
+        rows, leads = told[:2].tolist()
+        self._append(rows, told[2].view(np.float32).tolist(), list(picked(leads, pool.names)))
 
     def take(self, rows: Rows, source: str, bars: int) -> None:
         """What no source has ranked for this slot."""
@@ -94,9 +102,12 @@ class _Block:
     def explore(self) -> None:
         """Give some places to new items; never that of something in the cart."""
         drawn = draws(self.query, self.rows, self.bars)
-        certain = 1.0 if drawn is None else 1.0 - self.query.placement.explore
+        if drawn is None:
+            self.propensities = [1.0] * len(self.rows)
+            return
+        certain = 1.0 - self.query.placement.explore
         self.propensities = [1.0 if source == "cart" else certain for source in self.sources]
-        for place, row, propensity in drawn or ():
+        for place, row, propensity in drawn:
             if self.sources[place] != "cart":
                 self.rows[place], self.scores[place], self.sources[place] = row, 0.0, NEW
                 self.propensities[place] = propensity
@@ -133,7 +144,7 @@ def mix(scored: Scored, query: Query, bars: Bars) -> Choice:
         if block.rows:
             break
     block.explore()
-    return _choice(block)
+    return _choice(block, scored.pool)
 
 
 def _take_fallback(block: _Block, bars: int) -> None:
@@ -157,17 +168,27 @@ def _relaxed(query: Query) -> Iterator[int]:
     yield ALL_BARS & ~IN_SESSION & ~SUBSTITUTE & ~IN_CART
 
 
-def _choice(block: _Block) -> Choice:
+def _choice(block: _Block, pool: Pool) -> Choice:
     query, spoke = block.query, block.spoke
-    by_neighbours, by_seeds = "neighbours" in spoke, bool(spoke & _SEEDED)
+    by_neighbours, by_seeds, of_person = [spoke & bits != 0 for bits in _groups(pool.names)]
     return Choice(
         block.rows,
         block.scores,
         block.sources,
         block.propensities,
-        personal=bool(spoke & _OF_PERSON)
+        personal=of_person
         or "cart" in block.sources
         or (by_seeds and query.seeds.personal)
         or (by_neighbours and len(query.visit.person.session) > 0),
         contextual=(by_seeds or by_neighbours) and query.page_row >= 0,
     )
+
+
+@lru_cache(maxsize=256)
+def _groups(names: tuple[str, ...]) -> tuple[int, int, int]:
+    """The bits of the neighbours, of the sources that go by seeds, and of those that go by the person."""
+    neighbours, seeded, of_person = (
+        sum(1 << place for place, name in enumerate(names) if name in group)
+        for group in (("neighbours",), _SEEDED, _OF_PERSON)
+    )
+    return neighbours, seeded, of_person

@@ -9,10 +9,11 @@ import msgspec
 
 from recsys.pipeline.blend import blend
 from recsys.pipeline.candidates import candidates
-from recsys.pipeline.filter import NO_POOL, Bars, Pool, offered
+from recsys.pipeline.filter import Bars, offered
 from recsys.pipeline.kindred import Acquainted
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import Choice, mix
+from recsys.pipeline.pool import NO_POOL, Pool
 from recsys.pipeline.query import Ask, Context, Query
 from recsys.pipeline.score import score
 

@@ -56,8 +56,7 @@ def _ordered(scored: Scored, query: Query, bars: Bars, limit: int) -> Rows:
     pool = scored.pool
     order = np.empty(min(limit, len(pool.rows)), np.int32)
     found = best_first(
-        scored.totals, pool.rows, pool.named, pool.bits, bars.marks, ALL_BARS,
-        query.visit.salt, order,
+        scored.totals, pool.cells, pool.bits, bars.marks, ALL_BARS, query.visit.salt, order
     )  # fmt: skip
     return order[:found]
 

@@ -7,14 +7,16 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from recsys.models.arrays import Rows, Scores
-from recsys.pipeline.filter import Pool
-from recsys.pipeline.kernels import leading, weigh
+from recsys.models.arrays import Scores
+from recsys.pipeline.kernels import weigh
+from recsys.pipeline.pool import Pool
 from recsys.pipeline.preference import preferred_rows
 from recsys.pipeline.query import Query
 
 TIE_WEIGHT: Final = 1e-3
 """What popularity counts where the sources say the same: less than any of them."""
+MAX_WEIGHTS: Final = 256
+"""Placements, with the sources of a pool, whose weights a thread keeps."""
 
 
 class Scored(msgspec.Struct, frozen=True, eq=False):
@@ -40,21 +42,19 @@ def plain_score(pool: Pool, query: Query) -> Scored:
     """Each source's scores divided by its best, times the placement's weight, summed."""
     totals = np.empty(len(pool.rows), np.float32)
     popularity = query.visit.columns.popularity
-    weigh(pool.scores, pool.best, _weights(pool, query), pool.rows, popularity, TIE_WEIGHT, totals)
+    weigh(pool.scores, pool.best, weights_of(pool, query), pool.rows, popularity, TIE_WEIGHT, totals)
     return Scored(pool, totals)
 
 
-def leads(places: Rows, pool: Pool, query: Query) -> list[str]:
-    """For each of these places in the pool the source that speaks most for it."""
-    lead = np.empty(len(places), np.int32)
-    leading(pool.scores, pool.best, _weights(pool, query), places, lead)
-    return [pool.asks[source][0] for source in lead.tolist()]
-
-
-def _weights(pool: Pool, query: Query) -> Scores:
-    """float32[s]: the placement's weight of each source of the pool."""
-    weights = query.placement.sources
-    return query.visit.once(
-        ("weights", id(query.placement), pool.sources),
-        lambda: np.array([weights[one] if one else 0.0 for one in pool.sources], np.float32),
-    )
+def weights_of(pool: Pool, query: Query) -> Scores:
+    """float32[s]: the placement's weight of each source of the pool, 0 where it does not speak."""
+    placement, kept = query.placement, query.visit.scratch.weights
+    # By id: the placement is kept beside, so no other can come to have it.
+    key = id(placement), pool.sources
+    known = kept.get(key)
+    if known is None:
+        if len(kept) >= MAX_WEIGHTS:
+            kept.clear()
+        weights = [placement.sources[one] if one else 0.0 for one in pool.sources]
+        known = kept[key] = placement, np.array(weights, np.float32)
+    return known[1]

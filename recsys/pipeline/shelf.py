@@ -10,10 +10,11 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 
+from recsys.block import Placement
 from recsys.catalog import Item
 from recsys.counters import ItemCounters
 from recsys.filters.attributes import Attributes
-from recsys.models.arrays import Rows
+from recsys.models.arrays import Rows, Scores
 from recsys.models.bundle import Bundle
 from recsys.models.complements import complements_of
 from recsys.models.content import item_text
@@ -283,11 +284,12 @@ def _with_row(heat: Heats32, warm: Rows, row: int, own_heat: float) -> Rows:
 
 class PipelineScratch:
     """Buffers of one thread. `place` int32[c] and `barred` uint8[c] are all zero between calls;
-    `models` is the bundle's scratch, None without a bundle."""
+    `models` is the bundle's scratch, None without a bundle; `weights`: see `recsys.pipeline.score`."""
 
-    __slots__ = ("barred", "models", "place")
+    __slots__ = ("barred", "models", "place", "weights")
 
     def __init__(self, capacity: int, models: Scratch | None) -> None:
         self.place = np.zeros(capacity, np.int32)
         self.barred = np.zeros(capacity, np.uint8)
         self.models = models
+        self.weights: dict[tuple[int, tuple[str | None, ...]], tuple[Placement, Scores]] = {}
