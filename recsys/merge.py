@@ -34,7 +34,7 @@ def absorb(person: Profile, visitor: Profile) -> Profile:
         last_ms=newer.last_ms,
         session=forgetful(session) if forgets else session,
         touches=() if forgets else tuple(touches[-MAX_TOUCHES:]),
-        cart=_joined_carts(person.cart, visitor.cart),
+        cart=_joined_carts(_unordered(person.cart, visitor.orders), _unordered(visitor.cart, person.orders)),
         cart_ms=max(person.cart_ms, visitor.cart_ms),
         orders=orders,
         categories=() if forgets else _joined_leanings(older.categories, newer.categories),
@@ -101,6 +101,18 @@ def _joined_carts(one: tuple[CartLine, ...], other: tuple[CartLine, ...]) -> tup
     for line in sorted((*one, *other), key=lambda line: line.at_s):
         lines[line.item] = line  # the same item on two devices: the newer word counts, never the sum
     return tuple(lines.values())[-MAX_CART_LINES:]
+
+
+def _unordered(cart: tuple[CartLine, ...], orders: tuple[Order, ...]) -> tuple[CartLine, ...]:
+    """What the other one's orders leave of a cart: a guest's order may come under a new user id alone,
+    which never touched the cart, before the login does. One that names no products is for all of it."""
+    if not cart or not orders:
+        return cart
+    return tuple([line for line in cart if not any(_took(order, line) for order in orders)])
+
+
+def _took(order: Order, line: CartLine) -> bool:
+    return order.at_s >= line.at_s and (not order.items or line.item in order.items)
 
 
 def _joined_orders(one: tuple[Order, ...], other: tuple[Order, ...]) -> tuple[tuple[Order, ...], list[Order]]:

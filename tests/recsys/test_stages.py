@@ -208,6 +208,28 @@ def test_two_customers_on_one_device_share_nothing() -> None:
     assert [touch.item for touch in people["u:ben"].touches] == ["pegs"]
 
 
+def test_an_order_under_a_new_user_id_empties_the_guests_cart() -> None:
+    """A guest fills a cart, registers at checkout, and the shop's server tells the order under the new
+    user id alone (woocommerce-abandoned-cart#166, #384)."""
+    filled = event(0, Action.CART_ADD, "tent", offset=0)
+    registered = event(60, Action.IDENTIFY, None, user_id="anna", offset=1)
+    ordered = event(90, Action.ORDER, "tent", visitor="user:anna", user_id="anna", order_id="o1", offset=2)
+    told_before = event(
+        30, Action.ORDER, "tent", visitor="user:anna", user_id="anna", order_id="o1", offset=3
+    )
+    ways = (
+        [filled, registered, ordered],
+        [filled, told_before, registered],
+        [told_before, registered, filled],
+    )
+    for way in ways:
+        anna = _run(*way).profiles()["u:anna"]
+        assert (anna.cart, anna.order_count) == ((), 1)
+    again = event(120, Action.CART_ADD, "tent", offset=3)
+    anna = _run(filled, told_before, registered, again).profiles()["u:anna"]
+    assert [line.item for line in anna.cart] == ["tent"]
+
+
 def test_another_login_without_a_logout_is_another_person() -> None:
     stages = _run(
         event(0, Action.CART_ADD, "tent", offset=0, user_id="anna"),
