@@ -23,6 +23,7 @@ from recsys.catalog import CatalogChange, encode_item
 from recsys.counters import encode_counters
 from recsys.decode import Decoder
 from recsys.events import Arrival, DeadLetter
+from recsys.facts import Fact
 from recsys.item import ItemState, Mention, News
 from recsys.keys import FLOW_KEY, counter_key, idle_key, item_key, person_key, shown_key, visitor_key
 from recsys.person import PersonState
@@ -30,7 +31,7 @@ from recsys.ports import Record
 from recsys.progress import encode_progress
 from recsys.shown import ShownRecord, decode_shown, encode_shown, remembered
 from recsys.tally import Count, TallyState
-from recsys.visitor import Accepted, Duplicate, Fact, StageRules, VisitorState
+from recsys.visitor import Accepted, Duplicate, StageRules, VisitorState
 
 
 class _State(Protocol):

@@ -11,12 +11,13 @@ import msgspec
 from recsys import archive
 from recsys.catalog import CatalogChange
 from recsys.events import Action, Arrival, DeadLetter
+from recsys.facts import Fact
 from recsys.fold import Effect
 from recsys.item import News, WentOn, mentions_of
 from recsys.keys import decision_key
 from recsys.shown import ShownRecord, shown_by
 from recsys.tally import Count, count_of
-from recsys.visitor import Accepted, Duplicate, Fact
+from recsys.visitor import Accepted, Duplicate
 
 SERVED = Action.SERVED
 

@@ -57,6 +57,9 @@ class Draft(msgspec.Struct, array_like=True, gc=False):
     group: str = ""
     late_events: int = 0
     blocked_ids: int = 0
+    renamed: str = ""
+    renamed_ms: int = 0
+    former: tuple[str, ...] = ()
 
     def copy(self) -> Draft:
         """One that changes on its own."""

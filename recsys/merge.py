@@ -50,6 +50,9 @@ def absorb(person: Profile, visitor: Profile) -> Profile:
         group=newer.group or older.group,
         late_events=person.late_events + visitor.late_events,
         blocked_ids=person.blocked_ids + visitor.blocked_ids,
+        renamed=person.renamed,
+        renamed_ms=person.renamed_ms,
+        former=person.former,
     )
 
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 import msgspec
 
 from recsys.draft import Draft, DraftRecord, freeze, thaw
+from recsys.events import Action
+from recsys.facts import Absorb, Fact, Former, Happened, Renamed, Retract
 from recsys.fold import NO_EFFECTS, Effect, fold, fold_late
 from recsys.merge import absorb, with_device
-from recsys.profile import PersonRecord, Profile, Standing, encode_record
+from recsys.profile import MAX_FORMER, PersonRecord, Profile, Standing, encode_record
 from recsys.tail import Tail
-from recsys.visitor import Absorb, Fact, Happened, Retract, StageRules
+from recsys.visitor import StageRules
 
-PERSON_STATE_VERSION = 2
-"""2: profiles of version 2. States of version 1 are read."""
+PERSON_STATE_VERSION = 3
+"""2: profiles of version 2. 3: of version 3. Older ones are read."""
 MAX_TAIL = 2000
 """Facts kept for reordering; beyond, the oldest count as settled."""
 
@@ -82,7 +84,12 @@ class PersonState(Tail[Draft, Fact, tuple[Effect, ...]]):
                 fold_late(draft, body.event)
             else:
                 effects = fold(draft, body.event, self._rules.session)
-        if not _knows(draft.visitors, fact.visitor):
+        elif isinstance(body, Renamed):
+            if fact.at_ms >= draft.renamed_ms:  # the newest word counts, whenever it comes
+                draft.renamed, draft.renamed_ms = body.to, fact.at_ms
+        elif isinstance(body, Former) and body.user_id not in draft.former:
+            draft.former = (*draft.former, body.user_id)[:MAX_FORMER]
+        if not _knows(draft.visitors, fact.visitor) and not _is_name(body):
             draft.visitors = with_device(draft.visitors, fact.visitor)
         return effects
 
@@ -133,11 +140,18 @@ def with_visitor(profile: Profile, visitor: str) -> Profile:
     return msgspec.structs.replace(profile, visitors=with_device(profile.visitors, visitor))
 
 
+def _is_name(body: object) -> bool:
+    """Whether a fact is about a customer's names: it comes from no device, if there is none of that id."""
+    return isinstance(body, Renamed | Former) or (
+        isinstance(body, Happened) and body.event.action is Action.ALIAS
+    )
+
+
 def _knows(visitors: tuple[str, ...], visitor: str) -> bool:
     return visitor in visitors or visitor.startswith("user:")
 
 
 _VERSION = bytes((PERSON_STATE_VERSION,))
-_READ = (b"\x01", _VERSION)
+_READ = (b"\x01", b"\x02", _VERSION)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Settled)

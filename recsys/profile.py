@@ -12,8 +12,9 @@ import msgspec
 
 from recsys.events import Source
 
-PROFILE_VERSION = 2
-"""2: when an order was updated. Records of version 1 are read: with orders as they were placed."""
+PROFILE_VERSION = 3
+"""2: when an order was updated. 3: other names of a customer. Older records are read: with orders as they
+were placed, and no other names."""
 
 MAX_TOUCHES = 60
 MAX_CART_LINES = 30
@@ -22,6 +23,8 @@ MAX_ORDER_ITEMS = 20
 MAX_AFFINITIES = 12
 MAX_QUERIES = 4
 MAX_DEVICES = 12
+MAX_FORMER = 11
+"""Former names kept of a customer, the first: who renames ever more customers to one is a bot."""
 
 
 class Touch(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -112,6 +115,11 @@ class Profile(msgspec.Struct, frozen=True, array_like=True, gc=False):
     group: str = ""
     late_events: int = 0
     blocked_ids: int = 0
+    renamed: str = ""
+    """The user id that this customer goes by now; "" for this one. See `recsys.names`."""
+    renamed_ms: int = 0
+    former: tuple[str, ...] = ()
+    """The user ids that were renamed to this one."""
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -151,7 +159,7 @@ _encoder = msgspec.msgpack.Encoder()
 _person_decoder = msgspec.msgpack.Decoder(PersonRecord)
 _link_decoder = msgspec.msgpack.Decoder(VisitorLink)
 _VERSION = bytes((PROFILE_VERSION,))
-_READ = (b"\x01", _VERSION)
+_READ = (b"\x01", b"\x02", _VERSION)
 
 
 def encode_record(record: PersonRecord | VisitorLink | msgspec.Struct) -> bytes:

@@ -19,15 +19,16 @@ from hashlib import blake2b
 import msgspec
 
 from recsys.draft import Draft, DraftLink, DraftRecord, freeze
-from recsys.events import Arrival, DeadLetter, Event, Flaw
+from recsys.events import Action, Arrival, DeadLetter, Event, Flaw
+from recsys.facts import Absorb, Fact, Former, Happened, Renamed, Retract
 from recsys.fold import NO_EFFECTS, Effect, SessionRules, fold, fold_late
 from recsys.profile import PersonRecord, Profile, Standing, VisitorLink, encode_record
 from recsys.tail import Tail
 from recsys.view import View, look
 
-VISITOR_STATE_VERSION = 3
+VISITOR_STATE_VERSION = 4
 """2: the last item of the session. 3: profiles of version 2, and the customers
-of the device. Older ones are read: without."""
+of the device. 4: profiles of version 3. Older ones are read: without."""
 MAX_TAIL = 500
 """Events kept for reordering; beyond, the oldest count as settled."""
 LONG_TAIL = 64
@@ -36,45 +37,11 @@ MAX_MESSAGE_IDS = 1000
 MESSAGE_ID_MS = 48 * 3_600_000
 """A message id is remembered this long, by the log's time, for the newest 1,000 of a visitor."""
 
+ALIAS = Action.ALIAS
 
 Place = tuple[int, int, int, int]
 """Where an event is folded: (time, partition, offset, index). The time is when it happened; for a
 late one, the time up to which everything had settled when it came."""
-
-
-class Absorb(msgspec.Struct, frozen=True, array_like=True, tag="a"):
-    """A visitor turned out to be a customer: the profile gathered until then."""
-
-    profile: Profile
-
-
-class Retract(msgspec.Struct, frozen=True, array_like=True, tag="r"):
-    """The fact under this order key was never this customer's."""
-
-
-class Happened(msgspec.Struct, frozen=True, array_like=True, tag="h"):
-    """The customer did this."""
-
-    event: Event
-
-
-class Fact(msgspec.Struct, frozen=True, array_like=True):
-    """What a visitor tells a customer. Its place is its identity: the same place again replaces
-    what was there."""
-
-    user_id: str
-    visitor: str
-    at_ms: int
-    partition: int
-    offset: int
-    index: int
-    step: int
-    watermark_ms: int
-    body: Absorb | Happened | Retract
-
-    def place(self, lateness_ms: int) -> tuple[int, int, int, int, int]:
-        at_ms = max(self.at_ms, self.watermark_ms - lateness_ms)
-        return (at_ms, self.partition, self.offset, self.index, self.step)
 
 
 class Accepted(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -216,6 +183,8 @@ class VisitorState(Tail[View, Event, _Folded]):
             self.drop(1)
 
     def fold_in(self, view: View, event: Event, place: tuple[int, ...]) -> _Folded:
+        if event.action is ALIAS and self._is_rename(view, event):
+            return self._renamed(view, event)
         if place[0] > event.at_ms < view.last_ms:  # late, and newer events are folded already
             return self._fold_late(view, event)
         facts: tuple[Fact, ...] = ()
@@ -242,6 +211,28 @@ class VisitorState(Tail[View, Event, _Folded]):
     def _person(self, user_id: str | None) -> str:
         return self._nobody if user_id is None else f"u:{user_id}"
 
+    def _is_rename(self, view: View, event: Event) -> bool:
+        """Whether an alias is of a customer: nothing but aliases came under its previous id, so no
+        device has it, or a device that calls itself by its user id."""
+        return event.user_id is not None and (not view.last_ms or view.user_id == self.visitor)
+
+    def _renamed(self, view: View, event: Event) -> _Folded:
+        """Both customers are told of each other; what is known of either stays where it is. To be renamed
+        to oneself takes a renaming back."""
+        user_id, own = str(event.user_id), self.visitor
+        if user_id == own:
+            return _Folded(own, event.at_ms, NO_EFFECTS, (self._fact(own, event, 2, Renamed("")),))
+        if not self._believed(view, user_id):
+            return _Folded(own, event.at_ms, NO_EFFECTS, (), crowded=True)
+        if not view.last_ms:
+            view.user_id = user_id
+        facts = (
+            self._fact(user_id, event, 1, Happened(event)),
+            self._fact(own, event, 2, Renamed(user_id)),
+            self._fact(user_id, event, 3, Former(own)),
+        )
+        return _Folded(user_id, event.at_ms, NO_EFFECTS, facts)
+
     def _absorbed(self, view: View, user_id: str, event: Event) -> Fact:
         """What an unknown visitor did is the customer's; of a crowded device it is nobody's."""
         crowded = view.is_crowded(self._rules.max_customers)
@@ -265,7 +256,9 @@ class VisitorState(Tail[View, Event, _Folded]):
             view.user_id, view.profile = told, Draft()
         return _Folded(self._person(told), view.session_ms, NO_EFFECTS, facts)
 
-    def _fact(self, user_id: str, event: Event, step: int, body: Absorb | Happened) -> Fact:
+    def _fact(
+        self, user_id: str, event: Event, step: int, body: Absorb | Happened | Renamed | Former
+    ) -> Fact:
         partition, offset = event.position
         return Fact(
             user_id, self.visitor, event.at_ms, partition, offset, event.index, step, event.watermark_ms, body
@@ -369,6 +362,6 @@ def _hash(message_id: str) -> int:
 
 _unpack = struct.Struct(">Q").unpack
 _VERSION = bytes((VISITOR_STATE_VERSION,))
-_READ = (b"\x01", b"\x02", _VERSION)
+_READ = (b"\x01", b"\x02", b"\x03", _VERSION)
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(_Settled)

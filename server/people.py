@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from recsys.keys import FLOW_KEY, person_key, visitor_key
+from recsys.names import has_names, joined
 from recsys.ports import Position, ProfileStore, StoreUnavailable
 from recsys.profile import PersonRecord, VisitorLink, decode_link, decode_person
 from recsys.progress import decode_progress
@@ -124,10 +125,17 @@ class People:
             if user_id is not None:
                 linked.append((index, user_id))
         if linked:
-            customers = self._store.get_many([person_key(user_id) for _, user_id in linked])
-            for (index, _), value in zip(linked, customers, strict=True):
-                records[index] = _decoded(value, decode_person)
-        return records
+            customers = self._customers([user_id for _, user_id in linked])
+            for (index, _), customer in zip(linked, customers, strict=True):
+                records[index] = customer
+        return [
+            joined(record, self._customers) if record is not None and has_names(record) else record
+            for record in records
+        ]
+
+    def _customers(self, user_ids: Sequence[str]) -> list[PersonRecord | None]:
+        values = self._store.get_many([person_key(user_id) for user_id in user_ids])
+        return [_decoded(value, decode_person) for value in values]
 
 
 def _who(asker: Asker, link: VisitorLink | None) -> tuple[PersonRecord | None, str | None]:

@@ -77,11 +77,13 @@ class Shown:
 
 
 def _names(found: Found, asker: Asker) -> list[str]:
-    """As whom the asker may have been shown something: as the person they are, as the ids they name, and
-    on the devices of a customer before somebody logged in there."""
+    """As whom the asker may have been shown something: as the person they are, as the ids they name, under
+    a customer's former ids, and on their devices before somebody logged in there."""
     names = [found.person, person_of(None, asker.user_id), person_of(asker.visitor, None)]
     if found.record is not None:
-        names += [person_of(visitor, None) for visitor in found.record.profile.visitors]
+        profile = found.record.profile
+        names += [person_of(None, former) for former in profile.former]
+        names += [person_of(visitor, None) for visitor in profile.visitors]
     return [name for name in dict.fromkeys(names) if name]
 
 

@@ -15,13 +15,16 @@ from flows.doctor import examine
 from flows.run import FlowRunning, flow_lock, run
 from flows.verify import Difference, verify
 from recsys import archive
+from recsys.decode import visitor_of
 from recsys.keys import FLOW_KEY, person_key, shown_key, visitor_key
 from recsys.open import open_log, open_store
 from recsys.ports import NewRecord
 from recsys.profile import decode_link, encode_record
 from recsys.settings import Settings, load_settings
 from recsys.shown import MAX_BLOCKS, decode_shown
-from tests.flows.homes import append, filled, start_flow, taken, wait_for_records
+from server.people import People
+from server.requests import Asker
+from tests.flows.homes import START_MS, append, filled, start_flow, taken, wait_for_records
 
 EVENTS = 6000
 
@@ -201,6 +204,29 @@ def test_an_order_with_wrong_fields_is_taken_and_they_are_told(tmp_path: Path) -
     assert f"  2 times: wrong_type: {where}, read" in found
     where = "Expected `object`, got `null` - at `$.properties.products[*]`"
     assert f"  2 times: wrong_type: {where}, left out" in found
+
+
+def test_two_customers_made_one_are_found_by_either_id(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path)
+    calls = [
+        b'{"type":"track","event":"Product Viewed","anonymousId":"v1","userId":"anna","messageId":"a",'
+        b'"properties":{"product_id":"tent"}}',
+        b'{"type":"track","event":"Product Viewed","anonymousId":"v2","userId":"ben","messageId":"b",'
+        b'"properties":{"product_id":"mug"}}',
+        b'{"type":"alias","previousId":"anna","userId":"ben","messageId":"c"}',
+    ]
+    log = open_log(settings.log)
+    log.append([NewRecord(visitor_of(raw), raw, START_MS + at) for at, raw in enumerate(calls)])
+    log.close()
+    run(settings, to_end=True)
+    assert verify(settings).differences == []
+    store = open_store(settings.state)
+    people = People(store)
+    for found in people.read_all([Asker("anna", None), Asker("ben", None), Asker(None, "v1")]):
+        assert found.person == "u:ben"
+        assert found.record is not None
+        assert [touch.item for touch in found.record.profile.touches] == ["tent", "mug"]
+    store.close()
 
 
 def test_a_key_that_was_idle_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import msgspec
 from recsys.catalog import Item, PriceSince, decode_item, encode_item
 from recsys.counters import After, ItemCounters, decode_counters, encode_counters
 from recsys.events import Action, Arrival, Consent, Event, Flaw, Line, Source
+from recsys.facts import Absorb, Fact, Former, Happened, Renamed
 from recsys.item import ItemState
 from recsys.person import PersonState
 from recsys.ports import Position
@@ -30,7 +31,7 @@ from recsys.profile import (
 )
 from recsys.progress import FlowProgress, decode_progress, encode_progress
 from recsys.shown import Impression, ShownRecord, decode_shown, encode_shown
-from recsys.visitor import Absorb, Fact, Happened, StageRules, VisitorState
+from recsys.visitor import StageRules, VisitorState
 
 FOLDER = Path(__file__).parent
 AT_MS = 1_760_000_000_123
@@ -107,13 +108,19 @@ PROFILE = Profile(
     group="club",
     late_events=2,
     blocked_ids=1,
+    renamed="anna@new",
+    renamed_ms=AT_MS + 8000,
+    former=("anna@old",),
 )
+PROFILE_2 = msgspec.structs.replace(PROFILE, renamed="", renamed_ms=0, former=())
 PROFILE_1 = msgspec.structs.replace(
-    PROFILE, orders=tuple(msgspec.structs.replace(order, updated_ms=0) for order in PROFILE.orders)
+    PROFILE_2, orders=tuple(msgspec.structs.replace(order, updated_ms=0) for order in PROFILE.orders)
 )
 PERSON = PersonRecord("u:anna", PROFILE, Standing(((0, 7), (2, 41))), AT_MS + 9000)
+PERSON_2 = msgspec.structs.replace(PERSON, profile=PROFILE_2)
+"""As a record of version 2 tells it: the customer has one name."""
 PERSON_1 = msgspec.structs.replace(PERSON, profile=PROFILE_1)
-"""As a record of version 1 tells it: no order was updated."""
+"""As one of version 1 does: and no order was updated."""
 ITEM = Item(
     id="article:12",
     type="article",
@@ -201,15 +208,16 @@ def a_visitor_state_of_version_1() -> VisitorState:
     return state
 
 
-def a_person_state(profile: Profile = PROFILE) -> PersonState:
-    """A settled part and a tail with facts of both kinds."""
+def a_person_state(profile: Profile = PROFILE_2, *names: tuple[int, Renamed | Former]) -> PersonState:
+    """A settled part and a tail with facts of all kinds; `names`: those that are newer than version 2."""
     state = PersonState("anna", RULES)
-    for later_ms, body in (
+    facts: list[tuple[int, Absorb | Happened | Renamed | Former]] = [
         (0, Absorb(profile)),
         (70_000, Happened(an_event(2, Action.ORDER, "anna", 70_000))),
         (140_000, Absorb(profile)),
         (141_000, Happened(an_event(4, Action.VIEW, "anna", 141_000))),
-    ):
+    ]
+    for later_ms, body in sorted((*facts, *names), key=lambda fact: fact[0]):
         at_ms = AT_MS + later_ms
         state.take(Fact("anna", "v1", at_ms, 2, later_ms, 0, 1, at_ms, body))
     state.settle()
@@ -257,30 +265,32 @@ def _of_item(state: ItemState) -> object:
 
 def _formats() -> list[Format]:
     anonymous, known = VisitorLink("v1", None, PERSON), VisitorLink("v1", "anna", None)
-    visitor, person, item = a_visitor_state(), a_person_state(), an_item_state()
+    visitor, item = a_visitor_state(), an_item_state()
+    names = ((1, Renamed("anna@old")), (139_000, Former("anna@older")), (142_000, Renamed("anna@new")))
+    person = a_person_state(PROFILE_2, *names)
     return [
         Format(
             "person_record",
-            2,
+            3,
             "a profile record",
             lambda: encode_record(PERSON),
             decode_person,
             PERSON,
-            {1: PERSON_1},
+            {1: PERSON_1, 2: PERSON_2},
         ),
         Format(
             "visitor_link",
-            2,
+            3,
             "a profile record",
             lambda: encode_record(anonymous),
             decode_link,
             anonymous,
-            {1: VisitorLink("v1", None, PERSON_1)},
+            {1: VisitorLink("v1", None, PERSON_1), 2: VisitorLink("v1", None, PERSON_2)},
         ),
-        Format("visitor_link_known", 2, "a profile record", lambda: encode_record(known), decode_link, known),
+        Format("visitor_link_known", 3, "a profile record", lambda: encode_record(known), decode_link, known),
         Format(
             "visitor_state",
-            3,
+            4,
             "a visitor state",
             visitor.encode,
             lambda data: _of_visitor(VisitorState.decode(data, RULES)),
@@ -289,12 +299,12 @@ def _formats() -> list[Format]:
         ),
         Format(
             "person_state",
-            2,
+            3,
             "a person state",
             person.encode,
             lambda data: _of_person(PersonState.decode(data, RULES)),
             _of_person(person),
-            {1: _of_person(a_person_state(PROFILE_1))},
+            {1: _of_person(a_person_state(PROFILE_1)), 2: _of_person(a_person_state())},
         ),
         Format(
             "item_state",

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.events import Action, Arrival, DeadLetter, Event
+from recsys.facts import Fact, Retract
 from recsys.person import PersonState
 from recsys.profile import Profile
-from recsys.visitor import Accepted, Duplicate, Fact, Retract, StageRules, VisitorState
+from recsys.visitor import Accepted, Duplicate, StageRules, VisitorState
 from tests.recsys.worlds import RULES, T0, arrivals, event, logged, reference
 
 ACTIONS = [
@@ -111,7 +112,7 @@ def test_late_events_leave_the_state_of_the_ordered_log(events: list[Event], see
     assert _meaningful(stages.profiles()) == _meaningful(reference(events))
 
 
-def _overtaking(events: list[Event], rng: random.Random, rules: StageRules = RULES) -> Stages:
+def overtaking(events: list[Event], rng: random.Random, rules: StageRules = RULES) -> Stages:
     """As several workers would: within an epoch, devices overtake each other on the way to a person."""
     stages = Stages(rules)
     waiting: dict[str, list[Fact]] = {}
@@ -128,7 +129,7 @@ def _overtaking(events: list[Event], rng: random.Random, rules: StageRules = RUL
 @settings(max_examples=200, deadline=None)
 @given(shops(), st.integers(0, 2**16))
 def test_devices_may_overtake_each_other_within_an_epoch(events: list[Event], seed: int) -> None:
-    stages = _overtaking(events, random.Random(seed))
+    stages = overtaking(events, random.Random(seed))
     assert _meaningful(stages.profiles()) == _meaningful(reference(events))
 
 
@@ -140,7 +141,7 @@ CROWDED = StageRules(RULES.session, RULES.lateness_ms, max_customers=1)
 def test_whom_a_crowded_device_is_believed_to_be_does_not_depend_on_order(
     events: list[Event], seed: int
 ) -> None:
-    stages = _overtaking(events, random.Random(seed), CROWDED)
+    stages = overtaking(events, random.Random(seed), CROWDED)
     assert _meaningful(stages.profiles()) == _meaningful(reference(events, most=1))
 
 
@@ -153,7 +154,7 @@ def test_even_with_late_events_the_state_does_not_depend_on_who_was_read_first(
     for arrival in arrivals(events):
         for fact in in_order.visit(arrival):
             in_order.tell(fact)
-    assert _overtaking(events, random.Random(seed)).profiles() == in_order.profiles()
+    assert overtaking(events, random.Random(seed)).profiles() == in_order.profiles()
 
 
 @settings(max_examples=100, deadline=None)
