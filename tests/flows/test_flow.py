@@ -208,21 +208,20 @@ def test_an_order_with_wrong_fields_is_taken_and_they_are_told(tmp_path: Path) -
 
 def test_two_customers_made_one_are_found_by_either_id(tmp_path: Path) -> None:
     settings = load_settings(tmp_path)
+    viewed = b'{"event":"Product Viewed","anonymousId":"%b","userId":"%b","properties":{"product_id":"%b"}}'
     calls = [
-        b'{"type":"track","event":"Product Viewed","anonymousId":"v1","userId":"anna","messageId":"a",'
-        b'"properties":{"product_id":"tent"}}',
-        b'{"type":"track","event":"Product Viewed","anonymousId":"v2","userId":"ben","messageId":"b",'
-        b'"properties":{"product_id":"mug"}}',
-        b'{"type":"alias","previousId":"anna","userId":"ben","messageId":"c"}',
+        viewed % (b"v1", b"anna", b"tent"),
+        viewed % (b"v2", b"ben", b"mug"),
+        b'{"type":"alias","previousId":"anna","userId":"ben"}',
     ]
     log = open_log(settings.log)
-    log.append([NewRecord(visitor_of(raw), raw, START_MS + at) for at, raw in enumerate(calls)])
+    log.append([NewRecord(visitor_of(raw), raw, START_MS + 9000 * n) for n, raw in enumerate(calls)])
     log.close()
     run(settings, to_end=True)
     assert verify(settings).differences == []
     store = open_store(settings.state)
     people = People(store)
-    for found in people.read_all([Asker("anna", None), Asker("ben", None), Asker(None, "v1")]):
+    for found in people.read_all([Asker(None, "anna"), Asker(None, "ben"), Asker("v1", None)]):
         assert found.person == "u:ben"
         assert found.record is not None
         assert [touch.item for touch in found.record.profile.touches] == ["tent", "mug"]
