@@ -6,6 +6,7 @@ Either is told as a `Flaw`: nothing is mended silently.
 - A text is wanted and a number came: its digits, and 1042.0 is 1042.
 - A number is wanted and a text came: `number_in`.
 - A time is wanted and a text that is no ISO 8601 came: epoch seconds or milliseconds, in digits.
+- Half of a surrogate pair stands in a text: U+FFFD takes its place.
 - Everything else (a list for a name, null among the products) is left out.
 """
 
@@ -167,6 +168,21 @@ _REPAIRS: dict[Any, Callable[[object], Any]] = {
     float: _number_of_text,
     datetime: _time_of_text,
 }
+
+
+def without_halves(data: bytes) -> bytes:
+    """JSON with U+FFFD in the place of each escaped half of a surrogate pair, which is no text: what
+    JavaScript writes where it has cut an emoji in two."""
+    return (
+        _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], data) if rb"\u" in data else data
+    )
+
+
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
+    re.DOTALL,
+)
+HALF = Flaw("invalid_json", "$", "whole characters", "half of a surrogate pair", is_repaired=True)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _number_or_text = msgspec.json.Decoder(str | int | float | bool | None)
 _elements = msgspec.json.Decoder(list[msgspec.Raw])

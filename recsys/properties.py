@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
 from recsys.events import (
     BLOCKED_IDS,
@@ -23,7 +24,7 @@ from recsys.events import (
     article_key,
     each_once,
 )
-from recsys.mend import UNREADABLE, mended
+from recsys.mend import HALF, UNREADABLE, mended, without_halves
 from recsys.refusal import Refused, refuse
 from recsys.segment import Product, Properties, decode_properties
 
@@ -114,6 +115,10 @@ def _read(data: bytes, action: Action) -> Told:
         try:
             properties, flaws = mended(data, Properties, "$.properties", strict=False)
         except Refused as refused:
+            whole = without_halves(data)
+            if whole != data:
+                told = _read(whole, action)
+                return replace(told, flaws=(HALF, *told.flaws))
             return NOTHING if action in _OPAQUE else Told(refused=refused.told)
     lines = _lines(properties, action, flaws, _known_line if len(data) <= MAX_CACHED_BYTES else _line_of)
     order_id = optional_id(properties.order_id, "$.properties.order_id", flaws)

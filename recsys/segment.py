@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from recsys.events import Action, Flaw
-from recsys.mend import UNREADABLE, mended
+from recsys.mend import HALF, UNREADABLE, mended, without_halves
 from recsys.refusal import Refused, refusal_of
 
 
@@ -174,6 +174,17 @@ CALLS = {
 }
 
 
+def _read_whole(raw: bytes, refused: Refused) -> tuple[Call, list[Flaw]]:
+    """A call that was refused, read without halves of characters; an id of which half is lost names nobody."""
+    whole = without_halves(raw)
+    if refused.kind != "invalid_json" or whole == raw:
+        raise refused
+    call, flaws = read_call(whole)
+    if any("\ufffd" in str(each) for each in (call.anonymous_id, call.user_id, call.previous_id)):
+        raise refused
+    return call, [HALF, *flaws]
+
+
 _IDS = ("$.anonymousId", "$.userId", "$.previousId")
 
 
@@ -185,7 +196,7 @@ def read_call(raw: bytes) -> tuple[Call, list[Flaw]]:
     except msgspec.ValidationError:
         call, flaws = mended(raw, Call, "$")
     except UNREADABLE as error:
-        raise refusal_of(error, "$") from None
+        return _read_whole(raw, refusal_of(error, "$"))
     tracked = call.type in ("track", None)
     alias = call.type == "alias"
     nobody = call.anonymous_id is None and call.user_id is None

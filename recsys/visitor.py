@@ -28,14 +28,16 @@ from recsys.view import View, look
 
 VISITOR_STATE_VERSION = 4
 """2: the last item of the session. 3: profiles of version 2, and the customers
-of the device. 4: profiles of version 3. Older ones are read: without."""
+of the device. 4: profiles of version 3; a message id stands with the time it was received, not with the
+log's. Older ones are read: without."""
 MAX_TAIL = 500
 """Events kept for reordering; beyond, the oldest count as settled."""
 LONG_TAIL = 64
 """Of so many events it is worth while to look which have settled."""
 MAX_MESSAGE_IDS = 1000
 MESSAGE_ID_MS = 48 * 3_600_000
-"""A message id is remembered this long, by the log's time, for the newest 1,000 of a visitor."""
+"""The same id is the same message if it is received within so long of the first, before or behind; the
+newest 1,000 of a visitor are known."""
 
 ALIAS = Action.ALIAS
 
@@ -221,9 +223,10 @@ class VisitorState(Tail[View, Event, _Folded]):
         to oneself takes a renaming back."""
         user_id, own = str(event.user_id), self.visitor
         if user_id == own:
-            return _Folded(own, event.at_ms, NO_EFFECTS, (self._fact(own, event, 2, Renamed("")),))
+            itself = self._fact(own, event, 2, Renamed(""))
+            return _Folded(self._person(own), event.at_ms, NO_EFFECTS, (itself,))
         if not self._believed(view, user_id):
-            return _Folded(own, event.at_ms, NO_EFFECTS, (), crowded=True)
+            return _Folded(self._nobody, event.at_ms, NO_EFFECTS, (), crowded=True)
         if not view.last_ms:
             view.user_id = user_id
         facts = (
@@ -231,7 +234,7 @@ class VisitorState(Tail[View, Event, _Folded]):
             self._fact(own, event, 2, Renamed(user_id)),
             self._fact(user_id, event, 3, Former(own)),
         )
-        return _Folded(user_id, event.at_ms, NO_EFFECTS, facts)
+        return _Folded(self._person(user_id), event.at_ms, NO_EFFECTS, facts)
 
     def _absorbed(self, view: View, user_id: str, event: Event) -> Fact:
         """What an unknown visitor did is the customer's; of a crowded device it is nobody's."""
@@ -268,7 +271,9 @@ class VisitorState(Tail[View, Event, _Folded]):
         # The hash of the id keeps the state small; Python's own hash differs between processes.
         key = _hash(event.message_id)
         seen = self._ids.get(key)
-        if seen is not None and event.watermark_ms - seen[2] <= MESSAGE_ID_MS:
+        # By when the messages were received, not by how far the log is: a history that is imported again
+        # comes behind all that was received since.
+        if seen is not None and abs(event.received_ms - seen[2]) <= MESSAGE_ID_MS:
             if seen[1] == event.body_crc:
                 return Duplicate(event)
             return DeadLetter(
@@ -283,7 +288,7 @@ class VisitorState(Tail[View, Event, _Folded]):
             )
         if seen is not None:  # the newest id stands last, so that the oldest is dropped first
             del self._ids[key]
-        self._ids[key] = (key, event.body_crc, event.watermark_ms)
+        self._ids[key] = (key, event.body_crc, event.received_ms)
         if len(self._ids) > MAX_MESSAGE_IDS:
             del self._ids[next(iter(self._ids))]
         return None
@@ -313,11 +318,9 @@ class VisitorState(Tail[View, Event, _Folded]):
         self.settle_before(max(watermark_ms, self._watermark_ms) - self._rules.lateness_ms)
 
     def encode(self) -> bytes:
-        """One version byte, then msgpack. Ids past their time are left out."""
+        """One version byte, then msgpack."""
         self.settle()
         ids = list(self._ids.values())
-        if ids and ids[-1][2] - ids[0][2] > MESSAGE_ID_MS:
-            ids = [known for known in ids if ids[-1][2] - known[2] <= MESSAGE_ID_MS]
         tail = [step.entry for step in self.steps]
         standing = Standing.of(self._positions)
         settled = _Settled(self.visitor, self.base, tail, ids, standing, self._event_ms)

@@ -24,6 +24,7 @@ from recsys.events import (
 )
 from recsys.filters.expression import compile_filter
 from recsys.filters.syntax import FilterError
+from recsys.mend import UNREADABLE
 from recsys.ports import Position
 from recsys.segment import split_batch
 from recsys.settings import ServerSettings
@@ -336,7 +337,7 @@ def _batch_of(raw: bytes) -> _Batch | None:
         return None
     try:
         return _batch.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return None  # broken, or a single event that says "batch" somewhere
 
 
@@ -346,6 +347,8 @@ def _bytes_apart(raw: bytes, call: int, most: int) -> int:
     found = _batch_of(raw)
     if found is None:
         return len(raw)
+    if not found.batch:
+        _wrong(f"events[{call}].batch", "1 event or more", "none")
     if len(found.batch) > most:
         _wrong(f"events[{call}].batch", f"at most {most} events", str(len(found.batch)))
     common = (found.sent_at, found.context, found.user_id, found.anonymous_id)

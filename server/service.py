@@ -132,13 +132,12 @@ class HeadraceService:
         receipts: list[pb.Receipt] = []
         broken = 0
         for call, sent in events:
-            raw = sent
-            (found,) = self._decoder.decode(Record(Position(0, 0), "", raw, received_ms), received_ms)
+            raw, found = sent, self._decoded(sent, received_ms)
+            if isinstance(found, Arrival) and found.event.message_id.startswith(MADE_ID):
+                raw = with_message_id(raw, f"track-{uuid4()}")
+                found = self._decoded(raw, received_ms)  # it has become longer
             if isinstance(found, Arrival):
                 key, message_id = found.event.visitor, found.event.message_id
-                if message_id.startswith(MADE_ID):
-                    message_id = f"track-{uuid4()}"
-                    raw = with_message_id(raw, message_id)
                 receipts.append(pb.Receipt(call=call, message_id=message_id))
             else:
                 broken += 1
@@ -152,6 +151,11 @@ class HeadraceService:
         if broken:
             self._metrics.events.labels("broken").inc(broken)
         return pb.TrackResponse(receipts=receipts).SerializeToString()
+
+    def _decoded(self, raw: bytes, received_ms: int) -> Arrival | DeadLetter | CatalogChange:
+        """What the flow will take a single event for."""
+        (found,) = self._decoder.decode(Record(Position(0, 0), "", raw, received_ms), received_ms)
+        return found
 
     def _explain(self, message: pb.ExplainRequest, context: grpc.ServicerContext, started_s: float) -> bytes:
         found = self._decisions.explain(message.decision_id, self._checks.explained(message))

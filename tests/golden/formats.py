@@ -193,9 +193,16 @@ def a_visitor_state() -> VisitorState:
     return state
 
 
-def a_visitor_state_of_version_2() -> VisitorState:
-    """The same, without the customers of the device."""
+def a_visitor_state_of_version_3() -> VisitorState:
+    """The same; ids were kept with the log's time, which `an_event` makes 50 ms later."""
     state = a_visitor_state()
+    state._ids = {key: (key, crc, received_ms + 50) for key, crc, received_ms in state._ids.values()}
+    return state
+
+
+def a_visitor_state_of_version_2() -> VisitorState:
+    """And without the customers of the device."""
+    state = a_visitor_state_of_version_3()
     state.settle()
     state.base.customers = ()
     return state
@@ -295,7 +302,11 @@ def _formats() -> list[Format]:
             visitor.encode,
             lambda data: _of_visitor(VisitorState.decode(data, RULES)),
             _of_visitor(visitor),
-            {1: _of_visitor(a_visitor_state_of_version_1()), 2: _of_visitor(a_visitor_state_of_version_2())},
+            {
+                1: _of_visitor(a_visitor_state_of_version_1()),
+                2: _of_visitor(a_visitor_state_of_version_2()),
+                3: _of_visitor(a_visitor_state_of_version_3()),
+            },
         ),
         Format(
             "person_state",

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.decode import Decoder
+from recsys.decode import Decoder, visitor_of
 from recsys.events import Action, Arrival, Flaw, Line, each_once
-from recsys.mend import number_in
-from tests.recsys.wire import flaws, outcomes, taken, track
+from recsys.mend import number_in, without_halves
+from tests.recsys.wire import flaws, outcomes, refused, taken, track
 
 NUMBER, TEXT = "wrong_type: Expected `float | null`", "wrong_type: Expected `str | null`"
 OBJECT = "wrong_type: Expected `object | null`"
@@ -166,3 +166,21 @@ def test_the_same_flaws_come_from_the_cache() -> None:
     decoder = Decoder()
     call = json.dumps(track("Product Viewed", {"product_id": "a", "price": "$5"})).encode()
     assert flaws(call, decoder=decoder) == flaws(call, decoder=decoder) != []
+
+
+@pytest.mark.parametrize("half", [rb"\ud83d", rb"\uDE00", rb"\ud83d\u0041"])
+def test_half_an_emoji_costs_no_event(half: bytes) -> None:
+    call = b'{"type":"track","event":"Product Viewed","anonymousId":"v1",%b"properties":{"product_id":"a","name":"%b"}}'
+    for raw in (call % (b"", b"Tent " + half), call % (b'"channel":"%b",' % half, b"Tent " + half)):
+        assert taken(raw).lines[0].name == "Tent \ufffd" + ("A" if half.endswith(b"41") else "")
+        assert visitor_of(raw) == "v1"
+        assert (
+            "invalid_json: Expected whole characters, got half of a surrogate pair - at `$`, read"
+            in flaws(raw)
+        )
+    assert refused(call.replace(b"v1", b"v" + half) % (b"", b"Tent")).kind == "invalid_json"
+
+
+def test_whole_emoji_and_backslashes_stay_as_they_are() -> None:
+    raw = rb'{"a":"\ud83d\ude00 \\ud83d \u00e9"}'
+    assert without_halves(raw) == raw

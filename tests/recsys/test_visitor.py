@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from recsys.events import Action, Arrival, DeadLetter, Event
+from recsys.ports import Position
 from recsys.visitor import MAX_MESSAGE_IDS, MESSAGE_ID_MS, Accepted, Duplicate, VisitorState
 from tests.recsys.worlds import RULES, T0, event
 
@@ -38,6 +41,20 @@ def test_a_message_id_is_remembered_for_two_days() -> None:
 
     assert again(MESSAGE_ID_MS) is Duplicate
     assert again(MESSAGE_ID_MS + 1) is Accepted
+
+
+def test_a_history_read_again_counts_once_however_long_it_is() -> None:
+    days = [event(day * 86_400, offset=day) for day in range(60)]
+    last_ms = days[-1].watermark_ms
+    again = [
+        msgspec.structs.replace(one, position=Position(0, 100 + one.position.offset), watermark_ms=last_ms)
+        for one in days
+    ]
+    state = VisitorState("v1", RULES)
+    for one in days:
+        state.take(Arrival(one, b"{}"))
+    state = VisitorState.decode(state.encode(), RULES)
+    assert {type(state.take(Arrival(one, b"{}"))[0]) for one in again} == {Duplicate}
 
 
 def test_the_newest_message_ids_are_remembered() -> None:
