@@ -17,8 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.models.boosting_kernels import (
+    ABREAST,
     add_leaves,
     bin_features,
+    draw_rows,
     part_rows,
     softmax_gradients,
     split_of,
@@ -30,6 +32,9 @@ from recsys.models.trees import MAX_DEPTH, Trees
 Matrix = npt.NDArray[np.float32]
 """float32[F, c]: the features of a group's candidates."""
 _STEP: Final = "ranker"
+_STEEP_ROWS: Final = 20_000
+"""So many tell how steep the loss is."""
+_LEAST_STEEP: Final = 1e-12
 
 
 class BoostingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +51,9 @@ class BoostingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_groups: int = 6000
     """Of many groups each tree looks at no more than some so many: splits are sure enough, and a large
     shop takes no longer. Leaves are filled by all."""
+    max_rows: int = 500_000
+    """Nor at more than so many of their candidates: of more they are drawn, the likelier the steeper the loss
+    is there, and weighed against that. Most candidates are clearly not what was taken."""
     seed: int = 0
 
 
@@ -68,8 +76,8 @@ class Choices:
 
     def add(self, features: Matrix, target: int) -> None:
         """One group: features float32[F, c] and which of the c was taken."""
-        binned = np.empty((features.shape[1], features.shape[0]), np.uint8)
-        bin_features(features, self.borders, features.shape[1], binned, 0)
+        binned = np.empty(features.shape, np.uint8)
+        bin_features(features, self.borders, binned)
         self._binned.append(binned)
         self._targets.append(target)
 
@@ -80,9 +88,10 @@ class Choices:
         return part
 
     def arrays(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """(binned uint8[N, F], starts int64[g + 1], targets int64[g]: the row that was taken)."""
-        starts = np.concatenate(([0], np.cumsum([len(binned) for binned in self._binned]))).astype(np.int64)
-        return np.concatenate(self._binned), starts, starts[:-1] + np.array(self._targets, np.int64)
+        """(binned uint8[F, N], starts int64[g + 1], targets int64[g]: the row that was taken)."""
+        counts = [binned.shape[1] for binned in self._binned]
+        starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+        return np.concatenate(self._binned, axis=1), starts, starts[:-1] + np.array(self._targets, np.int64)
 
 
 def borders_of(samples: Iterable[Matrix], bins: int = DEFAULTS.bins) -> npt.NDArray[np.float32]:
@@ -125,14 +134,18 @@ def boost(
             fit.differentiate()
             rows = np.flatnonzero((random.random(n_groups) < group_share)[group_of])
             sample = np.sort(random.choice(telling, n_features, replace=False)).astype(np.int64)
-            fit.grow(rows, sample, features[tree], borders[tree])
+            if len(rows) > settings.max_rows:
+                fit.look_at_some(rows, random.random())
+            else:
+                fit.look_at(rows)
+            fit.grow(sample, features[tree], borders[tree])
             values[tree] = fit.step(features[tree], borders[tree])
             progress(_STEP, (tree + 1) / settings.trees)
     return Trees(features, choices.borders[features, borders].astype(np.float32), values)
 
 
 class _Fit:
-    """The state of a fit: binned uint8[N, F], the groups' rows, and what the trees so far have scored.
+    """The state of a fit: binned uint8[F, N], the groups' rows, and what the trees so far have scored.
 
     Threads share the rows, or the features, out among them.
     """
@@ -146,15 +159,17 @@ class _Fit:
         pool: ThreadPoolExecutor,
         threads: int,
     ) -> None:
+        n = int(starts[-1])
         self._binned = binned
         self._starts = starts
         self._targets = targets
         self._settings = settings
         self._pool = pool
         self._threads = threads
-        self._scores, self._slope, self._curvature = (np.zeros(len(binned), np.float32) for _ in range(3))
-        self._leaf = np.zeros(len(binned), np.uint8)
+        self._scores, self._slope, self._curvature = (np.zeros(n, np.float32) for _ in range(3))
+        self._leaf = np.zeros(n, np.uint8)
         self._group_cuts = np.linspace(0, len(starts) - 1, threads + 1).astype(np.int64)
+        self._rows, self._weighed = np.empty(0, np.uint32), np.empty((0, 2), np.float32)
 
     def differentiate(self) -> None:
         """Slope and curvature of the loss at the scores so far."""
@@ -168,26 +183,39 @@ class _Fit:
 
         list(self._pool.map(part, range(self._threads)))
 
+    def look_at(self, rows: npt.NDArray[np.int64]) -> None:
+        """The next tree's splits are chosen by these rows."""
+        self._rows = rows.astype(np.uint32)
+        self._weighed = np.stack((self._slope[rows], self._curvature[rows]), axis=1)
+
+    def look_at_some(self, rows: npt.NDArray[np.int64], place: float) -> None:
+        """By about `max_rows` of these rows, drawn from a `place`, 0 to 1, on."""
+        drawn, weighed = np.empty(len(rows), np.uint32), np.empty((len(rows), 2), np.float32)
+        steep = steep_of(self._slope[rows], self._settings.max_rows)
+        found = draw_rows(self._slope, self._curvature, rows, steep, place, drawn, weighed)
+        self._rows, self._weighed = drawn[:found], weighed[:found]
+
     def grow(
         self,
-        rows: npt.NDArray[np.int64],
         sample: npt.NDArray[np.int64],
         features: npt.NDArray[np.int32],
         borders: npt.NDArray[np.int32],
     ) -> None:
         """Choose a tree's `features` and `borders` int32[depth]: on each level one of both for all leaves.
-        It looks at some rows and a sample of the features."""
-        settings, n_leaves = self._settings, 1 << self._settings.depth
+        It looks at a sample of the features."""
+        settings, n_leaves, n = self._settings, 1 << self._settings.depth, len(self._rows)
         parts = np.array_split(sample, min(self._threads, len(sample)))
-        histograms = [np.empty((n_leaves, len(part), settings.bins, 2), np.float32) for part in parts]
-        sizes = np.zeros(n_leaves, np.int64)
-        sizes[0] = len(rows)
-        self._leaf[rows] = 0
+        parts = [np.pad(part, (0, -len(part) % ABREAST), mode="edge") for part in parts]
+        histograms = [np.empty((len(part), n_leaves, settings.bins, 2), np.float32) for part in parts]
+        leaf, counted = np.zeros(n, np.uint8), np.zeros(n_leaves, np.bool_)
+        # Those of the smaller children; at first all.
+        small, leaf_of_small, weighed = self._rows.copy(), leaf.copy(), self._weighed.copy()
+        n_small = n
 
         def best(of: int) -> tuple[float, int, int]:
             gain, place, border = split_of(
-                self._binned, rows, self._slope, self._curvature, parts[of], settings.l2, level, sizes,
-                self._leaf, histograms[of],
+                self._binned, parts[of], small[:n_small], leaf_of_small[:n_small], weighed[:n_small], counted,
+                level, settings.l2, histograms[of],
             )  # fmt: skip
             return gain, int(parts[of][place]), border
 
@@ -195,7 +223,10 @@ class _Fit:
             _, features[level], borders[level] = max(
                 self._pool.map(best, range(len(parts))), key=lambda split: split[0]
             )
-            part_rows(self._binned, rows, features[level], borders[level], level, self._leaf, sizes)
+            n_small = part_rows(
+                self._binned[features[level]], self._rows, self._weighed, borders[level], level, leaf,
+                counted, small, leaf_of_small, weighed,
+            )  # fmt: skip
 
     def step(
         self, features: npt.NDArray[np.int32], borders: npt.NDArray[np.int32]
@@ -206,10 +237,9 @@ class _Fit:
         sums = np.zeros((self._threads, 2, 1 << settings.depth))
 
         def find(of: int) -> None:
-            rows = slice(cuts[of], cuts[of + 1])
             sum_leaves(
-                self._binned[rows], features, borders, self._slope[rows], self._curvature[rows],
-                self._leaf[rows], sums[of],
+                self._binned, cuts[of], cuts[of + 1], features, borders, self._slope, self._curvature,
+                self._leaf, sums[of],
             )  # fmt: skip
 
         list(self._pool.map(find, range(self._threads)))
@@ -224,3 +254,15 @@ class _Fit:
 
         list(self._pool.map(add, range(self._threads)))
         return values
+
+
+def steep_of(slope: npt.NDArray[np.float32], wanted: int) -> float:
+    """From which slope on a row is surely drawn, so that some `wanted` are: the others are drawn by their
+    slope. Told from some of the rows."""
+    every = max(1, len(slope) // _STEEP_ROWS)
+    some = np.sort(np.abs(slope[::every]).astype(np.float64))[::-1]
+    places = wanted / len(slope) * len(some)
+    # With the k steepest drawn for sure, the others share the places left.
+    rest = some.sum() - np.concatenate(([0.0], np.cumsum(some)[:-1]))
+    steep = rest / np.maximum(places - np.arange(len(some)), 1e-9)
+    return max(float(steep[int(np.argmax(some <= steep))]), _LEAST_STEEP)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsys.models.boosting import BoostingSettings, Choices, boost, borders_of
+from recsys.models.boosting import BoostingSettings, Choices, boost, borders_of, steep_of
+from recsys.models.boosting_kernels import draw_rows
 from recsys.models.trees import Trees
 
 
@@ -31,12 +32,16 @@ def groups(n_groups, seed, n_features=5):
         yield features, int(np.argmax(np.where(features[4] > 0, features[2], features[2] - 10)))
 
 
-def fitted(n_groups=400, **settings):
-    settings = BoostingSettings(**{"trees": 40, "depth": 4, "learning_rate": 0.3, **settings})
-    choices = Choices(borders_of((features for features, _ in groups(200, 1)), settings.bins))
+def taught(n_groups):
+    choices = Choices(borders_of((features for features, _ in groups(200, 1)), BoostingSettings().bins))
     for features, target in groups(n_groups, 1):
         choices.add(features, target)
-    return boost(choices, settings)
+    return choices
+
+
+def fitted(n_groups=400, **settings):
+    settings = {"trees": 40, "depth": 4, "learning_rate": 0.3, **settings}
+    return boost(taught(n_groups), BoostingSettings(**settings))
 
 
 def test_the_score_is_the_sum_of_the_leaves():
@@ -61,6 +66,36 @@ def test_what_was_taken_is_learned():
     by_chance = np.mean([1 / features.shape[1] for features, _ in groups(300, 2)])
     assert by_chance < 0.1
     assert np.mean(right) > 0.75
+
+
+def test_of_many_candidates_some_are_looked_at_and_teach_as_much():
+    every, some = fitted(), fitted(max_rows=2000)  # of 4,000, the groups looked at are a share of all
+    assert not np.array_equal(every.features, some.features)
+    right = [int(np.argmax(some.score(features))) == target for features, target in groups(300, 2)]
+    assert np.mean(right) > 0.75
+
+
+def test_candidates_drawn_stand_for_all_of_them():
+    """Weighed against their chances, their slopes add up to those of all."""
+    random = np.random.default_rng(0)
+    slope = (random.random(20_000) ** 4).astype(np.float32)
+    curvature, rows = slope * (1 - slope), np.arange(0, 20_000, 2)
+    drawn, weighed = np.empty(len(rows), np.uint32), np.empty((len(rows), 2), np.float32)
+    steep = steep_of(slope[rows], 3000)
+    found = draw_rows(slope, curvature, rows, steep, 0.5, drawn, weighed)
+    assert found == pytest.approx(3000, rel=0.05)
+    assert set(drawn[:found].tolist()) <= set(rows.tolist())
+    assert weighed[:found, 0].sum() == pytest.approx(slope[rows].sum(), rel=0.01)
+    assert weighed[:found, 1].sum() == pytest.approx(curvature[rows].sum(), rel=0.02)
+    sure = rows[slope[rows] > steep]
+    assert set(sure.tolist()) <= set(drawn[:found].tolist())
+
+
+def test_threads_share_the_work_and_find_the_same():
+    choices = taught(400)
+    one, two = (boost(choices, BoostingSettings(trees=10, depth=4), threads=threads) for threads in (1, 2))
+    np.testing.assert_array_equal(one.features, two.features)
+    np.testing.assert_allclose(one.values, two.values, atol=1e-6)
 
 
 def test_what_decides_is_what_is_asked():
