@@ -3,15 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from implicit.cpu.als import AlternatingLeastSquares
+from msgspec import structs
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from recsys.models import als as als_module
 from recsys.models.als import Als, AlsSettings, confidence_of
 from recsys.models.item_to_item import ItemToItem, ItemToItemSettings
+from recsys.models.vectors import unit_length
 from tests.recsys.models.toys import checkerboard, random_interactions, sessions
 
 # Two, for the board has two tastes: a third factor would learn one of the withheld squares.
 TOY = AlsSettings(factors=2, regularization=0.01)
+TOY_ONCE = AlsSettings(factors=2, regularization=0.01, iterations=1, seed=1)
 
 
 def history(interactions, person):
@@ -60,6 +64,26 @@ def test_folding_in_equals_implicits_own_step():
             person = csr_matrix((confidence, ([0] * n_rows, rows)), shape=(1, model.n_items))
             expected = implicit.recalculate_user(0, person)
             np.testing.assert_allclose(model.fold_in(rows, weights, scratch), expected, atol=1e-4)
+
+
+def test_many_go_on_from_a_start_and_few_do_not(monkeypatch):
+    interactions = checkerboard(50)
+    start = Als.fit(interactions, TOY)
+    monkeypatch.setattr(als_module, "_WARM_ITERATIONS", 1)
+    few, alone = Als.fit(interactions, TOY_ONCE, start=start), Als.fit(interactions, TOY_ONCE)
+    np.testing.assert_array_equal(few.item_factors, alone.item_factors)
+    monkeypatch.setattr(als_module, "_COLD_CELLS", 10)
+    many = Als.fit(interactions, TOY_ONCE, start=start)
+    np.testing.assert_allclose(unit_length(many.item_factors), unit_length(start.item_factors), atol=0.02)
+    assert not np.allclose(unit_length(alone.item_factors), unit_length(start.item_factors), atol=0.2)
+
+
+def test_a_start_of_other_dimensions_is_none(monkeypatch):
+    monkeypatch.setattr(als_module, "_COLD_CELLS", 10)
+    interactions = checkerboard(20)
+    start = Als.fit(interactions, structs.replace(TOY, factors=3))
+    one, other = Als.fit(interactions, TOY, start=start), Als.fit(interactions, TOY)
+    np.testing.assert_array_equal(one.item_factors, other.item_factors)
 
 
 def test_repeats_add_up_and_unknown_items_are_passed_over():
