@@ -1,7 +1,8 @@
 """What is known of candidates for a person who is known by what they have, whatever its order.
 
 `Kindred` is asked twice: with all of the history alike, and with the newest of it counting most; ALS says
-how near each candidate is to the taste of the history; and an item's own popularity, of late and of old.
+how near each candidate is to the taste of the history, a `Spectrum` how loud it is in it; and an item's own
+popularity, of late and of old.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from recsys.models.arrays import EVERYTHING, Offer, Ranked, Rows, Scores, load_a
 from recsys.models.interactions import Interactions
 from recsys.models.kindred import Kindred
 from recsys.models.kindred_kernels import CHANNELS, EVIDENCE, HISTORY, N_CHANNELS, KindredDesk
+from recsys.models.kindred_replay import sampled
 from recsys.models.scratch import Scratch
 from recsys.models.signal_arrays import COLUMNS, UNSEEN
 from recsys.models.signals import SignalSettings, Trail, item_columns
+from recsys.models.spectrum import HEARD, Spectrum
 
 SETTINGS: Final = SignalSettings(n_popular=60)
 _N_WEIGHED: Final = 2 * N_CHANNELS
@@ -29,12 +32,17 @@ _N_TOLD: Final = 6
 """How many of an item's columns are features; the others are about sessions."""
 FEATURES: Final = (
     *EVIDENCE, *(f"faded_{name}" for name in EVIDENCE[:_N_WEIGHED]), "walks_and_people", "als", "als_share",
-    *COLUMNS[:_N_TOLD], "days_since_last",
+    *COLUMNS[:_N_TOLD], "days_since_last", *HEARD, *(f"{name}_share" for name in HEARD),
 )  # fmt: skip
 N_FEATURES: Final = len(FEATURES)
+_DAYS_SINCE_LAST: Final = FEATURES.index("days_since_last")
+_HEARD: Final = FEATURES.index(HEARD[0])
 _LEAST_WEIGHT: Final = 1e-3
 """Of what is older than many half-lives: still more than nothing."""
 _DAY_S: Final = 86_400.0
+_MAX_HEARD: Final = 1_500_000
+"""The spectrum is of people drawn who have about so many interactions."""
+_SPECTRUM: Final = "spectrum"
 
 Features = npt.NDArray[np.float32]
 """float32[N_FEATURES, c]: a row for each of `FEATURES`, a column for each candidate."""
@@ -60,22 +68,30 @@ def desks(kindred: Kindred) -> tuple[KindredDesk, KindredDesk]:
 
 class KindredSignals:
     """columns float32[n_items, N_COLUMNS] as `recsys.models.signals.Signals` has them; popular int32[p]:
-    the most popular of late; half_life_s float64[1]: after how long a part of a history counts half."""
+    the most popular of late; half_life_s float64[1]: after how long a part of a history counts half;
+    spectrum: what the history sounds like, nothing in bundles of format 5."""
 
     _ARRAYS = ("columns", "popular", "half_life_s")
 
     def __init__(
-        self, columns: npt.NDArray[np.float32], popular: Rows, half_life_s: npt.NDArray[np.float64]
+        self,
+        columns: npt.NDArray[np.float32],
+        popular: Rows,
+        half_life_s: npt.NDArray[np.float64],
+        spectrum: Spectrum,
     ) -> None:
         self.columns = columns
         self.popular = popular
         self.half_life_s = half_life_s
+        self.spectrum = spectrum
 
     @classmethod
     def fit(cls, interactions: Interactions) -> KindredSignals:
         columns, popular = item_columns(interactions, SETTINGS)
         span_s = float(np.ptp(interactions.at_s)) if len(interactions) else 0.0
-        return cls(columns, popular, np.array([max(span_s, 1.0) / SETTINGS.half_lives]))
+        half_life_s = np.array([max(span_s, 1.0) / SETTINGS.half_lives])
+        heard = sampled(interactions, _MAX_HEARD, SETTINGS.seed)
+        return cls(columns, popular, half_life_s, Spectrum.fit(heard))
 
     def gather(
         self, sources: Sources, trail: Trail, k: int, scratch: Scratch, offer: Offer = EVERYTHING
@@ -122,8 +138,11 @@ class KindredSignals:
         features[at + 1] = likings
         features[at + 2] = likings / max(float(likings.max(initial=0.0)), 1e-9)
         of_items = self.columns[np.where(known, rows, 0), :_N_TOLD]
-        features[at + 3 : -1] = np.where(known[:, None], of_items, UNSEEN[:_N_TOLD]).T
-        features[-1] = (trail.now_s - trail.at_s[-1]) / _DAY_S if len(trail.at_s) else 0.0
+        features[at + 3 : _DAYS_SINCE_LAST] = np.where(known[:, None], of_items, UNSEEN[:_N_TOLD]).T
+        features[_DAYS_SINCE_LAST] = (trail.now_s - trail.at_s[-1]) / _DAY_S if len(trail.at_s) else 0.0
+        heard = self.spectrum.hear(rows, trail.rows)
+        features[_HEARD : _HEARD + len(HEARD)] = heard
+        features[_HEARD + len(HEARD) :] = heard / np.maximum(heard.max(axis=1, initial=0.0), 1e-9)[:, None]
         return features
 
     @staticmethod
@@ -133,10 +152,14 @@ class KindredSignals:
 
     def save(self, directory: Path) -> None:
         save_arrays(directory, {name: getattr(self, name) for name in self._ARRAYS}, SETTINGS)
+        self.spectrum.save(directory / _SPECTRUM)
 
     @classmethod
     def load(cls, directory: Path) -> KindredSignals:
-        return cls(*(load_array(directory, name) for name in cls._ARRAYS))
+        columns, popular, half_life_s = (load_array(directory, name) for name in cls._ARRAYS)
+        folder = directory / _SPECTRUM
+        spectrum = Spectrum.load(folder) if folder.exists() else Spectrum.silent(len(columns))
+        return cls(columns, popular, half_life_s, spectrum)
 
     def _faded(self, trail: Trail) -> Scores | None:
         """float32[h]: the weight of each of the history, by how much older than the newest it is; None

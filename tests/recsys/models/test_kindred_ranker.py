@@ -1,5 +1,7 @@
 """The ranker of people known by what they have: what it is asked about, what it learns, what it says."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -160,6 +162,15 @@ def test_saved_it_says_the_same(tmp_path):
     assert answers[0] == answers[1]
     assert loaded.weights() == ranker.weights()
     assert sum(loaded.weights().values()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_one_of_a_bundle_of_format_5_hears_nothing_and_is_read(tmp_path):
+    shop = tribes()
+    KindredRanker.fit(shop, ALS, SMALL).save(tmp_path / "ranker")
+    shutil.rmtree(tmp_path / "ranker" / "signals" / "spectrum")
+    signals = KindredRanker.load(tmp_path / "ranker").signals
+    assert signals.columns.any()
+    assert not signals.spectrum.hear(np.arange(3, dtype=np.int32), np.zeros(1, np.int32)).any()
 
 
 def test_too_little_teaches_nothing():
