@@ -18,10 +18,11 @@ import numpy as np
 import pyarrow as pa
 
 from bench.ids import user_id, visitor_id
-from bench.runner import ROOT, Ticker, peak_mb, say, timed
+from bench.runner import ROOT, Ticker, say, timed
 from bench.shop import Interactions as Columns
 from bench.shop import Scale
 from bench.shop.scale import CART, ORDER
+from flows.memory import peak_mb
 from recsys.catalog import Item, encode_item, split_category
 from recsys.counters import ItemCounters, encode_counters
 from recsys.events import Action
@@ -54,6 +55,7 @@ ACTIONS = (int(Action.VIEW), int(Action.CART_ADD), int(Action.ORDER))
 MADE_OF = {
     "bundles": (
         "recsys/models",
+        "recsys/fitting.py",
         "recsys/train.py",
         "recsys/pipeline/shelf.py",
         "bench/shop/scale.py",

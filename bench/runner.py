@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import bench
+from flows.memory import peak_mb
 from server.up import stop_with_supervisor
 
 Tell = Callable[[object], None]
@@ -130,17 +130,6 @@ def timed(work: Callable[[], object]) -> Took:
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     work()
     return Took(time.perf_counter() - began_s, time.process_time() - began_cpu_s)
-
-
-def peak_mb() -> float:
-    """The most memory this process has held so far."""
-    try:
-        # Not ru_maxrss where it can be helped: on Linux that begins with the parent's memory.
-        line = next(row for row in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in row)
-        return round(int(line.split()[1]) * 1024 / 1e6, 1)
-    except (OSError, StopIteration):
-        unit = 1 if sys.platform == "darwin" else 1024
-        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 
 
 def cores() -> tuple[int | None, int | None]:

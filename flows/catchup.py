@@ -30,6 +30,7 @@ from recsys.settings import Settings
 POLL_S = 0.1
 TAIL_BYTES = 2000
 STOP_S = 30.0
+_PER_CENT = 100
 
 
 class FlowFailed(RuntimeError):
@@ -94,9 +95,17 @@ def stage_bar(
         return
     with bars(console) as shown:
         task = shown.add_task(title, total=None, rate="")
-        yield lambda stage, done, total: shown.update(
-            task, description=f"{title}: {stage}", completed=done, total=total
-        )
+        began: dict[str, tuple[float, int]] = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            began_s, at_first = began.setdefault(stage, (clock(), done))
+            spent_s = clock() - began_s
+            # What is told in per cent has no rate worth reading.
+            rated = total > _PER_CENT and spent_s > 0
+            rate = f"{(done - at_first) / spent_s:,.0f}/s" if rated else ""
+            shown.update(task, description=f"{title}: {stage}", completed=done, total=total, rate=rate)
+
+        yield tell
 
 
 def _line_teller(

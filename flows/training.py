@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 from flows.catchup import stage_bar
+from flows.memory import peak_mb
 from recsys import archive
 from recsys.catalog import Item, decode_item
 from recsys.keys import ITEM_PREFIX
@@ -43,15 +44,18 @@ def train_home(settings: Settings, console: Console, *, force: bool = False) -> 
             headrace=_version(),
             force=force,
         )
-    for line in summary(report, time.monotonic() - began_s):
+    for line in summary(report, time.monotonic() - began_s, peak_mb()):
         console.print(line, highlight=False)
     return report
 
 
-def summary(report: TrainReport, seconds: float) -> Iterator[str]:
-    """What was published and how good it is, in a few lines."""
+def summary(report: TrainReport, seconds: float, memory_mb: float) -> Iterator[str]:
+    """What was published, how good it is and what it took, in a few lines; `memory_mb` at its peak."""
     learned = report.training
-    yield f"model: published {report.version} in {seconds:.1f} s"
+    yield (
+        f"model: published {report.version} in {seconds:.1f} s ({learned.interactions / seconds:,.0f}"
+        f" interactions/s, peak memory {memory_mb:,.0f} MB)"
+    )
     yield (
         f"  {learned.interactions:,} interactions of {learned.persons:,} people"
         f" in {learned.sessions:,} sessions, {report.n_items:,} items"

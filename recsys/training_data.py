@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,22 +25,28 @@ _CUSTOMER: Final = "u:"
 
 
 def read_interactions(
-    archive_dir: Path | str, since_ms: int | None = None, max_interactions: int = MAX_INTERACTIONS
+    archive_dir: Path | str,
+    since_ms: int | None = None,
+    max_interactions: int = MAX_INTERACTIONS,
+    told: Callable[[int], None] = lambda _: None,
 ) -> Interactions:
-    """The newest interactions at or after `since_ms` (epoch), all without it.
+    """The newest interactions at or after `since_ms` (epoch), all without it; `told` how many events have
+    been read.
 
     An event of several items (an order) becomes a row for each. What a visitor did before they were
     known counts for the customer they turned out to be, unless several customers used that device.
     Raises ValueError naming the file when one cannot be read.
     """
     chunks: list[Any] = []
-    waiting = 0
+    waiting = seen = 0
     customers: dict[str, str | None] = {}
     for batch in archive.read(archive_dir, _COLUMNS, since_ms):
         _learn_customers(customers, batch)
         chunk = _interactions_of(batch)
         chunks.append(chunk)
         waiting += chunk.num_rows
+        seen += batch.num_rows
+        told(seen)
         if waiting > 2 * max_interactions:
             chunks = [_newest(pa.concat_tables(chunks), max_interactions)]
             waiting = max_interactions

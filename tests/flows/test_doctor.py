@@ -123,6 +123,29 @@ def test_stages_tell_a_line_now_and_then_where_no_terminal_is():
     assert out.getvalue() == "verify: fold 10,000 of 30,000\nverify: fold 25,000 of 30,000\n"
 
 
+def test_a_stage_of_many_shows_its_rate_and_one_of_per_cents_none():
+    now_s = 0.0
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with stage_bar(console, "train", clock=lambda: now_s) as tell:
+        for now_s in (5.0, 7.0):
+            tell("read", int(now_s - 5) * 1000, 30_000)
+    assert "1,000/s" in console.file.getvalue()
+    console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    with stage_bar(console, "train", clock=lambda: now_s) as tell:
+        for now_s in (8.0, 9.0):
+            tell("fit als", int(now_s), 100)
+    assert "fit als" in console.file.getvalue()
+    assert "/s" not in console.file.getvalue()
+
+
+def test_training_says_what_it_took():
+    learned = TrainingRange(from_s=0.0, to_s=1.0, interactions=9000, persons=7, sessions=8)
+    blend = Metrics(0.28, 0.1, 0.1, 0.5, 0.25, 0.31, 0.09, 0.11, 500, 100)
+    report = TrainReport("v1", learned, 10, {"blend": blend, "markov": blend}, ())
+    first = next(summary(report, 2.0, 1234.4))
+    assert first == "model: published v1 in 2.0 s (4,500 interactions/s, peak memory 1,234 MB)"
+
+
 def test_stages_tell_no_lines_where_none_are_asked_for():
     out = io.StringIO()
     with stage_bar(Console(file=out), "train") as tell:
@@ -136,7 +159,7 @@ def test_training_says_where_markov_is_clearly_better(low, noted):
     markov = msgspec.structs.replace(blend, hit_rate_at_20=0.35, hit_rate_low=low, hit_rate_high=0.38)
     learned = TrainingRange(from_s=0.0, to_s=1.0, interactions=1, persons=1, sessions=1)
     report = TrainReport("v1", learned, 10, {"blend": blend, "markov": markov}, ())
-    assert any("markov" in line and "note:" in line for line in summary(report, 1.0)) is noted
+    assert any("markov" in line and "note:" in line for line in summary(report, 1.0, 500.0)) is noted
 
 
 def test_a_server_of_another_log_is_not_ours(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys import archive
-from recsys import train as training
+from recsys import archive, trial
 from recsys.events import Action
 from recsys.models import bundle as bundles
 from recsys.models.als import Als
 from recsys.models.evaluation import Metrics
+from recsys.models.popularity import Popularity
 from recsys.models.publish import Draft
 from recsys.settings import TrainSettings
 from recsys.train import TrainRefused, train
@@ -109,7 +109,8 @@ def test_progress_is_told_by_stage(shop, tmp_path) -> None:
     ):
         assert stage in stages
     assert all(0 <= done <= total for _, done, total in told)
-    assert stages[0] == "read"
+    assert told[0] == ("read", 0, 2000)
+    assert ("read", 2000, 2000) in told
     assert told[-1] == ("publish", 3, 3)
 
 
@@ -130,7 +131,7 @@ def test_no_archive_is_too_few(tmp_path) -> None:
 
 def test_one_worse_than_popularity_is_refused_and_can_be_forced(shop, tmp_path, monkeypatch) -> None:
     """The blend is made to answer nothing: as bad as can be."""
-    monkeypatch.setattr(training, "blend", lambda *_: lambda _session: np.empty(0, np.int32))
+    monkeypatch.setattr(trial, "blend", lambda *_: lambda _session: np.empty(0, np.int32))
     with pytest.raises(
         TrainRefused, match=r"^Expected HR@20 of at least \d\.\d{4} \(popularity\), got 0\.0000$"
     ):
@@ -146,16 +147,14 @@ def test_one_worse_than_the_published_is_refused_and_that_one_stays(tmp_path, mo
     folder = write(tmp_path / "archive", list(sessions(400, 100)))
     first = go(folder, tmp_path / "bundles", now_ms=NOW_MS - 100 * HOUR_MS)
     write(folder, list(sessions(100, 0)), seq=1)
-    real = training.blend
+    real = trial.blend
 
     def spoiled(bundle, *rest):
         recommend = real(bundle, *rest)
         return recommend if bundle.version != "unsaved" else lambda session: recommend(session)[:0]
 
-    monkeypatch.setattr(training, "blend", spoiled)
-    monkeypatch.setattr(
-        training.Popularity, "top", lambda self, k: (np.empty(0, np.int32), np.empty(0, np.float32))
-    )
+    monkeypatch.setattr(trial, "blend", spoiled)
+    monkeypatch.setattr(Popularity, "top", lambda self, k: (np.empty(0, np.int32), np.empty(0, np.float32)))
     with pytest.raises(TrainRefused, match=r"of the published bundle, less 5%\), got"):
         go(folder, tmp_path / "bundles")
     assert bundles.current_version(tmp_path / "bundles") == first.version
@@ -192,12 +191,12 @@ def metrics(hit_rate: float, half_width: float = 0.02, queries: int = 1000) -> M
 def test_what_speaks_against_a_bundle(found, recorded, objections) -> None:
     evaluation = {name: metrics(hit_rate) for name, hit_rate in found.items()}
     before = None if recorded is None else metrics(recorded)
-    assert len(training._objections(evaluation, before, SETTINGS)) == objections
+    assert len(trial.objections(evaluation, before, SETTINGS)) == objections
 
 
 def test_too_few_queries_speak_against_nothing() -> None:
     evaluation = {"blend": metrics(0.1, queries=20), "popularity": metrics(0.9, queries=20)}
-    assert training._objections(evaluation, None, SETTINGS) == []
+    assert trial.objections(evaluation, None, SETTINGS) == []
 
 
 def test_models_with_broken_numbers_are_refused_even_by_force(shop, tmp_path, monkeypatch) -> None:
@@ -210,8 +209,10 @@ def test_models_with_broken_numbers_are_refused_even_by_force(shop, tmp_path, mo
 
     go(shop, tmp_path / "bundles")
     before = bundles.current_version(tmp_path / "bundles")
-    monkeypatch.setattr(training.Als, "fit", broken)
-    monkeypatch.setattr(training, "_evaluate", lambda *_: {"blend": metrics(0.5), "popularity": metrics(0.1)})
+    monkeypatch.setattr(Als, "fit", broken)
+    monkeypatch.setattr(
+        trial.Trial, "evaluate", lambda *_: {"blend": metrics(0.5), "popularity": metrics(0.1)}
+    )
     with pytest.raises(
         TrainRefused, match=r"^Expected finite numbers, got 3 that are not - in `als\.item_factors`$"
     ):
