@@ -173,9 +173,7 @@ _REPAIRS: dict[Any, Callable[[object], Any]] = {
 def without_halves(data: bytes) -> bytes:
     """JSON with U+FFFD in the place of each escaped half of a surrogate pair, which is no text: what
     JavaScript writes where it has cut an emoji in two."""
-    return (
-        _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], data) if rb"\u" in data else data
-    )
+    return _ESCAPE.sub(lambda found: rb"\ufffd" if found["half"] else found[0], data)
 
 
 _ESCAPE = re.compile(

@@ -175,7 +175,7 @@ CALLS = {
 
 
 def _read_whole(raw: bytes, refused: Refused) -> tuple[Call, list[Flaw]]:
-    """A call that was refused, read without halves of characters; an id of which half is lost names nobody."""
+    """A call that was refused, read without halves of characters. An id with one names nobody."""
     whole = without_halves(raw)
     if refused.kind != "invalid_json" or whole == raw:
         raise refused

@@ -60,6 +60,8 @@ def test_two_known_customers_become_one_and_events_of_the_old_id_go_to_the_new()
         assert record.profile.former == ("anna",)
         assert record.standing.covers(0, 3)
     assert stages.people["anna"].profile.visitors == ("v1",)
+    persons = [out.person for out in stages.out if isinstance(out, Accepted)]
+    assert persons == ["u:anna", "u:ben", "u:ben", "u:anna"]
 
 
 def test_an_alias_told_again_changes_nothing() -> None:
