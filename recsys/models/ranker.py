@@ -14,7 +14,7 @@ from recsys.models.demand import Live
 from recsys.models.opinions import Said
 from recsys.models.signal_arrays import FEATURES, N_FEATURES, Desk
 from recsys.models.signals import Features, Signals, Trail
-from recsys.models.trees import Trees
+from recsys.models.trees import LANES, Trees
 
 
 class Ranker:
@@ -35,7 +35,8 @@ class Ranker:
     def score(self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Said) -> Scores:
         """float32[c], the greater the better, for candidates `rows` int32[c]; after `gather`. live
         float32[N_LIVE, c]: the demand for them now; said float32[N_OPINIONS, c]: what other models think."""
-        return self.trees.score(self.signals.describe(rows, trail, desk, live, said))
+        room = len(rows) + -len(rows) % LANES
+        return self.trees.score(self.signals.describe(rows, trail, desk, live, said, room))[: len(rows)]
 
     def effects(
         self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Said

@@ -162,11 +162,14 @@ class Signals:
         found = gather(desk.joined, trail.rows, trail.kinds, trail.start, k_neighbours, *offer, pool)
         return pool[:found]
 
-    def describe(self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Features) -> Features:
+    def describe(
+        self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Features, room: int = 0
+    ) -> Features:
         """What speaks for and against each candidate of `rows` int32[c], gathered or from elsewhere; live
-        float32[N_LIVE, c]: the demand for them now; said float32[N_OPINIONS, c]: what other models think."""
-        features = np.empty((N_FEATURES, len(rows)), np.float32)
-        features[_OPINIONS:] = said
+        float32[N_LIVE, c]: the demand for them now; said float32[N_OPINIONS, c]: what other models think.
+        With `room` for more than c there are so many columns, those behind the candidates' of nobody."""
+        features = np.empty((N_FEATURES, max(len(rows), room)), np.float32)
+        features[_OPINIONS:, : len(rows)] = said
         describe(
             desk.joined, rows, trail.kinds, trail.at_s, trail.start, float(trail.now_s),
             np.ascontiguousarray(live), features,

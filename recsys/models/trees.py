@@ -20,36 +20,44 @@ _I4_2D, _F4_2D = (read_only(dtype, 2) for dtype in (i4, f4))
 _U4 = types.uint32
 
 MAX_DEPTH: Final = 6
+LANES: Final = 8
+"""So many candidates are asked at a time; those left over one by one, each for the price of three."""
+_TOGETHER: Final = 4
+"""So many trees are added up together."""
 
 
 class _NoSettings(msgspec.Struct, frozen=True):
     """Trees have no settings of their own."""
 
 
-@kernel(void(_F4_2D, _I4_2D, _F4_2D, _F4_2D, _U4[::1], f4[::1]))
+@kernel(void(_F4_2D, _I4_2D, _F4_2D, _F4_2D, _U4[:, ::1], f4[::1]))
 def _sum_leaves(
     features: Array, asked: Array, borders: Array, values: Array, leaf: Array, totals: Array
 ) -> None:
-    """All levels of a tree in one pass, and leaves without a sign: so eight candidates go at a time."""
+    """All levels of a tree in one pass, and leaves without a sign: so eight candidates go at a time. The
+    leaves of four trees, in `leaf` uint32[4, n], are added up together: a total is fetched once for them."""
     n = len(totals)
     no = np.uint32(0)
     totals[:] = np.float32(0)
-    for tree in range(len(asked)):
-        of, border, of_leaf = asked[tree], borders[tree], values[tree]
-        c0, c1, c2 = features[of[0]], features[of[1]], features[of[2]]
-        c3, c4, c5 = features[of[3]], features[of[4]], features[of[5]]
-        b0, b1, b2, b3, b4, b5 = border[0], border[1], border[2], border[3], border[4], border[5]
+    for first in range(0, len(asked), _TOGETHER):
+        for place in range(_TOGETHER):
+            of, border, its = asked[first + place], borders[first + place], leaf[place]
+            c0, c1, c2 = features[of[0]], features[of[1]], features[of[2]]
+            c3, c4, c5 = features[of[3]], features[of[4]], features[of[5]]
+            b0, b1, b2, b3, b4, b5 = border[0], border[1], border[2], border[3], border[4], border[5]
+            for index in range(n):
+                its[index] = (
+                    (np.uint32(1) if c0[index] > b0 else no)
+                    | (np.uint32(2) if c1[index] > b1 else no)
+                    | (np.uint32(4) if c2[index] > b2 else no)
+                    | (np.uint32(8) if c3[index] > b3 else no)
+                    | (np.uint32(16) if c4[index] > b4 else no)
+                    | (np.uint32(32) if c5[index] > b5 else no)
+                )
+        v0, v1, v2, v3 = values[first], values[first + 1], values[first + 2], values[first + 3]
+        l0, l1, l2, l3 = leaf[0], leaf[1], leaf[2], leaf[3]
         for index in range(n):
-            leaf[index] = (
-                (np.uint32(1) if c0[index] > b0 else no)
-                | (np.uint32(2) if c1[index] > b1 else no)
-                | (np.uint32(4) if c2[index] > b2 else no)
-                | (np.uint32(8) if c3[index] > b3 else no)
-                | (np.uint32(16) if c4[index] > b4 else no)
-                | (np.uint32(32) if c5[index] > b5 else no)
-            )
-        for index in range(n):
-            totals[index] += of_leaf[leaf[index]]
+            totals[index] += v0[l0[index]] + v1[l1[index]] + v2[l2[index]] + v3[l3[index]]
 
 
 class Trees:
@@ -68,16 +76,19 @@ class Trees:
         self.features = features
         self.thresholds = thresholds
         self.values = values
-        # The levels that a shallower tree lacks ask nothing: no number is greater than infinity.
-        lacking = ((0, 0), (0, MAX_DEPTH - features.shape[1]))
-        self._asked = np.pad(features, lacking)
-        self._borders = np.pad(thresholds, lacking, constant_values=np.inf)
+        # The levels that a shallower tree lacks ask nothing: no number is greater than infinity. Trees that
+        # are lacking to the last few together are worth nothing.
+        trees = (0, -len(features) % _TOGETHER)
+        levels = (0, MAX_DEPTH - features.shape[1])
+        self._asked = np.pad(features, (trees, levels))
+        self._borders = np.pad(thresholds, (trees, levels), constant_values=np.inf)
+        self._leaves = np.pad(values, (trees, (0, 0)))
 
     def score(self, features: npt.NDArray[np.float32]) -> Scores:
         """float32[c] for features float32[F, c]: the sum over the trees."""
         totals = np.empty(features.shape[1], np.float32)
-        leaf = np.empty(features.shape[1], np.uint32)
-        _sum_leaves(features, self._asked, self._borders, self.values, leaf, totals)
+        leaf = np.empty((_TOGETHER, features.shape[1]), np.uint32)
+        _sum_leaves(features, self._asked, self._borders, self._leaves, leaf, totals)
         return totals
 
     def effects(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

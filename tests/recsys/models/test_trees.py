@@ -44,8 +44,9 @@ def fitted(n_groups=400, **settings):
     return boost(taught(n_groups), BoostingSettings(**settings))
 
 
-def test_the_score_is_the_sum_of_the_leaves():
-    trees = fitted(trees=7)
+@pytest.mark.parametrize("n_trees", [4, 5, 6, 7])
+def test_the_score_is_the_sum_of_the_leaves(n_trees):
+    trees = fitted(trees=n_trees)
     features, _ = next(groups(1, 9))
     assert trees.score(features) == pytest.approx(walked(trees, features), abs=1e-5)
 
