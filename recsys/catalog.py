@@ -13,6 +13,7 @@ import msgspec
 
 from recsys.events import ARTICLE_PREFIX, MAX_ID_BYTES, Line
 from recsys.ports import Position
+from recsys.versioned import Versioned
 
 ITEM_VERSION = 1
 MAX_PRICES = 8
@@ -102,8 +103,6 @@ class _Change(msgspec.Struct, frozen=True):
 _change = msgspec.json.Decoder(_Change)
 _item = msgspec.json.Decoder(Item)
 _fields = msgspec.json.Decoder(dict[str, object])
-_record_encoder = msgspec.msgpack.Encoder()
-_record_decoder = msgspec.msgpack.Decoder(Item)
 
 
 def encode_change(op: Literal["upsert", "patch", "remove"], item_id: str, fields: object = None) -> bytes:
@@ -205,13 +204,6 @@ def split_category(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in parts if part.strip())[:8]
 
 
-def encode_item(item: Item) -> bytes:
-    """The state's record of an item: one version byte, then msgpack."""
-    return bytes((ITEM_VERSION,)) + _record_encoder.encode(item)
-
-
-def decode_item(record: bytes) -> Item:
-    """Raises ValueError for a version this program does not know."""
-    if not record or record[0] != ITEM_VERSION:
-        raise ValueError(f"Expected an item record of version {ITEM_VERSION}, got {record[:1]!r}")
-    return _record_decoder.decode(memoryview(record)[1:])
+_record = Versioned("an item record", ITEM_VERSION, Item)
+encode_item = _record.encode
+decode_item = _record.decode

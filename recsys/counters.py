@@ -14,6 +14,7 @@ from math import log2
 import msgspec
 
 from recsys.events import Action, Event
+from recsys.versioned import Versioned
 
 # By name of their own: an enum's members are slow to look up.
 VIEW, READ, CART_ADD, ORDER = Action.VIEW, Action.READ, Action.CART_ADD, Action.ORDER
@@ -100,21 +101,6 @@ def decay(age_s: float) -> float:
     return 1.0 if age_s == 0 else float(0.5 ** (age_s / HALF_LIFE_S))
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(ItemCounters)
-_VERSION = bytes((COUNTERS_VERSION,))
-_READ = tuple(bytes((version,)) for version in range(1, COUNTERS_VERSION + 1))
-
-
-def encode_counters(counters: ItemCounters) -> bytes:
-    """One version byte, then msgpack."""
-    return _VERSION + _encoder.encode(counters)
-
-
-def decode_counters(record: bytes) -> ItemCounters:
-    """Raises ValueError for another version."""
-    if record[:1] not in _READ:
-        raise ValueError(
-            f"Expected a counter record of version {COUNTERS_VERSION} or older, got {bytes(record[:1])!r}"
-        )
-    return _decoder.decode(memoryview(record)[1:])
+_counters = Versioned("a counter record", COUNTERS_VERSION, ItemCounters)
+encode_counters = _counters.encode
+decode_counters = _counters.decode

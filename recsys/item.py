@@ -9,6 +9,7 @@ import msgspec
 from recsys.catalog import CatalogChange, Item, apply_change, apply_evidence
 from recsys.counters import ItemCounters, counts
 from recsys.events import Action, Event, Line
+from recsys.versioned import Versioned
 
 ITEM_STATE_VERSION = 2
 """2: counters of version 2. States of version 1 are read."""
@@ -84,22 +85,16 @@ class ItemState:
         self._lines.append(line)
 
     def encode(self) -> bytes:
-        """One version byte, then msgpack."""
-        return bytes((ITEM_STATE_VERSION,)) + _encoder.encode(_Bytes(self.item_id, self.item, self.counters))
+        """See `Versioned`."""
+        return _bytes.encode(_Bytes(self.item_id, self.item, self.counters))
 
     @classmethod
     def decode(cls, data: bytes) -> ItemState:
         """Raises ValueError for another version."""
-        if data[:1] not in _READ:
-            raise ValueError(
-                f"Expected an item state of version {ITEM_STATE_VERSION} or older, got {data[:1]!r}"
-            )
-        known = _decoder.decode(memoryview(data)[1:])
+        known = _bytes.decode(data)
         state = cls(known.item_id)
         state.item, state.counters = known.item, known.counters
         return state
 
 
-_READ = tuple(bytes((version,)) for version in range(1, ITEM_STATE_VERSION + 1))
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Bytes)
+_bytes = Versioned("an item state", ITEM_STATE_VERSION, _Bytes)

@@ -17,6 +17,7 @@ from recsys.fold import NO_EFFECTS, Effect, fold, fold_late
 from recsys.merge import absorb, with_device
 from recsys.profile import MAX_FORMER, PersonRecord, Profile, Standing, encode_record
 from recsys.tail import Tail
+from recsys.versioned import Versioned
 from recsys.visitor import StageRules
 
 PERSON_STATE_VERSION = 3
@@ -110,20 +111,16 @@ class PersonState(Tail[Draft, Fact, tuple[Effect, ...]]):
         return encode_record(DraftRecord(f"u:{self.user_id}", self.now, standing, self._event_ms))
 
     def encode(self) -> bytes:
-        """One version byte, then msgpack."""
+        """See `Versioned`."""
         tail = [step.entry for step in self.steps]
         standing = Standing.of(self._positions)
         settled = _Settled(self.user_id, self.base, tail, standing, self._event_ms, self._watermark_ms)
-        return _VERSION + _encoder.encode(settled)
+        return _bytes.encode(settled)
 
     @classmethod
     def decode(cls, data: bytes, rules: StageRules) -> PersonState:
         """Raises ValueError for another version."""
-        if data[:1] not in _READ:
-            raise ValueError(
-                f"Expected a person state of version {PERSON_STATE_VERSION} or older, got {data[:1]!r}"
-            )
-        settled = _decoder.decode(memoryview(data)[1:])
+        settled = _bytes.decode(data)
         state = cls(settled.user_id, rules, settled.profile)
         state._positions = dict(settled.standing.partitions)
         state._event_ms = settled.event_ms
@@ -151,7 +148,4 @@ def _knows(visitors: tuple[str, ...], visitor: str) -> bool:
     return visitor in visitors or visitor.startswith("user:")
 
 
-_VERSION = bytes((PERSON_STATE_VERSION,))
-_READ = (b"\x01", b"\x02", _VERSION)
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Settled)
+_bytes = Versioned("a person state", PERSON_STATE_VERSION, _Settled)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from recsys.events import Source
+from recsys.versioned import Versioned
 
 PROFILE_VERSION = 3
 """2: when an order was updated. 3: other names of a customer. Older records are read: with orders as they
@@ -155,31 +156,10 @@ class VisitorLink(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The visitor's own profile while nobody is known behind it."""
 
 
-_encoder = msgspec.msgpack.Encoder()
-_person_decoder = msgspec.msgpack.Decoder(PersonRecord)
-_link_decoder = msgspec.msgpack.Decoder(VisitorLink)
-_VERSION = bytes((PROFILE_VERSION,))
-_READ = (b"\x01", b"\x02", _VERSION)
+_person = Versioned("a profile record", PROFILE_VERSION, PersonRecord)
+_link = Versioned("a profile record", PROFILE_VERSION, VisitorLink)
 
-
-def encode_record(record: PersonRecord | VisitorLink | msgspec.Struct) -> bytes:
-    """One version byte, then msgpack. Drafts of these records have the same bytes."""
-    return _VERSION + _encoder.encode(record)
-
-
-def decode_person(data: bytes) -> PersonRecord:
-    """Raises ValueError for another version, msgspec.DecodeError for broken bytes."""
-    return _person_decoder.decode(_body(data))
-
-
-def decode_link(data: bytes) -> VisitorLink:
-    """Raises ValueError for another version, msgspec.DecodeError for broken bytes."""
-    return _link_decoder.decode(_body(data))
-
-
-def _body(data: bytes) -> memoryview:
-    if data[:1] not in _READ:
-        raise ValueError(
-            f"Expected a profile record of version {PROFILE_VERSION} or older, got {bytes(data[:1])!r}"
-        )
-    return memoryview(data)[1:]
+encode_record = _person.encode
+"""The bytes of a `PersonRecord`, a `VisitorLink`, or a draft of one."""
+decode_person = _person.decode
+decode_link = _link.decode

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from recsys.events import Flaw
+from recsys.versioned import Versioned
 
 PROGRESS_VERSION = 3
 """2: crowded devices. 3: flaws. Older records are read: without any."""
@@ -69,21 +70,6 @@ class FlowProgress(msgspec.Struct, frozen=True, array_like=True):
         return sum(max(offset - at.get(partition, -1), 0) for partition, offset in end.items())
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(FlowProgress)
-_VERSION = bytes((PROGRESS_VERSION,))
-_READ = (b"\x01", b"\x02", _VERSION)
-
-
-def encode_progress(progress: FlowProgress) -> bytes:
-    """One version byte, then msgpack."""
-    return _VERSION + _encoder.encode(progress)
-
-
-def decode_progress(record: bytes) -> FlowProgress:
-    """Raises ValueError for another version."""
-    if record[:1] not in _READ:
-        raise ValueError(
-            f"Expected a progress record of version {PROGRESS_VERSION} or older, got {bytes(record[:1])!r}"
-        )
-    return _decoder.decode(memoryview(record)[1:])
+_progress = Versioned("a progress record", PROGRESS_VERSION, FlowProgress)
+encode_progress = _progress.encode
+decode_progress = _progress.decode

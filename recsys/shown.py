@@ -13,6 +13,7 @@ import msgspec
 
 from recsys.banner import BANNER_PREFIX
 from recsys.block import Placement
+from recsys.versioned import Versioned
 
 SHOWN_VERSION: Final = 1
 MAX_BLOCKS: Final = 24
@@ -140,20 +141,6 @@ def person_of(visitor: str | None, user_id: str | None) -> str:
     return f"a:{visitor}" if visitor is not None and not visitor.startswith("nobody:") else ""
 
 
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(ShownRecord)
-_VERSION = bytes((SHOWN_VERSION,))
-
-
-def encode_shown(record: ShownRecord) -> bytes:
-    """One version byte, then msgpack."""
-    return _VERSION + _encoder.encode(record)
-
-
-def decode_shown(data: bytes) -> ShownRecord:
-    """Raises ValueError for another version, msgspec.DecodeError for broken bytes."""
-    if data[:1] != _VERSION:
-        raise ValueError(
-            f"Expected a record of what was shown of version {SHOWN_VERSION}, got {bytes(data[:1])!r}"
-        )
-    return _decoder.decode(memoryview(data)[1:])
+_shown = Versioned("a record of what was shown", SHOWN_VERSION, ShownRecord)
+encode_shown = _shown.encode
+decode_shown = _shown.decode

@@ -24,6 +24,7 @@ from recsys.facts import Absorb, Fact, Former, Happened, Renamed, Retract
 from recsys.fold import NO_EFFECTS, Effect, SessionRules, fold, fold_late
 from recsys.profile import PersonRecord, Profile, Standing, VisitorLink, encode_record
 from recsys.tail import Tail
+from recsys.versioned import Versioned
 from recsys.view import View, look
 
 VISITOR_STATE_VERSION = 4
@@ -318,22 +319,18 @@ class VisitorState(Tail[View, Event, _Folded]):
         self.settle_before(max(watermark_ms, self._watermark_ms) - self._rules.lateness_ms)
 
     def encode(self) -> bytes:
-        """One version byte, then msgpack."""
+        """See `Versioned`."""
         self.settle()
         ids = list(self._ids.values())
         tail = [step.entry for step in self.steps]
         standing = Standing.of(self._positions)
         settled = _Settled(self.visitor, self.base, tail, ids, standing, self._event_ms)
-        return _VERSION + _encoder.encode(settled)
+        return _bytes.encode(settled)
 
     @classmethod
     def decode(cls, data: bytes, rules: StageRules) -> VisitorState:
         """Raises ValueError for another version."""
-        if data[:1] not in _READ:
-            raise ValueError(
-                f"Expected a visitor state of version {VISITOR_STATE_VERSION} or older, got {data[:1]!r}"
-            )
-        settled = _decoder.decode(memoryview(data)[1:])
+        settled = _bytes.decode(data)
         state = cls(settled.visitor, rules, settled.view)
         state._ids = {known[0]: known for known in settled.ids}
         state._positions = dict(settled.standing.partitions)
@@ -364,7 +361,4 @@ def _hash(message_id: str) -> int:
 
 
 _unpack = struct.Struct(">Q").unpack
-_VERSION = bytes((VISITOR_STATE_VERSION,))
-_READ = (b"\x01", b"\x02", b"\x03", _VERSION)
-_encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(_Settled)
+_bytes = Versioned("a visitor state", VISITOR_STATE_VERSION, _Settled)
