@@ -40,6 +40,9 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """What stands above the block."""
     sources: dict[SourceName, Annotated[float, msgspec.Meta(ge=0, le=1000)]] = {}
     """Sources of candidates and their plain weights; see `recsys.pipeline.candidates`."""
+    leading_sources: tuple[SourceName, ...] = ()
+    """Of `sources`: what they name comes first, by their weights; behind it what others name, as usual. A
+    block of complements goes by what was bought together, not by what is looked at next."""
     item_types: tuple[Literal["product", "article"], ...] = ("product",)
     """What may stand in it; at least one."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 10
@@ -114,6 +117,8 @@ PRODUCT_FEED: dict[SourceName, float] = {
     "popular": 0.05,
 }
 
+COMPLEMENTING: tuple[SourceName, ...] = ("bought_together", "complements")
+
 CONTENT_BY_TIER: dict[Tier, tuple[str, ...]] = {
     "browsing": ("educational",),
     "comparison": ("comparison", "advantages"),
@@ -138,6 +143,7 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
             "item_to_item": 0.1,
             "popular": 0.02,
         },
+        leading_sources=COMPLEMENTING,
         needs_item=True,
         exclude_cart=True,
         other_categories=True,
@@ -145,6 +151,7 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
     "cart.cross_sell": Placement(
         title="Goes well with your cart",
         sources={"bought_together": 1.0, "complements": 0.3, "neighbours": 0.3, "als": 0.2, "popular": 0.05},
+        leading_sources=COMPLEMENTING,
         exclude_cart=True,
         other_categories=True,
     ),
@@ -169,6 +176,7 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
         sources=PRODUCT_FEED,
         item_types=("product", "article"),
         shares={"product": 0.6, "article": 0.3, "banner": 0.1},
+        bought_within_days=7,
         prefer_tags=CONTENT_BY_TIER,
         limit=10,
     ),
@@ -183,6 +191,7 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
             "als": 0.2,
             "popular": 0.05,
         },
+        leading_sources=COMPLEMENTING,
         limit=6,
         lead_with_cart=True,
         other_categories=True,
@@ -225,6 +234,7 @@ DEFAULT_PLACEMENTS: dict[str, Placement] = {
             "popular": 0.05,
         },
         item_types=("product", "article"),
+        bought_within_days=7,
         limit=8,
         explore=0.05,
         cooldown_blocks=3,

@@ -17,7 +17,7 @@ from recsys.cursor import encode_cursor
 from recsys.fold import SessionRules
 from recsys.picked import picked
 from recsys.pipeline.account import Account, account_of_banner, accounts_of
-from recsys.pipeline.banners import banners_for, with_banners
+from recsys.pipeline.banners import banners_for, rule_against, with_banners
 from recsys.pipeline.eligibility import rules_of
 from recsys.pipeline.mix import Choice
 from recsys.pipeline.person import Person
@@ -119,15 +119,32 @@ def why(
     block = _block(view, 0, slot, shown, _fallback(view, query, accounts.choice), "")
     places = {one.item: place for place, one in enumerate(shown, 1)}
     told = []
+
+    def broken(name: str) -> str:
+        person = query.visit.person
+        return rule_against(name, view.banners[name], slot.placement, person, view.market, view.shown)
+
     for item in items or places:
         if item.startswith(BANNER_PREFIX):
-            one = account_of_banner(item, view.banners, shown, beside)
+            one = account_of_banner(item, view.banners, shown, beside, broken)
         else:
             one = msgspec.structs.replace(accounts.of(item), place=places.get(item, 0))
         if one.verdict == "excluded" and item in slot.seen:
             one = msgspec.structs.replace(one, verdict="shown_before")
+        if one.verdict == "cooling":
+            one = msgspec.structs.replace(one, detail=_shown_when(view, item))
         told.append(one)
     return block, told
+
+
+def _shown_when(view: View, item: str) -> str:
+    """When and where the person was last shown an item that rests."""
+    last = next((one for one in view.shown if item in one.items), None)
+    if last is None:
+        return "the person was shown it too short a while ago"
+    minutes = (view.now_ms - last.at_ms) // 60_000
+    ago = "less than a minute" if minutes < 1 else f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
+    return f"{last.placement} has shown it to the person {ago} ago"
 
 
 def _with_banners(view: View, slot: Slot, query: Query, taken: Sequence[str]) -> tuple[list[str], Query]:

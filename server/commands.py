@@ -114,7 +114,7 @@ def ask(
     console = Console()
     print_blocks(console, answer, call_ms)
     for one in explained:
-        print_accounts(console, one)
+        print_accounts(console, one, () if why else why_not or ())
     if told:
         print_person(console, answer.person)
     return 0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 
 import msgspec
 import structlog
@@ -13,7 +14,7 @@ from recsys.block import Block, Placement, Slot
 from recsys.decide import View, why
 from recsys.fold import SessionRules
 from recsys.keys import decision_key
-from recsys.pipeline.account import Account
+from recsys.pipeline.account import SHOWN, Account, Share
 from recsys.pipeline.sentences import sentence
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import ProfileStore
@@ -84,7 +85,7 @@ class Decisions:
             again, accounts = self._again(served, placement, shelf, items)
             answer.as_taken = served.asked is not None and _is_same(again, served.block)
             answer.model_version = again.model_version
-            answer.accounts.extend(_message(one, placement) for one in accounts)
+            answer.accounts.extend(_told(served.block, accounts, placement))
         return answer.SerializeToString()
 
     def _again(
@@ -145,9 +146,40 @@ def _is_same(again: Block, block: Block) -> bool:
     return len(again.items) == len(block.items) and all(
         new.item == old.item
         and new.reason.source == old.reason.source
-        and math.isclose(new.score, old.score, rel_tol=_SAME_SCORE, abs_tol=_SAME_SCORE)
+        and _is_same_score(new.score, old.score)
         for new, old in zip(again.items, block.items, strict=True)
     )
+
+
+def _is_same_score(new: float, old: float) -> bool:
+    return math.isclose(new, old, rel_tol=_SAME_SCORE, abs_tol=_SAME_SCORE)
+
+
+def _told(block: Block, accounts: Sequence[Account], placement: Placement) -> Iterator[pb.Account]:
+    """The accounts, those of the block's items first. Where one is not as it was served, what was served is
+    told from what was kept, with the account of now beside it."""
+    for place, (now, was) in enumerate(zip_longest(accounts, block.items), 1):
+        assert now is not None
+        if was is None:
+            yield _message(now, placement)
+            continue
+        is_as_served = now.place == place and now.source == was.reason.source
+        if is_as_served and _is_same_score(now.score, was.score):
+            yield _message(now, placement)
+            continue
+        told = Account(
+            was.item,
+            SHOWN,
+            place=place,
+            source=was.reason.source,
+            reason=was.reason,
+            score=was.score,
+            propensity=was.propensity,
+            shares=(Share(was.reason.source, 1.0, was.reason),),
+        )
+        message = _message(told, placement)
+        message.now.CopyFrom(_message(now, placement))
+        yield message
 
 
 def _message(account: Account, placement: Placement) -> pb.Account:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 
 from rich import box
@@ -73,9 +73,9 @@ def print_blocks(console: Console, answer: pb.GetBlocksResponse, call_ms: float)
             console.print(f"next page: --cursor {block.next_cursor}", style="dim", soft_wrap=True)
 
 
-def print_accounts(console: Console, explained: pb.ExplainResponse) -> None:
-    """Why each item is there, or not."""
-    lines = account_lines(explained)
+def print_accounts(console: Console, explained: pb.ExplainResponse, only: Collection[str] = ()) -> None:
+    """Why each item is there, or not; see `account_lines`."""
+    lines = account_lines(explained, only)
     console.print(*lines, sep="\n", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -105,19 +105,39 @@ def person_lines(person: pb.Person) -> list[str]:
     return [f"person {named}: {intent}, {person.stage or 'no stage'}", *points]
 
 
-def account_lines(explained: pb.ExplainResponse) -> list[str]:
-    """Each account in a sentence; below it what the sources go by, and what moved the score."""
+LEAST_SHARE = 0.01
+"""A source that says less than this of all that is said for an item is not worth a line."""
+
+
+def account_lines(explained: pb.ExplainResponse, only: Collection[str] = ()) -> list[str]:
+    """Each account in a sentence; below it what sources go by that the sentence does not tell, what moved
+    the score, and what would be now. `only`: of these items, where any are named."""
     block = explained.block
-    lines = [f"decision {block.decision_id}, model {explained.model_version or 'none'}"]
+    lines = [f"{block.slot}: decision {block.decision_id}, model {explained.model_version or 'none'}"]
     if not explained.as_taken:
-        lines.append("  recomputed as of now: state, catalogue or model have changed since it was taken")
+        lines.append("  state, catalogue or model have changed since: what was served, and what would be now")
+    told = set()
     for account in explained.accounts:
-        lines.append(f"  {account.item_id}  {account.score:.3f}  {account.text}")
-        lines += [f"    {_share_line(share, block.at_ms)}" for share in account.sources]
-        moved = [f"{one.feature} = {one.value:.3g} ({one.points:+.2f})" for one in account.features]
-        if moved:
-            lines.append(f"    {', '.join(moved)}")
+        if account.item_id in told or (only and account.item_id not in only):
+            continue
+        told.add(account.item_id)
+        lines += _account_lines(account, block.at_ms)
+        if account.HasField("now"):
+            now, *more = _account_lines(account.now, block.at_ms)
+            lines += [f"    now: {now.strip()}", *(f"  {line}" for line in more)]
     return lines
+
+
+def _account_lines(account: pb.Account, at_ms: int) -> list[str]:
+    score = f"  {account.score:.3f}" if account.place or account.rank else ""
+    lines = [f"  {account.item_id}{score}  {account.text}"]
+    lines += [
+        f"    {_share_line(share, at_ms)}"
+        for share in account.sources
+        if share.share >= LEAST_SHARE and share.reason.text not in account.text
+    ]
+    moved = [f"{one.feature} = {one.value:.3g} ({one.points:+.2f})" for one in account.features]
+    return [*lines, f"    {', '.join(moved)}"] if moved else lines
 
 
 def _share_line(share: pb.SourceShare, now_ms: int) -> str:

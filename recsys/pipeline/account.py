@@ -5,7 +5,7 @@ The slot is decided again on the way, so an account can never tell another story
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -58,7 +58,7 @@ class Account(msgspec.Struct, frozen=True):
     verdict: str
     """shown, or what keeps it out: unknown, unavailable, other_type, filtered, age, market, page_item,
     excluded, shown_before, beside, cooling, bought, in_cart, in_session, substitute, barred, banner_rules,
-    not_named, brand_cap, category_cap, variant, too_alike, gave_way, beaten."""
+    banner_priority, not_named, brand_cap, category_cap, variant, too_alike, gave_way, beaten."""
     detail: str = ""
     """What of: the filter's text, the brand, the slot, the items that took its place."""
     place: int = 0
@@ -80,15 +80,24 @@ def accounts_of(query: Query, beside: Mapping[int, str]) -> Accounts | MixedAcco
 
 
 def account_of_banner(
-    item: str, banners: Mapping[str, Banner], shown: Lineup, beside: Mapping[str, str]
+    item: str,
+    banners: Mapping[str, Banner],
+    shown: Lineup,
+    beside: Mapping[str, str],
+    rule: Callable[[str], str],
 ) -> Account:
-    """Of a banner, by the name that blocks have for it; `shown`: what stands in the block."""
+    """Of a banner, by the name that blocks have for it; `shown`: what stands in the block; `rule`: which of
+    the rules of the banner of this name keeps it out, "" for none."""
     for place, one in enumerate(shown, 1):
         if one.item == item:
             return Account(item, SHOWN, place=place, source=one.reason.source, reason=one.reason)
-    if item.removeprefix(BANNER_PREFIX) not in banners:
+    name = item.removeprefix(BANNER_PREFIX)
+    if name not in banners:
         return Account(item, "unknown")
-    return Account(item, "beside", beside[item]) if item in beside else Account(item, "banner_rules")
+    if item in beside:
+        return Account(item, "beside", beside[item])
+    broken = rule(name)
+    return Account(item, "banner_rules", broken) if broken else Account(item, "banner_priority")
 
 
 class MixedAccounts:
@@ -183,7 +192,7 @@ class Accounts:
         if about is None:
             return "unknown", ""
         if not columns.offer[row]:
-            return "unavailable", ""
+            return "unavailable", "taken out of the catalogue" if about.removed else "sold out"
         if not columns.offer[row] & query.item_types:
             return "other_type", about.type
         passing = query.visit.passing

@@ -34,10 +34,7 @@ def banners_for(
     may = [
         one
         for one, banner in banners.items()
-        if one not in taken
-        and (not banner.placements or placement in banner.placements)
-        and _is_for(banner, person, market)
-        and not _is_capped(one, banner, shown, person.now_ms)
+        if one not in taken and not rule_against(one, banner, placement, person, market, shown)
     ]
     may.sort(key=lambda one: (-banners[one].priority, crc32(f"{query.visit.salt}{one}".encode())))
     return may[: max(round(share * query.limit), 1)]
@@ -53,40 +50,48 @@ def with_banners(items: Lineup, chosen: Sequence[str], banners: Mapping[str, Ban
     return Lineup.of(next(queues[kind]) for kind in order)
 
 
-def _is_for(banner: Banner, person: Person, market: str) -> bool:
-    """Whether dates, market and audience let a person see a banner now."""
+def rule_against(
+    name: str, banner: Banner, placement: str, person: Person, market: str, shown: Sequence[Impression]
+) -> str:
+    """The first rule of a banner that keeps it out of the placement of this name now, as the settings call
+    it; "": none does."""
     now_ms = person.now_ms
+    if banner.placements and placement not in banner.placements:
+        return "placements"
     if banner.starts is not None and now_ms < _ms_of(banner.starts):
-        return False
+        return "starts"
     if banner.ends is not None and now_ms >= _ms_of(banner.ends):
-        return False
+        return "ends"
     if banner.markets and market not in banner.markets:
-        return False
+        return "markets"
     if banner.tiers and person.tier not in banner.tiers:
-        return False
-    return _is_of_audience(banner, person)
+        return "tiers"
+    return _audience_rule(banner, person) or _cap(name, banner, shown, now_ms)
 
 
-def _is_of_audience(banner: Banner, person: Person) -> bool:
+def _audience_rule(banner: Banner, person: Person) -> str:
     """By what is known of the person and may be used: who said no to it is in no such audience."""
     profile = person.profile
     if banner.groups and (profile is None or profile.group not in banner.groups):
-        return False
+        return "groups"
     if banner.viewed_categories:
         liked = () if profile is None else [affinity.name for affinity in profile.categories]
         if not set(liked) & set(banner.viewed_categories):
-            return False
+            return "viewed_categories"
     within, not_within = banner.bought_within_days, banner.not_bought_within_days
     if within is not None and (profile is None or not person.ordered_since(within)):
-        return False
-    return not_within is None or (profile is not None and not person.ordered_since(not_within))
+        return "bought_within_days"
+    if not_within is not None and (profile is None or person.ordered_since(not_within)):
+        return "not_bought_within_days"
+    return ""
 
 
-def _is_capped(name: str, banner: Banner, shown: Sequence[Impression], now_ms: int) -> bool:
+def _cap(name: str, banner: Banner, shown: Sequence[Impression], now_ms: int) -> str:
     if banner.max_per_day is None:
-        return False
+        return ""
     item, since_ms = BANNER_PREFIX + name, now_ms - _DAY_MS
-    return sum(1 for one in shown if one.at_ms > since_ms and item in one.items) >= banner.max_per_day
+    times = sum(1 for one in shown if one.at_ms > since_ms and item in one.items)
+    return "max_per_day" if times >= banner.max_per_day else ""
 
 
 def _ms_of(moment: datetime) -> int:

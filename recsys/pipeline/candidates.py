@@ -19,7 +19,7 @@ from recsys.models.arrays import NOTHING, Ranked, Rows, Vectors
 from recsys.models.interactions import InteractionKind
 from recsys.models.tables import TopTable
 from recsys.pipeline.columns import Heats32
-from recsys.pipeline.complements import brought
+from recsys.pipeline.complements import best_of_category, brought
 from recsys.pipeline.kernels import hottest_of_leaf, looked_at
 from recsys.pipeline.kindred import Acquainted, named_by_kindred
 from recsys.pipeline.learned import Learned
@@ -94,8 +94,9 @@ def bought_together(context: Context) -> Ranked:
 
 
 def content(context: Context) -> Ranked:
-    """Items whose texts are like those of the seeds, those newer than the model included."""
-    return _alike(context)
+    """Items whose texts are like those of the seeds, those newer than the model included; without a model,
+    what is of the category of the page's item."""
+    return _of_same_category(context) if context.visit.bundle is None else _alike(context)
 
 
 def new_items(context: Context) -> Rows:
@@ -246,6 +247,21 @@ def _alike(context: Context) -> Ranked:
     rows, scores = np.concatenate((known[0], added[0])), np.concatenate((known[1], added[1]))
     others = (rows[:, None] != seeds.rows).all(axis=1)
     return rows[others], scores[others]
+
+
+def _of_same_category(context: Context) -> Ranked:
+    """What is of the last category of the page's item, what is in demand there first."""
+    columns, row = context.visit.columns, context.page_row
+    code = int(columns.leaf[row]) if row >= 0 else -1
+    if code < 0:
+        return NOTHING
+    of_leaf = columns.leaf_rows[code]
+    others = of_leaf[of_leaf < columns.capacity]
+    others = others[(columns.leaf[others] == code) & (others != row)][:CONTENT_POOL]
+    best = best_of_category(context, code)
+    rows = np.array(list(dict.fromkeys([*best.tolist(), *others.tolist()])), np.int32)
+    rows = rows[rows != row]
+    return rows, (1.0 / (1.0 + np.arange(len(rows)))).astype(np.float32)
 
 
 def _new_alike(context: Context) -> Ranked:

@@ -28,7 +28,7 @@ def brought(context: Context) -> Ranked:
     found: list[tuple[int, float]] = []
     for code in looks(visit):
         for other, share in columns.goes_with.get(code, ()):
-            rows = _best_of_category(context, other)
+            rows = best_of_category(context, other)
             found += [(row, share / (place + 1)) for place, row in enumerate(rows.tolist())]
     if not found:
         return NOTHING
@@ -54,7 +54,8 @@ def _looks(visit: Visit) -> dict[int, int]:
     return {code: times for code, times in codes.most_common() if times >= LEAST_LOOKS and code >= 0}
 
 
-def _best_of_category(context: Context, code: int) -> Rows:
+def best_of_category(context: Context, code: int) -> Rows:
+    """int32[k]: of a last category what is in demand, else popular; the best POOL_OF_CATEGORY of it."""
     columns, offer, item_types = context.visit.columns, context.offer, context.item_types
     of_leaf = columns.leaf_rows[code]
     rows, heat = np.empty(POOL_OF_CATEGORY, np.int32), np.empty(POOL_OF_CATEGORY, np.float32)

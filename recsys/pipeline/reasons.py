@@ -45,13 +45,13 @@ _DID: Final[Mapping[int, str]] = {
     Action.OTHER: "are looking at {}",
 }
 _SENTENCES: Final[Mapping[str, str]] = {
-    "neighbours": "others went on to this after it: you {}",
-    "als": "fits your taste: you {}",
-    "kindred": "people who have what you have, have this: you {}",
+    "neighbours": "you {}, and others went on to this",
+    "als": "you {}, and this fits your taste",
+    "kindred": "you {}, and people who have what you have, have this",
     "item_to_item": "because you {}",
-    "bought_together": "often bought together: you {}",
-    "content": "much alike: you {}",
-    "lately": "people go on to this in these hours: you {}",
+    "bought_together": "you {}, and it is often bought with this",
+    "content": "you {}, and this is much like it",
+    "lately": "you {}, and people go on to this in these hours",
 }
 _PLAIN: Final[Mapping[str, Reason]] = {
     "neighbours": Reason("neighbours", "others with sessions like yours went on to this"),
@@ -212,11 +212,12 @@ def _news(row: int, source: str, visit: Visit) -> Reason:
     did = f"you {_DID[deed.action].format('it')} {_when(at_ms, now_ms)}"
     assert item is not None
     if source == "price_drop":
-        text = (
-            f"{item.price_now:,.2f} {item.currency}".strip() + f" now, {item.price_at(at_ms):,.2f} when {did}"
+        now, was = (
+            f"{price:,.2f} {item.currency}".strip() for price in (item.price_now, item.price_at(at_ms))
         )
+        text = f"it is {now} now, and was {was} when {did}"
     else:
-        text = f"to be had again since {_since(item.back_ms, now_ms)}: {did}"
+        text = f"{did}, and it is here again since {_since(item.back_ms, now_ms)}"
     return Reason(source, text, deed.item, _EVENTS[deed.action], at_ms)
 
 
@@ -235,14 +236,14 @@ def _strongest(choice: Choice, query: Query) -> dict[str, dict[int, int]]:
     """For each source of the choice that goes by seeds the place of the seed that speaks most for each of its
     rows; nothing where there are no seeds to speak."""
     seeds, bundle = query.seeds, query.visit.bundle
-    if bundle is None or not seeds.deeds:
+    if not seeds.deeds:
         return {}
     found = {}
     for source in _SEED_OF.keys() & choice.sources:
         rows = [row for row, one in zip(choice.rows, choice.sources, strict=True) if one == source]
         if len(seeds.deeds) == 1:
             found[source] = dict.fromkeys(rows, 0)
-        else:
+        elif bundle is not None:
             found[source] = dict(zip(rows, _SEED_OF[source](rows, query, bundle), strict=True))
     return found
 

@@ -27,14 +27,28 @@ class Scored(msgspec.Struct, frozen=True, eq=False):
 
 
 def score(pool: Pool, query: Query) -> Scored:
-    """What the ranker says; without one the plain sum. What the placement prefers for this intent comes
-    before all else, in the same order."""
+    """What the ranker says; without one the plain sum. What the placement's leading sources name comes
+    before what they do not, and what it prefers for this intent before all else."""
     scored = plain_score(pool, query) if pool.learned is None else Scored(pool, pool.learned)
+    if query.placement.leading_sources and len(pool.rows):
+        scored = _led(scored, query)
     preferred = preferred_rows(query) if query.placement.prefer_tags else None
     if preferred is None or not len(pool.rows):
         return scored
     totals = scored.totals
     ahead = np.where(preferred[pool.rows], totals.max() - totals.min() + np.float32(1), np.float32(0))
+    return Scored(pool, (totals + ahead).astype(np.float32))
+
+
+def _led(scored: Scored, query: Query) -> Scored:
+    """With what the leading sources name, by the plain sum of what they say, in front."""
+    pool, totals, leading = scored.pool, scored.totals, query.placement.leading_sources
+    led = np.zeros(len(pool.rows), np.float32)
+    for place, source in enumerate(pool.sources):
+        if source in leading and pool.best[place] > 0:
+            weight = np.float32(query.placement.sources.get(source, 0.0) / pool.best[place])
+            led += weight * pool.scores[place, : len(pool.rows)]
+    ahead = np.where(led > 0, totals.max() - totals + np.float32(1) + led, np.float32(0))
     return Scored(pool, (totals + ahead).astype(np.float32))
 
 

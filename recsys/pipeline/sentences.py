@@ -15,7 +15,7 @@ MAX_MOVES: Final = 3
 
 _NOT_SHOWN: Final[Mapping[str, str]] = {
     "unknown": "the catalogue has no such item",
-    "unavailable": "it cannot be had: sold out, or taken out of the catalogue",
+    "unavailable": "it cannot be had: {detail}",
     "other_type": "it is of type {detail}, which the placement does not show",
     "filtered": "it does not pass the filter `{detail}`",
     "age": "it asks for an age, and the person is known to have {detail} years at least",
@@ -24,13 +24,14 @@ _NOT_SHOWN: Final[Mapping[str, str]] = {
     "excluded": "the caller excluded it",
     "shown_before": "a page before this one has shown it",
     "beside": "slot {detail} of the same request shows it",
-    "cooling": "the person was shown it too short a while ago",
+    "cooling": "{detail}",
     "bought": "the person has ordered it not long ago",
     "in_cart": "it is in the cart already",
     "in_session": "the person looked at it in this session already",
     "substitute": "it is of the same category as what it should go with, so it would take its place",
     "barred": "a rule of the placement keeps it out",
-    "banner_rules": "its rules (dates, market, audience, caps) or banners of greater priority keep it out",
+    "banner_rules": "its rule `{detail}` keeps it out",
+    "banner_priority": "other banners come before it in the places that banners have here",
     "not_named": "no source named it for this person; asked were {detail}",
     "brand_cap": "as many of its brand as may be stand there already: {detail}",
     "category_cap": "as many of its category as may be stand there already: {detail}",
@@ -86,8 +87,13 @@ def _setting(verdict: str, placement: Placement) -> str:
         return f" (`max_per_brand` is {placement.max_per_brand})"
     if verdict == "category_cap":
         return f" (`max_per_category` is {placement.max_per_category})"
+    if verdict == "cooling":
+        return "".join(
+            f" (`{name}` is {value})"
+            for name in ("cooldown_s", "cooldown_blocks")
+            if (value := getattr(placement, name))
+        )
     names = {
-        "cooling": "cooldown_s, cooldown_blocks",
         "bought": "bought_within_days",
         "in_session": "exclude_session_items",
         "substitute": "other_categories",

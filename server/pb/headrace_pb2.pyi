@@ -307,7 +307,7 @@ class ExplainResponse(_message.Message):
     def __init__(self, block: _Optional[_Union[Block, _Mapping]] = ..., anonymous_id: _Optional[str] = ..., user_id: _Optional[str] = ..., person: _Optional[str] = ..., request_id: _Optional[str] = ..., render_id: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., accounts: _Optional[_Iterable[_Union[Account, _Mapping]]] = ..., as_taken: _Optional[bool] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class Account(_message.Message):
-    __slots__ = ("item_id", "verdict", "detail", "text", "place", "score", "last_score", "rank", "candidates", "sources", "features", "propensity")
+    __slots__ = ("item_id", "verdict", "detail", "text", "place", "score", "last_score", "rank", "candidates", "sources", "features", "propensity", "now")
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
@@ -320,6 +320,7 @@ class Account(_message.Message):
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    NOW_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     verdict: str
     detail: str
@@ -332,7 +333,8 @@ class Account(_message.Message):
     sources: _containers.RepeatedCompositeFieldContainer[SourceShare]
     features: _containers.RepeatedCompositeFieldContainer[FeatureEffect]
     propensity: float
-    def __init__(self, item_id: _Optional[str] = ..., verdict: _Optional[str] = ..., detail: _Optional[str] = ..., text: _Optional[str] = ..., place: _Optional[int] = ..., score: _Optional[float] = ..., last_score: _Optional[float] = ..., rank: _Optional[int] = ..., candidates: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[SourceShare, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[FeatureEffect, _Mapping]]] = ..., propensity: _Optional[float] = ...) -> None: ...
+    now: Account
+    def __init__(self, item_id: _Optional[str] = ..., verdict: _Optional[str] = ..., detail: _Optional[str] = ..., text: _Optional[str] = ..., place: _Optional[int] = ..., score: _Optional[float] = ..., last_score: _Optional[float] = ..., rank: _Optional[int] = ..., candidates: _Optional[int] = ..., sources: _Optional[_Iterable[_Union[SourceShare, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[FeatureEffect, _Mapping]]] = ..., propensity: _Optional[float] = ..., now: _Optional[_Union[Account, _Mapping]] = ...) -> None: ...
 
 class SourceShare(_message.Message):
     __slots__ = ("source", "share", "reason")

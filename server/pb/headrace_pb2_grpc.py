@@ -115,7 +115,8 @@ class HeadraceServicer:
         process that served them, to others when the flow has read them, usually within a second.
         NOT_FOUND when the id is unknown or expired. `block` is as it was served. The accounts come from
         deciding again for that moment, on the state, catalogue and model of now; `as_taken` says whether
-        that gave the same block, so that they account for the decision as it was taken.
+        that gave the same block. Where it did not, what was served is told all the same: place, score,
+        source, reason and propensity are kept with the block.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recsys.block import BlockItem, Lineup, Reason, Urgency
 
-VIEWED = Reason("content", "much alike: you viewed Tent", "p1", "Product Viewed", 1)
+VIEWED = Reason("content", "you viewed Tent, and this is much like it", "p1", "Product Viewed", 1)
 POPULAR = Reason("popular", "popular in this shop")
 
 

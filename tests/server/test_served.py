@@ -305,7 +305,7 @@ class TestThroughTheServer:
         assert unknown.text == "Not shown: the catalogue has no such item."
         assert beside.verdict in ("beside", "filtered")
 
-    def test_a_decision_on_what_is_no_more_says_that_its_accounts_are_of_now(self, shop: Shop) -> None:
+    def test_a_decision_is_told_as_it_was_taken_and_beside_it_what_would_be_now(self, shop: Shop) -> None:
         put_visitor(shop.store, "v1", viewed("p3", at_ms=AT_MS))
         block = self.ask(shop, anonymous_id="v1")
         gone = block.items[0].item.id
@@ -314,7 +314,13 @@ class TestThroughTheServer:
         explained = shop.client.Explain(pb.ExplainRequest(decision_id=block.decision_id))
         assert not explained.as_taken
         assert [item.item.id for item in explained.block.items] == [item.item.id for item in block.items]
-        assert (explained.accounts[0].item_id, explained.accounts[0].verdict) == (gone, "unavailable")
+        for told, was in zip(explained.accounts, block.items, strict=True):
+            assert (told.item_id, told.verdict, told.sources[0].source) == (was.item.id, "shown", was.source)
+            assert (told.score, told.sources[0].reason) == (was.score, was.reason)
+        first = explained.accounts[0]
+        assert (first.item_id, first.place) == (gone, 1)
+        assert (first.now.verdict, first.now.detail) == ("unavailable", "sold out")
+        assert block.items[0].reason.text in first.text
 
     def test_too_many_items_to_explain(self, shop: Shop) -> None:
         with pytest.raises(grpc.RpcError) as caught:

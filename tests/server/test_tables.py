@@ -61,6 +61,7 @@ def test_an_account_has_its_sources_and_features_below_it() -> None:
         accounts=[
             pb.Account(
                 item_id="P-1",
+                place=1,
                 score=0.5,
                 text="Place 1.",
                 sources=[
@@ -74,15 +75,36 @@ def test_an_account_has_its_sources_and_features_below_it() -> None:
     )
     lines = account_lines(explained)
     assert lines == [
-        "decision d-1, model v1",
+        "home.hero: decision d-1, model v1",
         "  P-1  0.500  Place 1.",
         "     75% neighbours: others went on to this  [Product Viewed  P-9  11:59:59 UTC]",
         "     25% popular: popular here",
         "    surge = 12.5 (+0.40)",
-        "  P-2  0.000  Not shown: sold out.",
+        "  P-2  Not shown: sold out.",
     ]
+    assert account_lines(explained, ["P-2"]) == [lines[0], lines[-1]]
     explained.as_taken = False
-    assert "recomputed as of now" in account_lines(explained)[1]
+    assert "have changed since" in account_lines(explained)[1]
+
+
+def test_an_account_tells_nothing_twice_and_what_would_be_now() -> None:
+    said = pb.Reason(text="others went on to this")
+    account = pb.Account(
+        item_id="P-1",
+        place=2,
+        score=0.5,
+        text="Place 2: others went on to this.",
+        sources=[
+            pb.SourceShare(source="neighbours", share=0.99, reason=said),
+            pb.SourceShare(source="surging", share=0.004, reason=pb.Reason(text="looked at")),
+        ],
+        now=pb.Account(item_id="P-1", text="Not shown: it cannot be had: sold out."),
+    )
+    lines = account_lines(pb.ExplainResponse(block=block(), accounts=[account, account], as_taken=True))
+    assert lines[1:] == [
+        "  P-1  0.500  Place 2: others went on to this.",
+        "    now: P-1  Not shown: it cannot be had: sold out.",
+    ]
 
 
 @pytest.mark.parametrize(

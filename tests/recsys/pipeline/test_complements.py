@@ -66,3 +66,22 @@ def test_the_complements_of_a_category_are_those_most_surely_bought_with_it() ->
     assert [code for code, _ in many[0]] == [1, 2, 3]
     assert len(many[0]) == MOST_COMPLEMENTS
     assert complements_of(TopTable.empty(3, 2), np.zeros(3, np.int32)) == {}
+
+
+def test_what_was_bought_together_stands_before_what_others_name() -> None:
+    sources = {"neighbours": 5.0, "bought_together": 0.5}
+    rules = {
+        "alone": Placement(sources={"bought_together": 1.0}, fills=False),
+        "led": Placement(sources=sources, leading_sources=("bought_together",), fills=False),
+        "free": Placement(sources=sources, fills=False),
+    }
+
+    def block(placement: str) -> list[str]:
+        profile = visitor("t1", "m2", "m3", "m4")
+        return shown(ask(shelf(), profile, slot(placement, 18, "t2"), placements=rules)[0])
+
+    alone, led, free = block("alone"), block("led"), block("free")
+    assert alone
+    assert led[: len(alone)] == alone
+    assert free[: len(alone)] != alone
+    assert set(led) == set(free)

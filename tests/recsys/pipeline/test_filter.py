@@ -225,3 +225,12 @@ def test_the_taste_is_asked_of_what_passes_alone() -> None:
     passing = {f"{family}{number}" for family in "tsm" for number in (0, 1)}
     by_taste = [entry.item for entry in whole.items if entry.item in passing and entry.reason.source == "als"]
     assert [entry.item for entry in some.items if entry.reason.source == "als"] == by_taste
+
+
+def test_without_a_model_similar_is_what_is_of_the_same_category() -> None:
+    counters = {"m1": ItemCounters(50, 0, 0, NOW_S), "t4": ItemCounters(3, 0, 0, NOW_S)}
+    (block,) = ask(bare_shelf(counters=counters), visitor("s1"), slot("product.similar", 5, "t1"))
+    assert families(shown(block)) == {"t"}
+    assert shown(block)[0] == "t4"
+    assert block.items[0].reason.text == "you are looking at Tent 1, and this is much like it"
+    assert block.fallback == "no_model"

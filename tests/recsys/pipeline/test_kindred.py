@@ -62,7 +62,7 @@ def test_who_comes_back_is_shown_what_kindred_people_have(plain: Shelf) -> None:
     assert sources(block) == {"kindred"}
     assert not {"m1", "m2"} & set(shown(block))
     reason = block.items[0].reason
-    assert reason.text.startswith("people who have what you have, have this: you viewed Mug ")
+    assert reason.text.startswith("you viewed Mug ")
     assert reason.evidence_item in ("m1", "m2")
     assert reason.evidence_at_ms < NOW_MS
 

@@ -42,7 +42,7 @@ def test_what_people_went_on_to_knows_items_newer_than_the_model() -> None:
     assert shown(block)[:2] == ["m5", "later"]
     reason = block.items[1].reason
     assert (reason.source, reason.evidence_item) == ("lately", "t1")
-    assert reason.text.startswith("people go on to this in these hours: you viewed Tent 1 at ")
+    assert reason.text.startswith("you viewed Tent 1 at ")
 
 
 def test_what_the_whole_session_leads_to_adds_up() -> None:

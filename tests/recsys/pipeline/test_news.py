@@ -60,7 +60,7 @@ def test_what_became_cheaper_since_is_told_with_both_prices(action: Action) -> N
     assert shown(block) == ["t1"]
     (item,) = block.items
     assert item.reason.source == "price_drop"
-    assert item.reason.text.startswith("39.00 EUR now, 50.00 when you ")
+    assert item.reason.text.startswith("it is 39.00 EUR now, and was 50.00 EUR when you ")
     assert item.reason.text.endswith(" on 11 Sep")
     assert item.reason.evidence_at_ms == (NOW_S - 10 * DAY_S) * 1000
     assert block.fallback == ""
@@ -128,7 +128,7 @@ def test_what_can_be_had_again_is_told_and_what_cannot_is_not_shown() -> None:
     profile = looked("t1", 20 * DAY_S)
     (block,) = ask(on(back), profile, slot("email.back_in_stock", 6))
     assert shown(block) == ["t1"]
-    assert block.items[0].reason.text == "to be had again since 19 Sep: you viewed it on 1 Sep"
+    assert block.items[0].reason.text == "you viewed it on 1 Sep, and it is here again since 19 Sep"
     assert shown(ask(on(gone), profile, slot("email.back_in_stock", 6))[0]) == []
     assert shown(ask(on(back), looked("t1", DAY_S), slot("email.back_in_stock", 6))[0]) == []
 
@@ -137,7 +137,9 @@ def test_a_cart_that_was_left_counts_as_caring() -> None:
     dear = changed(None, 30 * DAY_S, "upsert", price=50.0)
     now_cheaper = changed(dear, 10, price=20.0)
     (block,) = ask(on(now_cheaper), visitor("m1", cart=("t1",)), slot("email.price_drop", 6))
-    assert block.items[0].reason.text.startswith("20.00 now, 50.00 when you put it into your cart at ")
+    assert block.items[0].reason.text.startswith(
+        "it is 20.00 now, and was 50.00 when you put it into your cart at "
+    )
 
 
 def test_what_was_bought_lately_is_not_offered_again_until_the_days_are_over() -> None:
