@@ -6,10 +6,12 @@ import fcntl
 import gc
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import IO
 
 from bytewax.dataflow import Dataflow
 from bytewax.errors import BytewaxRuntimeError
@@ -26,6 +28,9 @@ from recsys.ports import LogUnavailable, ProfileStore, StoreUnavailable
 from recsys.settings import Settings
 from recsys.shown import remembering
 from recsys.visitor import StageRules
+
+LOOKED_AT_S = 0.5
+"""Whoever looks whether a flow runs holds its lock for a moment; a flow that starts then waits so long."""
 
 
 class FlowRunning(RuntimeError):
@@ -48,12 +53,11 @@ def flow_lock(recovery: Path) -> Iterator[None]:
     process, however that ends."""
     recovery.mkdir(parents=True, exist_ok=True)
     with (recovery / "flow.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FlowRunning(
-                f"Expected no other flow on `{recovery.parent}`, got one that is running"
-            ) from None
+        patient_until_s = time.monotonic() + LOOKED_AT_S
+        while not _locked(file, fcntl.LOCK_EX):
+            if time.monotonic() > patient_until_s:
+                raise FlowRunning(f"Expected no other flow on `{recovery.parent}`, got one that is running")
+            time.sleep(0.01)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -62,11 +66,19 @@ def flow_lock(recovery: Path) -> Iterator[None]:
 
 def is_running(recovery: Path) -> bool:
     """Whether a flow works on this home now."""
+    path = recovery / "flow.lock"
+    if not path.exists():
+        return False
+    with path.open() as file:
+        return not _locked(file, fcntl.LOCK_SH)
+
+
+def _locked(file: IO[str], how: int) -> bool:
     try:
-        with flow_lock(recovery):
-            return False
-    except FlowRunning:
-        return True
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def decoder_of(settings: Settings) -> Decoder:

@@ -78,8 +78,18 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def price_now(self) -> float | None:
-        """What is paid for it while its sale, if it has one, lasts; see `Shelf.end_sales`."""
-        return self.sale_price if self.sale_price is not None else self.price
+        """What is paid for it while its sale, if it has one, lasts; see `Shelf.end_sales`. A sale at more
+        than the price is none."""
+        if self.sale_price is None or (self.price is not None and self.sale_price > self.price):
+            return self.price
+        return self.sale_price
+
+    @property
+    def can_be_had(self) -> bool:
+        """Whether it can be ordered: not sold out, nor taken out of the catalogue. Of what can be ordered
+        ahead (its attribute `availability`) there may be none left."""
+        none_left = self.stock == 0 and "availability" not in self.attributes
+        return self.available and not self.removed and not none_left
 
 
 class CatalogChange(msgspec.Struct, frozen=True, gc=False):
@@ -161,7 +171,7 @@ def _with_history(before: Item | None, item: Item, at_ms: int, *, tells_stock: b
     back_ms = stock_ms = 0
     if before is not None:
         prices, back_ms, stock_ms = before.prices, before.back_ms, before.stock_ms
-        if item.available and not before.available:
+        if item.can_be_had and not before.can_be_had:
             back_ms = at_ms
     now = item.price_now
     if item.fed and now is not None and (not prices or prices[-1].price != now):

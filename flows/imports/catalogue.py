@@ -57,7 +57,7 @@ def listing(items: Iterable[Item], limit: int, kind: Kind | None, removed: bool)
 def about(item: Item) -> str:
     """What a list says of an item beside its id."""
     price = "" if item.price_now is None else f"{item.price_now:,.2f} {item.currency}".strip()
-    stands = "removed" if item.removed else "" if item.available else "not available"
+    stands = "removed" if item.removed else "" if item.can_be_had else "not available"
     known = "" if item.fed or item.removed else "known from events only"
     parts = (item.title, " > ".join(item.category), price, stands, known)
     return printable(" | ".join(part for part in parts if part))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flows.catchup import catch_up, follow, import_bar
+from flows.catchup import Caught, FlowFailed, catch_up, follow, import_bar
 from flows.dead_letters import printable
 from flows.imports.append import CATALOGUE, CatalogReport, ImportReport, import_catalog, import_events
 from flows.imports.catalogue import items_of
@@ -119,13 +119,7 @@ def _finish(settings: Settings, report: ImportReport, flow: Sequence[str], conso
         _say(console, f"  and {report.skipped - len(report.problems):,} more")
     if not report.appended:
         return
-    caught = None
-    if is_running(Path(settings.recovery)):
-        _say(console, "flow: the one that runs on this home takes them")
-        # Waited for, so that what comes next (a training, a question) finds them.
-        caught = follow(settings, console, lambda: is_running(Path(settings.recovery)))
-    if caught is None:
-        caught = catch_up(settings, flow, console)
+    caught = _folded(settings, flow, console)
     _say(
         console,
         f"flow: {_counted(caught.records, 'record')} in {caught.seconds:.1f} s ({caught.per_s:,.0f}/s)",
@@ -133,6 +127,26 @@ def _finish(settings: Settings, report: ImportReport, flow: Sequence[str], conso
     if caught.dead:
         letters = _counted(caught.dead, "dead letter")
         _say(console, f"  {letters}: `headrace doctor --dead {min(caught.dead, 20)}` says why")
+
+
+def _folded(settings: Settings, flow: Sequence[str], console: Console) -> Caught:
+    """What a flow took, until it had all that is in the log: the one that runs, which is waited for so
+    that a training or a question finds it, or one of our own. Raises FlowFailed."""
+
+    def runs() -> bool:
+        return is_running(Path(settings.recovery))
+
+    while True:
+        if runs():
+            _say(console, "flow: the one that runs on this home takes them")
+            # That of another import ends where the log ended when it began.
+            if (caught := follow(settings, console, runs)) is not None:
+                return caught
+        try:
+            return catch_up(settings, flow, console)
+        except FlowFailed:
+            if not runs():  # else another import was quicker to start one
+                raise
 
 
 def _counted(count: int, noun: str) -> str:

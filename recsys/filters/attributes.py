@@ -103,7 +103,7 @@ class Attributes:
 
     def _write(self, row: int, item: Item, before: Item | None) -> None:
         self._count_restricted(row, item)
-        self.available[row] = item.available
+        self.available[row] = item.can_be_had
         self.published_ms[row] = UNKNOWN_MS if item.published_ms is None else item.published_ms
         if before is None or _numbers_of(item) != _numbers_of(before):
             for name in _NUMBERS:

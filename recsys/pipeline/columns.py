@@ -210,7 +210,7 @@ def by_heat(heat: Heats32, rows: Rows) -> Rows:
 def offer_of(item: Item) -> int:
     """PRODUCT or ARTICLE for an item that may be shown, else 0. An item that only events have named
     may be shown as soon as one of them has told its title."""
-    if not item.available or item.removed or not (item.fed or item.title):
+    if not item.can_be_had or not (item.fed or item.title):
         return 0
     return ARTICLE if item.type == "article" else PRODUCT
 

@@ -89,6 +89,7 @@ def test_the_sale_price_is_the_price_now() -> None:
     assert Item("a", price=3.0).price_now == 3.0
     assert Item("a", price=3.0, sale_price=0.0).price_now == 0.0
     assert Item("a").price_now is None
+    assert Item("a", price=3.0, sale_price=5.0).price_now == 3.0, "no sale"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,20 @@ def test_a_wrong_patch_says_where(fields: dict[str, object], message: str) -> No
     with pytest.raises(msgspec.ValidationError) as caught:
         change("patch", "a", fields)
     assert str(caught.value) == message.replace("`$.", "`$.item.")
+
+
+def test_what_is_sold_out_cannot_be_had_until_there_is_stock_again() -> None:
+    assert TENT.can_be_had
+    sold_out = apply_change(TENT, change("patch", TENT.id, {"stock": 0}, at_ms=AT_MS + 1))
+    assert sold_out.available
+    assert not sold_out.can_be_had
+    ordered_ahead = apply_change(
+        sold_out, change("patch", TENT.id, {"attributes": {"availability": "preorder"}})
+    )
+    assert ordered_ahead.can_be_had
+    back = apply_change(sold_out, change("patch", TENT.id, {"stock": 4}, at_ms=AT_MS + 9))
+    assert back.can_be_had
+    assert back.back_ms == AT_MS + 9
 
 
 @pytest.mark.parametrize(
