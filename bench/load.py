@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.http2 import Call, Connection, call_of
 from bench.ids import user_id, visitor_id
-from bench.runner import Tell, percentiles, run_alone
+from bench.runner import Tell
 from recsys.settings import ServerSettings
 from server.lane import open_lane
 from server.pb import headrace_pb2 as pb
@@ -55,46 +55,17 @@ class Latencies(NamedTuple):
     """In the answers that were looked at, over all slots."""
     generator_cpu_us: float = 0.0
     """Processor time of a generator for each request; in an open loop with what it waits awake."""
-
-
-def step(address: str, argument: dict[str, Any], generators: int, core: int | None) -> Latencies:
-    """Load of `argument["rate"]` requests a second for `seconds`, after `warm_s` that do not count,
-    from processes on `core`."""
-    shares = [
-        {
-            **argument,
-            "address": address,
-            "rate": argument["rate"] / generators,
-            "seed": argument["seed"] + number,
-        }
-        for number in range(generators)
-    ]
-    with ThreadPoolExecutor(generators) as pool:
-        runs = [pool.submit(run_alone, "bench.load:generate", share, core) for share in shares]
-        answers = [run.result().answer for run in runs]
-    latencies = [ms for answer in answers for ms in answer["latencies_ms"]]
-    answered = sum(answer["answered"] for answer in answers)
-    p50_ms, p90_ms, p99_ms, p999_ms = percentiles(latencies, 0.5, 0.9, 0.99, 0.999)
-    return Latencies(
-        rate=round(argument["rate"], 1),
-        done_per_s=round(sum(answer["done_per_s"] for answer in answers), 1),
-        p50_ms=p50_ms,
-        p90_ms=p90_ms,
-        p99_ms=p99_ms,
-        p999_ms=p999_ms,
-        answered=answered,
-        errors=sum(answer["errors"] for answer in answers),
-        fewest_items=min(answer["fewest_items"] for answer in answers),
-        generator_cpu_us=round(1e6 * sum(answer["cpu_s"] for answer in answers) / max(answered, 1), 1),
-    )
+    late_p99_ms: float = 0.0
+    """How late a request left the generator: what of the latencies is not the server's. Of an open loop."""
 
 
 def generate(argument: dict[str, Any]) -> dict[str, Any]:
-    """One generator process. `rate` 0: a closed loop of `CALLERS`, as fast as they are answered."""
+    """A step's load of one process. `rate` 0: a closed loop of `CALLERS`, as fast as they are answered."""
     rng = np.random.default_rng(argument["seed"])
     warm_s, rate = argument["warm_s"], argument["rate"]
     total_s = warm_s + argument["seconds"]
-    calls = [call_of(METHOD, message, TIMEOUT_S) for message in _requests(argument)]
+    count = min(POOL, round(rate * total_s)) if rate else POOL
+    calls = [call_of(METHOD, message, TIMEOUT_S) for message in _requests(argument, count)]
     host, _, port = argument["address"].rpartition(":")
     connections = [Connection(host, int(port), TIMEOUT_S) for _ in range(CONNECTIONS)]
     gc.freeze()
@@ -113,6 +84,7 @@ def generate(argument: dict[str, Any]) -> dict[str, Any]:
     read = [pb.GetBlocksResponse.FromString(answer) for answer in load.samples]
     return {
         "latencies_ms": [round((end - due) * 1000, 3) for due, end in counted] if rate else [],
+        "late_ms": [round(late_s * 1000, 3) for late_s in load.late_s],
         "done_per_s": len(counted) / max(window_s, 1e-9),
         "answered": len(load.answered),
         "cpu_s": cpu_s,
@@ -127,10 +99,10 @@ def arrivals(rng: np.random.Generator, rate: float, from_s: float, to_s: float) 
     return sorted(rng.uniform(from_s, to_s, round(rate * (to_s - from_s))).tolist())
 
 
-def _requests(argument: dict[str, Any]) -> list[bytes]:
+def _requests(argument: dict[str, Any], count: int) -> list[bytes]:
     choose = random.Random(argument["seed"])
     slots = [pb.Slot(name=s["name"], placement=s["placement"], limit=s["limit"]) for s in argument["slots"]]
-    numbers = (choose.randrange(argument["profiles"]) for _ in range(POOL))
+    numbers = (choose.randrange(argument["profiles"]) for _ in range(count))
     return [
         pb.GetBlocksRequest(
             anonymous_id=visitor_id(number), user_id=user_id(number) or "", slots=slots
@@ -146,6 +118,8 @@ class _Load:
     def __init__(self, connections: list[Connection], calls: list[Call], until_s: float) -> None:
         self.answered: list[tuple[float, float]] = []
         """Seconds from the start at which a call was due, and at which it was answered."""
+        self.late_s: list[float] = []
+        """How much later than due each call of an open loop was sent."""
         self.errors = 0
         self.samples: list[bytes] = []
         self._connections = connections
@@ -161,6 +135,7 @@ class _Load:
         while (sent < len(due_s) or any(self._under_way)) and self._now_s() < self._until_s:
             now_s = self._now_s()
             while sent < len(due_s) and due_s[sent] <= now_s and self._send(sent, due_s[sent]):
+                self.late_s.append(now_s - due_s[sent])
                 sent += 1
             self._wait(due_s[sent] if sent < len(due_s) else self._until_s)
         # What was not answered in good time is not there: the rate says so.

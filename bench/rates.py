@@ -16,16 +16,25 @@ LEAST_DONE = 0.97
 NEAR_CAPACITY = 0.75
 """The search begins at this share of what callers get who ask again at once."""
 GROWTH = 1.25
+FALL = 3.0
+"""From a rate that is far beyond what is held: on a slow machine callers who ask again at once are answered
+far more than calls within the goal."""
 FINE = 1.05
 """The rate is refined until what is held and what is not are this close."""
 TRIES = 2
-"""A rate that is missed is tried once more: something else may have had the machine for a moment."""
-LEAST_RATE = 10.0
-MOST_STEPS = 12
-"""Of a search: on a machine that is busy with others it ends with what it has found by then."""
+HOPELESS = 4.0
+"""A rate that is missed by less than so many times the goal is tried once more: something else may have had
+the machine for a moment."""
+LEAST_RATE = 2.0
+LEAST_CALLS = 100
+"""Of a step, that a p90 be one: steps at low rates are longer, at most LONGEST times."""
+LONGEST = 4.0
+MOST_STEPS = 14
+"""Lengths of a step that a search takes: on a machine that is busy with others it ends with what it has
+found by then."""
 RUNS = 3
 """Of the longer ones at one rate; a rate that most of them hold is held, whatever disturbs one."""
-LOWER = 0.93
+LOWER = 0.85
 """What is tried next of a rate that they do not."""
 MOST_RUNS = 8
 
@@ -38,20 +47,29 @@ def is_held(found: Latencies) -> bool:
 
 
 def highest_rate(measure: Measure, step_s: float, ceiling: float) -> tuple[float, list[Latencies]]:
-    """The highest rate held for `step_s`, 0.0 if none of LEAST_RATE or more is, and all steps on the way."""
+    """The highest rate held for `step_s` or longer, 0.0 if none of LEAST_RATE or more is, and all steps on
+    the way."""
     steps: list[Latencies] = []
+    left_s = MOST_STEPS * step_s
 
     def held(rate: float) -> bool:
-        return any(is_held(_tried(measure, rate, step_s, steps)) for _ in range(TRIES))
+        nonlocal left_s
+        for _ in range(TRIES):
+            seconds = _length_s(rate, step_s)
+            left_s -= seconds
+            found = _tried(measure, rate, seconds, steps)
+            if is_held(found) or found.p90_ms > HOPELESS * GOAL_MS:
+                return is_held(found)
+        return False
 
     capacity = measure(0.0, step_s).done_per_s
     say(f"  {capacity:,.0f}/s answered to callers who ask again at once")
     low, high, rate = 0.0, inf, min(max(NEAR_CAPACITY * capacity, LEAST_RATE), ceiling)
-    while rate >= LEAST_RATE and low < ceiling and high > FINE * low and len(steps) < MOST_STEPS:
+    while rate >= LEAST_RATE and low < ceiling and high > FINE * low and left_s > 0:
         if held(rate):
             low, rate = rate, min(GROWTH * rate, ceiling)
         else:
-            high, rate = rate, rate / 2
+            high, rate = rate, rate / FALL
         if low and high < inf:
             rate = sqrt(low * high)
     return low, steps
@@ -75,7 +93,7 @@ def sustained(measure: Measure, rate: float, hold_s: float, steps: list[Latencie
         missed = 0
         while left and len(good) <= RUNS // 2 and missed <= RUNS // 2:
             left -= 1
-            found = _tried(measure, rate, hold_s, steps)
+            found = _tried(measure, rate, _length_s(rate, hold_s), steps)
             if is_held(found):
                 good.append(found)
             else:
@@ -87,9 +105,13 @@ def sustained(measure: Measure, rate: float, hold_s: float, steps: list[Latencie
     return Sustained(max(some, key=lambda run: run.rate) if some else steps[-1], held=False)
 
 
+def _length_s(rate: float, seconds: float) -> float:
+    return max(seconds, min(LEAST_CALLS / rate, LONGEST * seconds))
+
+
 def _tried(measure: Measure, rate: float, seconds: float, steps: list[Latencies]) -> Latencies:
     found = measure(rate, seconds)
     steps.append(found)
     shown = f"p50 {found.p50_ms} p90 {found.p90_ms} p99 {found.p99_ms} ms, {found.errors} errors"
-    say(f"  {rate:,.0f}/s: {shown}")
+    say(f"  {rate:,.1f}/s for {seconds:.0f} s: {shown}")
     return found

@@ -139,7 +139,7 @@ def test_the_hot_list_is_bounded_and_has_the_hottest() -> None:
     assert hot == [f"i{number}" for number in range(2 * HOT_ITEMS - 1, HOT_ITEMS - 1, -1)]
 
 
-@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 3), st.booleans()), max_size=40))
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 3), st.booleans()), min_size=12, max_size=40))
 def test_what_is_hot_after_each_change_is_what_it_would_be_computed_anew(
     changes: list[tuple[int, int, bool]],
 ) -> None:
