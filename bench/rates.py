@@ -29,7 +29,7 @@ LEAST_RATE = 2.0
 LEAST_CALLS = 100
 """Of a step, that a p90 be one: steps at low rates are longer, at most LONGEST times."""
 LONGEST = 4.0
-MOST_STEPS = 14
+MOST_STEPS = 20
 """Lengths of a step that a search takes: on a machine that is busy with others it ends with what it has
 found by then."""
 RUNS = 3
@@ -37,6 +37,7 @@ RUNS = 3
 LOWER = 0.85
 """What is tried next of a rate that they do not."""
 MOST_RUNS = 8
+"""Lengths of a longer run that all of them take."""
 
 Measure = Callable[[float, float], Latencies]
 """`measure(rate, seconds)`; rate 0: a closed loop."""
@@ -85,15 +86,17 @@ class Sustained(NamedTuple):
 
 
 def sustained(measure: Measure, rate: float, hold_s: float, steps: list[Latencies]) -> Sustained:
-    """Longer runs at `rate`, and at lower ones until two of three hold or MOST_RUNS are done: the worse of
-    the two. Where nothing does, what `steps` and the runs have held counts. Adds each run to `steps`."""
-    left = MOST_RUNS
-    while left and rate >= LEAST_RATE:
+    """Longer runs at `rate`, and at lower ones until two of three hold or the time of MOST_RUNS is over: the
+    worse of the two. Where nothing does, what `steps` and the runs have held counts. Adds each run to
+    `steps`."""
+    left_s = MOST_RUNS * hold_s
+    while left_s > 0 and rate >= LEAST_RATE:
         good: list[Latencies] = []
         missed = 0
-        while left and len(good) <= RUNS // 2 and missed <= RUNS // 2:
-            left -= 1
-            found = _tried(measure, rate, _length_s(rate, hold_s), steps)
+        while left_s > 0 and len(good) <= RUNS // 2 and missed <= RUNS // 2:
+            seconds = _length_s(rate, hold_s)
+            left_s -= seconds
+            found = _tried(measure, rate, seconds, steps)
             if is_held(found):
                 good.append(found)
             else:
