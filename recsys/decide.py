@@ -17,6 +17,7 @@ from recsys.cursor import encode_cursor
 from recsys.fold import SessionRules
 from recsys.picked import picked
 from recsys.pipeline.account import Account, account_of_banner, accounts_of
+from recsys.pipeline.arrival import came_for
 from recsys.pipeline.banners import banners_for, rule_against, with_banners
 from recsys.pipeline.eligibility import rules_of
 from recsys.pipeline.mix import Choice
@@ -59,6 +60,8 @@ class View(msgspec.Struct, frozen=True):
     """Where the caller says that the person is; "": not said."""
     age: int = 0
     """How many years the caller knows the person to have at least; 0: not known."""
+    addresses: tuple[str, ...] = ()
+    """Of the page, and of the one that the person came from, as the caller names them."""
     decision_ids: tuple[str, ...] = ()
     """Ids to use, one for each slot; empty: made here."""
 
@@ -160,7 +163,9 @@ def _visit(view: View) -> Visit:
     columns = view.shelf.columns
     person = Person.of(view.profile, columns, view.now_ms, view.rules)
     salt, shelf = salt_of(view.person, view.seed), view.shelf
-    return Visit(person, columns, shelf.bundle, shelf.scratch(), salt, shelf.passing)
+    is_unknown = bool(view.addresses) and not len(person.history_rows)
+    category = came_for(view.addresses, columns.leaf_slugs) if is_unknown else -1
+    return Visit(person, columns, shelf.bundle, shelf.scratch(), salt, category, shelf.passing)
 
 
 def _cooling(view: View, slot: Slot, placement: Placement) -> tuple[str, ...]:

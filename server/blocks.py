@@ -241,6 +241,7 @@ class Blocks:
             banners=self._banners,
             market=request.caller.context.get("market", ""),
             age=request.caller.age,
+            addresses=request.caller.addresses,
             decision_ids=tuple(ids),
         )
         blocks = self._decider(view, slots, self._placements)

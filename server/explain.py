@@ -114,6 +114,7 @@ class Decisions:
             banners=self._banners,
             market=served.caller.context.get("market", ""),
             age=served.caller.age,
+            addresses=served.caller.addresses,
             decision_ids=(block.decision_id,),
         )
         beside = {

@@ -68,6 +68,11 @@ class Caller(msgspec.Struct, frozen=True):
     """What was said of it, each as a text."""
 
     @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of the page and of the referrer, those that are told."""
+        return tuple([text for name in ("page_url", "referrer") if (text := self.context.get(name))])
+
+    @property
     def age(self) -> int:
         return int(self.context.get("age", "0"))
 

@@ -107,7 +107,8 @@ def new_items(context: Context) -> Rows:
 
 
 def trending(context: Context) -> Ranked:
-    """What is in demand now: in the category the session is in, else in the whole shop."""
+    """What is in demand now: in the category the session is in, or an unknown person came for, else in the
+    whole shop."""
     return context.visit.once(("trending", context.shown_key), lambda: _in_demand(context))
 
 
@@ -289,6 +290,10 @@ def _wanted(context: Context) -> Vectors:
 def _in_demand(context: Context) -> Ranked:
     visit, columns, item_types = context.visit, context.visit.columns, context.item_types
     code = columns.leaf_codes.get(leaf_of(visit.person.category), -1) if visit.person.category else -1
+    if visit.came_for >= 0 and context.page_row < 0:
+        rows = best_of_category(context, visit.came_for)
+        if len(rows):
+            return rows, (1.0 / (1.0 + np.arange(len(rows)))).astype(np.float32)
     of_leaf = columns.leaf_rows.get(code)
     if of_leaf is not None:
         top_rows, top_heat = np.empty(POPULAR_POOL, np.int32), np.empty(POPULAR_POOL, np.float32)

@@ -20,6 +20,7 @@ from recsys.counters import HALF_LIFE_S, SURGE_HALF_LIFE_S, ItemCounters
 from recsys.fold import leaf_of
 from recsys.models.arrays import Rows
 from recsys.models.bundle import Bundle
+from recsys.pipeline.arrival import slug
 from recsys.pipeline.cold import ColdItems
 
 PRODUCT: Final = 1
@@ -80,6 +81,8 @@ class Columns:
     after: dict[int, tuple[Rows, Heats]]
     """For a row what people went on to from it of late: rows int32[k], heats float64[k]."""
     leaf_codes: dict[str, int]
+    leaf_slugs: dict[str, int]
+    """As `leaf_codes`, by the slug of the name; see `recsys.pipeline.arrival`."""
     brand_codes: dict[str, int]
     group_codes: dict[str, int]
     leaf_rows: dict[int, Rows]
@@ -120,6 +123,7 @@ class Columns:
             surging={types: np.empty(0, np.int32) for types in TYPE_SETS},
             after={},
             leaf_codes={},
+            leaf_slugs={},
             brand_codes={},
             group_codes={},
             leaf_rows={},
@@ -174,6 +178,8 @@ class Columns:
         """The codes of the item's last category, brand and group; a new one where it is the first."""
         leaf = leaf_of(item.category[-1]) if item.category else ""
         self.leaf[row] = _code(self.leaf_codes, leaf)
+        if leaf and len(self.leaf_slugs) < len(self.leaf_codes):
+            self.leaf_slugs.setdefault(slug(leaf), int(self.leaf[row]))
         self.brand[row] = _code(self.brand_codes, item.brand)
         self.group[row] = _code(self.group_codes, item.group)
 

@@ -46,6 +46,8 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
     scratch: PipelineScratch
     salt: int
     """uint64: orders what is equally good."""
+    came_for: int = -1
+    """The code of the category that somebody of whom nothing is known came for; -1: unknown, or not asked."""
     passing: Passing | None = None
     """Where filters are asked; None where there are none."""
     answers: dict[Hashable, object] = msgspec.field(default_factory=dict)

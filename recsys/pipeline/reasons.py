@@ -140,6 +140,8 @@ def _reason(row: int, source: str, seed: Deed | None, query: Query) -> Reason:
     visit = query.visit
     if source in _SAME_FOR_ALL:
         return _same_for_all(source, query)
+    if source == "trending" and visit.columns.leaf[row] == visit.came_for >= 0:
+        return _in_category(visit)
     if source == "trending":
         return _demand(visit.columns.counters[row], visit)
     if source == "complements":
@@ -219,6 +221,13 @@ def _news(row: int, source: str, visit: Visit) -> Reason:
     else:
         text = f"{did}, and it is here again since {_since(item.back_ms, now_ms)}"
     return Reason(source, text, deed.item, _EVENTS[deed.action], at_ms)
+
+
+def _in_category(visit: Visit) -> Reason:
+    """What an unknown person came for."""
+    codes = visit.columns.leaf_codes.items()
+    name = next(name for name, code in codes if code == visit.came_for)
+    return Reason("trending", f"in demand in {_cut(name)}, which you came for")
 
 
 def _demand(counters: ItemCounters | None, visit: Visit) -> Reason:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from recsys.models.arrays import Scores
 from recsys.pipeline.kernels import weigh
@@ -28,16 +29,25 @@ class Scored(msgspec.Struct, frozen=True, eq=False):
 
 def score(pool: Pool, query: Query) -> Scored:
     """What the ranker says; without one the plain sum. What the placement's leading sources name comes
-    before what they do not, and what it prefers for this intent before all else."""
+    before what they do not, what an unknown person came for before that, and what the placement prefers for
+    this intent before all else."""
     scored = plain_score(pool, query) if pool.learned is None else Scored(pool, pool.learned)
     if query.placement.leading_sources and len(pool.rows):
         scored = _led(scored, query)
+    came_for = query.visit.came_for
+    if came_for >= 0 and query.page_row < 0 and len(pool.rows):
+        scored = _ahead(scored, query.visit.columns.leaf[pool.rows] == came_for)
     preferred = preferred_rows(query) if query.placement.prefer_tags else None
     if preferred is None or not len(pool.rows):
         return scored
+    return _ahead(scored, preferred[pool.rows])
+
+
+def _ahead(scored: Scored, chosen: npt.NDArray[np.bool_]) -> Scored:
+    """With the chosen bool[c] before all others, in the same order."""
     totals = scored.totals
-    ahead = np.where(preferred[pool.rows], totals.max() - totals.min() + np.float32(1), np.float32(0))
-    return Scored(pool, (totals + ahead).astype(np.float32))
+    ahead = np.where(chosen, totals.max() - totals.min() + np.float32(1), np.float32(0))
+    return Scored(scored.pool, (totals + ahead).astype(np.float32))
 
 
 def _led(scored: Scored, query: Query) -> Scored:
