@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -139,7 +140,7 @@ def import_segment(ctx: typer.Context, file: File, speed: Speed = "max") -> int:
     """JSON lines of Segment calls, as Segment, RudderStack or analytics.js send them."""
     from flows.imports.segment import read_segment
 
-    return _import(ctx.obj, file, read_segment(file), speed)
+    return _import(ctx.obj, file, read_segment(file, time.time_ns() // 1_000_000), speed)
 
 
 @imports.command("ga4")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recsys.events import DeadLetter
 from recsys.ports import Position
+from recsys.printable import printable
 
 MAX_LETTERS = 1_000_000
 """The oldest are dropped beyond; the tally goes on counting."""
@@ -96,12 +97,3 @@ def told(letter: DeadLetter) -> tuple[str, str]:
     if len(raw) > MAX_RAW_CHARS or len(letter.raw) > MAX_RAW_CHARS * 4:
         raw = f"{raw[:MAX_RAW_CHARS]}... ({len(letter.raw):,} bytes)"
     return printable(f"{place} received {at:%Y-%m-%d %H:%M:%S} UTC, {letter}"), raw
-
-
-def printable(text: str) -> str:
-    """Text from outside on one line: what would steer a terminal is written as its escape."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text
-    )

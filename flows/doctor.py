@@ -15,13 +15,14 @@ from urllib.parse import unquote, urlsplit
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from flows.dead_letters import newest_letters, printable, told
+from flows.dead_letters import newest_letters, told
 from flows.run import is_running
 from recsys.catalog import Item, decode_item
 from recsys.keys import FLOW_KEY, ITEM_PREFIX
 from recsys.models.bundle import current_version
 from recsys.open import open_log, open_store
 from recsys.ports import EventLog, ProfileStore
+from recsys.printable import printable
 from recsys.progress import OTHER_FLAWS, FlowProgress, decode_progress
 from recsys.segment import CALLS, KNOWN_EVENT_NAMES
 from recsys.servable import check

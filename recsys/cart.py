@@ -101,7 +101,7 @@ def update_order(draft: Draft, event: Event) -> bool:
 def _value(event: Event) -> float | None:
     """What an order is worth by an event: its total, or that of its lines; None where it names neither."""
     if event.value is not None:
-        return event.value
+        return max(event.value, 0.0)
     if all(line.price is None for line in event.lines):
         return None
     return sum((line.price or 0.0) * line.quantity for line in event.lines)
@@ -127,7 +127,8 @@ def _refunded_part(order: Order, event: Event) -> float | None:
     if event.action is Action.ORDER_CANCEL:
         return None
     if event.value is not None:
-        return event.value if 0 < event.value < order.value else None
+        back = abs(event.value)  # some shops send what they give back as a minus
+        return back if back < order.value else None
     returned = {line.item for line in event.lines}
     if not returned or returned.issuperset(order.items):
         return None

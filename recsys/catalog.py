@@ -12,12 +12,12 @@ from typing import Literal
 import msgspec
 
 from recsys.events import ARTICLE_PREFIX, MAX_ID_BYTES, Line
+from recsys.item_limits import check_item
 from recsys.ports import Position
 from recsys.versioned import Versioned
 
 ITEM_VERSION = 1
 MAX_PRICES = 8
-MAX_MARKETS = 256
 
 
 class PriceSince(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -68,7 +68,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     min_age: int = 0
     """Only for people known to be of so many years at least; 0: for everybody."""
     markets: tuple[str, ...] = ()
-    """Countries it is sent to, in capitals ("DE"), at most MAX_MARKETS; empty: to all."""
+    """Countries it is sent to, in capitals ("DE"), at most `item_limits.MAX_MARKETS`; empty: to all."""
     not_markets: tuple[str, ...] = ()
     """Countries in which it may not be shown, likewise."""
 
@@ -134,9 +134,9 @@ def decode_change(raw: bytes, position: Position, at_ms: int) -> CatalogChange:
     fields = bytes(change.item)
     try:
         if change.op == "upsert":
-            _item.decode(fields)
+            check_item(_item.decode(fields))
         elif change.op == "patch":
-            patched({"id": change.id}, fields)
+            check_item(patched({"id": change.id}, fields))
     except msgspec.ValidationError as error:
         text = str(error)
         path = text.replace("`$", "`$.item") if " - at `$" in text else f"{text} - at `$.item`"

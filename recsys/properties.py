@@ -34,7 +34,7 @@ MAX_CACHED_BYTES = 1000
 MAX_URL_CHARS = 2000
 """Longer links are dropped: cut off they would lead nowhere."""
 MAX_AMOUNT = 1e12
-"""Prices and values beyond this, infinite ones and NaN are taken as not given."""
+"""Prices and values beyond this, infinite ones and NaN are taken as not given; so are prices below 0."""
 
 _LEAST = -MAX_AMOUNT
 
@@ -232,7 +232,7 @@ def _line_of(
     return Line(
         item,
         1.0 if quantity is None or not 0 < quantity < 1e6 else quantity,
-        _amount(price),
+        price if price is not None and 0 <= price < MAX_AMOUNT else None,
         text_of(name),
         text_of(category),
         text_of(brand),

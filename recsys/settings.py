@@ -185,8 +185,7 @@ def load_settings(
         raise SettingsError(f"Expected a file, got nothing at `{path}`")
     for name, text in sorted((environ or {}).items()):
         if name.startswith(ENV_PREFIX) and name not in _RESERVED:
-            keys = name[len(ENV_PREFIX) :].lower().split("__")
-            _set(given, keys, _plain(text), name)
+            _set(given, _keys_of(name), _plain(text), name)
             _convert(given, name)
     where = str(path) if path.exists() else "the environment"
     _complete(given.get("placements", {}), where)
@@ -197,6 +196,21 @@ def load_settings(
     except ValueError as error:
         raise SettingsError(f"{error} - in `{where}`") from None
     return settings
+
+
+_OWN_NAMES = frozenset(("placements", "banners", "touchpoints"))
+
+
+def _keys_of(name: str) -> list[str]:
+    """Where an environment variable points. Case does not matter but for names of one's own: a server's key
+    counts as it is written, and so does a placement's, banner's or touchpoint's that is not all capitals."""
+    keys = name[len(ENV_PREFIX) :].split("__")
+    path = [key.lower() for key in keys]
+    if path[:2] == ["server", "keys"]:
+        path[2:] = keys[2:]
+    elif path[0] in _OWN_NAMES and len(keys) > 1 and not keys[1].isupper():
+        path[1] = keys[1]
+    return path
 
 
 def _convert(given: dict[str, Any], where: str) -> Settings:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys.block import Placement
+from recsys.printable import printable
 from server.pb import headrace_pb2 as pb
 
 
@@ -34,7 +35,7 @@ def block_table(block: pb.Block, *, marks: Sequence[str] = (), caption: str = ""
         title, source, why = entry.item.title, entry.source.replace("_", " "), entry.reason.text
         named = title if title == entry.item.id else f"{title or '(no title)'}  {entry.item.id}"
         said = why if why.startswith(source) else f"{source}: {why}"
-        shown = Text.assemble(f"{named}\n", (said, "dim"))
+        shown = Text.assemble(f"{printable(named)}\n", (printable(said), "dim"))
         table.add_row(marks[place] if marks else str(place + 1), shown, price_of(entry.item))
     if not block.items:
         table.add_row("", "nothing", "")
@@ -45,7 +46,7 @@ def price_of(item: pb.CatalogItem) -> Text:
     """What it costs; the price before the sale is struck out."""
     if not item.HasField("price"):
         return Text("")
-    now = f"{item.price:,.2f} {item.currency}".strip()
+    now = printable(f"{item.price:,.2f} {item.currency}".strip())
     if not item.HasField("full_price"):
         return Text(now)
     return Text.assemble((f"{item.full_price:,.2f}", "strike dim"), " ", now)

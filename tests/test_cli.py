@@ -242,7 +242,7 @@ def test_the_list_of_items_beside_a_ga4_file_is_named(tmp_path, capsys):
 
 
 def test_a_stopped_import_says_what_is_in_the_log(tmp_path, capsys, monkeypatch):
-    def interrupted(path):
+    def interrupted(path, now_ms):
         for number in range(2500):
             yield NewRecord("a", b'{"type": "page"}', 1_772_359_200_000 + number)
         raise KeyboardInterrupt

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from flows.dead_letters import printable
 from flows.imports.feed_items import Kind
 from recsys.catalog import Item, decode_item
 from recsys.keys import ITEM_PREFIX, item_key
 from recsys.open import open_store
+from recsys.printable import printable
 from recsys.settings import Settings
 
 

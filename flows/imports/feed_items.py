@@ -21,18 +21,20 @@ from flows.imports.feed_values import (
 from flows.imports.source import RowProblem
 from recsys.catalog import Item, split_category
 from recsys.events import ARTICLE_PREFIX, MAX_TEXT_CHARS, article_key
+from recsys.item_limits import (
+    MAX_ATTRIBUTE_NAME_CHARS,
+    MAX_ATTRIBUTES,
+    MAX_CATEGORY_PARTS,
+    MAX_DESCRIPTION_CHARS,
+    MAX_TAGS,
+)
 
 Kind = Literal["product", "article"]
 FeedRow = Mapping[str, list[str]]
 """A row's fields by name, lower case: every value of a field that is repeated."""
 
-MAX_DESCRIPTION_CHARS = 5000
-"""Google's own limit; longer ones are cut."""
 ADULT_YEARS = 18
 """What Google's field `adult` asks for."""
-MAX_ATTRIBUTES = 32
-MAX_ATTRIBUTE_NAME_CHARS = 64
-MAX_TAGS = 32
 
 Value = TypeVar("Value")
 
@@ -117,7 +119,7 @@ def _product(row: FeedRow, item_id: str, at_ms: int | None) -> Item:
         plain_text(_first(row, "description"), MAX_DESCRIPTION_CHARS),
         _read(row, "link", read_link) or "",
         _read(row, "image_link", read_link) or "",
-        tuple(part[:MAX_TEXT_CHARS] for part in category),
+        tuple(part[:MAX_TEXT_CHARS] for part in category[:MAX_CATEGORY_PARTS]),
         _first(row, "brand")[:MAX_TEXT_CHARS],
         price,
         sale_price,

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
-from recsys.catalog import MAX_MARKETS
 from recsys.events import MAX_ID_BYTES
-
-MAX_LINK_CHARS = 2000
+from recsys.item_limits import MAX_LINK_CHARS, MAX_MARKETS, MAX_PRICE
+from recsys.mend import number_in
 
 _PRICE = re.compile(r"(?P<before>[A-Za-z]{3})?\s*(?P<amount>\d[\d., ]{0,19})\s*(?P<after>[A-Za-z]{3})?")
 _OFFSET = re.compile(r"([+-]\d{2})(\d{2})$")
@@ -35,17 +34,10 @@ def read_price(text: str) -> tuple[float, str]:
     if found is None:
         raise ValueError("a price like `24.50 EUR`")
     currency = (found["before"] or found["after"] or "").upper()
-    return _amount(found["amount"].replace(" ", "")), currency
-
-
-def _amount(text: str) -> float:
-    """Google's feeds write 1,299.00; spreadsheets of other countries 1.299,00."""
-    decimal = max(text.rfind("."), text.rfind(","))
-    grouped = decimal >= 0 and text[decimal] == "," and len(text) - decimal == 4
-    if grouped or (decimal >= 0 and text.count(text[decimal]) > 1):
-        decimal = -1  # 1,299 and 1.299.000: only thousands
-    whole = re.sub(r"[.,]", "", text[:decimal] if decimal >= 0 else text)
-    return float(f"{whole or '0'}.{text[decimal + 1 :] if decimal >= 0 else ''}0")
+    amount = number_in(found["amount"].strip())
+    if amount is None or not 0 <= amount <= MAX_PRICE:
+        raise ValueError("a price like `24.50 EUR`")
+    return amount, currency
 
 
 def read_ms(text: str) -> int:

@@ -10,7 +10,6 @@ from pathlib import Path
 from rich.console import Console
 
 from flows.catchup import Caught, FlowFailed, catch_up, follow, import_bar
-from flows.dead_letters import printable
 from flows.imports.append import CATALOGUE, CatalogReport, ImportReport, import_catalog, import_events
 from flows.imports.catalogue import items_of
 from flows.imports.feed_items import Kind
@@ -18,7 +17,8 @@ from flows.imports.feeds import read_feed
 from flows.imports.source import RowProblem
 from flows.run import is_running
 from recsys.open import open_log
-from recsys.ports import NewRecord
+from recsys.ports import LogUnavailable, NewRecord
+from recsys.printable import printable
 from recsys.settings import Settings
 
 
@@ -98,7 +98,7 @@ def _telling(console: Console, title: str) -> Iterator[Callable[[ImportReport], 
                 show(report)
 
             yield tell
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, LogUnavailable):
         again = "Start it again: what is there already is counted once."
         _say(console, f"stopped: {latest.appended:,} are in the log. {again}")
         raise

@@ -15,6 +15,7 @@ from recsys.segment import split_batch
 
 MAX_WAITING = 1000
 """Unreadable lines at the beginning that are held until a line tells a time."""
+MAX_AHEAD_MS = 86_400_000
 
 
 class _Times(msgspec.Struct, gc=False, rename="camel"):
@@ -27,13 +28,14 @@ class _Times(msgspec.Struct, gc=False, rename="camel"):
 _times = msgspec.json.Decoder(_Times)
 
 
-def read_segment(path: Path) -> Iterator[NewRecord | RowProblem]:
+def read_segment(path: Path, now_ms: int) -> Iterator[NewRecord | RowProblem]:
     """The calls of a file (`.gz` by content), in its order; the calls of a batch one by one.
 
     `received_ms` is receivedAt, else sentAt, else timestamp. A call without any goes on under the time
     of the line before, and so does a line that cannot be read: the flow makes a dead letter of that,
     raw bytes and all. Where no line before has a time, that of the first one behind is taken, and
-    where none has, or it is too far away, the line is a problem. Raises OSError.
+    where none has, or it is too far away, the line is a problem. A time more than a day after `now_ms` is
+    none: one device's wrong clock would make the whole history behind it late. Raises OSError.
     """
     received_ms: int | None = None
     waiting: list[tuple[int, bytes]] = []
@@ -41,9 +43,9 @@ def read_segment(path: Path) -> Iterator[NewRecord | RowProblem]:
         if isinstance(line, RowProblem):
             yield line
             continue
-        outer = _received_ms(line)
+        outer = _received_ms(line, now_ms)
         for raw in [line] if isinstance(outer, _Unreadable) else split_batch(line):
-            at_ms = _received_ms(raw)
+            at_ms = _received_ms(raw, now_ms)
             at_ms = outer if at_ms is None else at_ms
             if isinstance(at_ms, int):
                 received_ms = at_ms
@@ -70,13 +72,13 @@ class _Unreadable:
 _UNREADABLE = _Unreadable()
 
 
-def _received_ms(raw: bytes) -> int | _Unreadable | None:
+def _received_ms(raw: bytes, now_ms: int) -> int | _Unreadable | None:
     try:
         times = _times.decode(raw)
     except BAD_JSON:
         return _UNREADABLE
     for value in (times.received_at, times.sent_at, times.timestamp, times.original_timestamp):
-        if value is not None:
+        if value is not None and _ms(value) <= now_ms + MAX_AHEAD_MS:
             return _ms(value)
     return None
 

@@ -223,10 +223,11 @@ def load_current(bundles: Path, *, checksums: bool = False) -> Bundle | None:
 def current_version(bundles: Path) -> str | None:
     """The version to serve, None before the first one is published. Cheap: reads one small file."""
     try:
-        version = (bundles / CURRENT_FILE).read_text("utf-8").strip()
+        version = (bundles / CURRENT_FILE).read_text("utf-8", "replace").strip()
     except FileNotFoundError:
         return None
-    if not version or version != Path(version).name or version.startswith("."):
+    is_name = version == Path(version).name and not version.startswith(".") and version.isprintable()
+    if not version or not is_name or "\ufffd" in version:
         where = f"at `{bundles / CURRENT_FILE}`"
         raise BundleBroken(f"Expected the name of a version, got `{version[:64]}` - {where}")
     return version

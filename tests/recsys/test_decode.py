@@ -218,6 +218,10 @@ def test_amounts_that_are_none_are_taken_as_not_given(number: object) -> None:
     assert (event.value, event.dwell_s, event.scroll) == (None, None, None)
 
 
+def test_a_price_below_nothing_is_taken_as_not_given() -> None:
+    assert taken(track("Product Viewed", {"product_id": "a", "price": -5})).lines == (Line("a"),)
+
+
 @pytest.mark.parametrize("quantity", [0, -2, 1e9, None])
 def test_a_quantity_that_is_none_is_one(quantity: object) -> None:
     assert taken(track("Product Added", {"product_id": "a", "quantity": quantity})).lines[0].quantity == 1.0

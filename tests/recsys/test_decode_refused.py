@@ -153,6 +153,22 @@ def test_a_catalogue_change_comes_through() -> None:
             {"op": "patch", "id": "a", "item": {"category": "Tents"}},
             "wrong_type: Expected `array`, got `str` - at `$.item.category`",
         ),
+        (
+            {"op": "patch", "id": "a", "item": {"price": -5}},
+            "wrong_type: Expected 0 to 1000000000, got -5.0 - at `$.item.price`",
+        ),
+        (
+            {"op": "upsert", "id": "a", "item": {"id": "a", "title": "x" * 501}},
+            "wrong_type: Expected at most 500 characters, got 501 - at `$.item.title`",
+        ),
+        (
+            {"op": "patch", "id": "a", "item": {"category": ["x"] * 33}},
+            "wrong_type: Expected at most 32, got 33 - at `$.item.category`",
+        ),
+        (
+            {"op": "patch", "id": "a", "item": {"attributes": {"color": "x" * 501}}},
+            "wrong_type: Expected at most 500 characters, got 501 - at `$.item.attributes[...]`",
+        ),
         ({"op": "patch", "id": "a", "item": []}, "wrong_type: Expected `object`, got `array` - at `$.item`"),
     ],
 )

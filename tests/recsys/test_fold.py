@@ -292,6 +292,20 @@ def test_a_partial_refund_leaves_the_order_standing() -> None:
     assert (rest.order_count, rest.order_value) == (0, 0.0)
 
 
+@pytest.mark.parametrize(("total", "left"), [(-20.0, 30.0), (20.0, 30.0), (0.0, 50.0), (-50.0, 0.0)])
+def test_what_a_refund_gives_back_may_be_told_as_a_minus(total: float, left: float) -> None:
+    profile = folded(
+        event(0, Action.ORDER, "tent", order_id="o1", value=50.0),
+        event(60, Action.REFUND, None, order_id="o1", value=total),
+    )
+    assert profile.order_value == left
+    assert profile.order_count == (left > 0)
+
+
+def test_an_order_is_never_worth_less_than_nothing() -> None:
+    assert folded(event(0, Action.ORDER, "tent", order_id="o1", value=-50.0)).order_value == 0.0
+
+
 def test_a_refund_of_an_order_nobody_knows_changes_nothing() -> None:
     placed = folded(order(0, "o1", 30.0))
     for order_id in ("o9", None):

@@ -264,3 +264,16 @@ def test_a_cooldown_counts_blocks_of_channels_and_known_placements_only(tmp_path
     with pytest.raises(SettingsError, match="got `home") as caught:
         load_settings(tmp_path)
     assert f'`placements."email.digest".cooldown_of` - in `{config}`' in str(caught.value)
+
+
+def test_names_of_ones_own_keep_their_case_in_the_environment(tmp_path: Path) -> None:
+    found = loaded(
+        tmp_path,
+        "",
+        HEADRACE_SERVER__KEYS__SixteenLettersKey="read",
+        HEADRACE_BANNERS__Winter='{ title = "Sale", url = "/" }',
+        **{"HEADRACE_PLACEMENTS__HOME.HERO__LIMIT": "4"},
+    )
+    assert dict(found.server.keys) == {"SixteenLettersKey": "read"}
+    assert list(found.banners) == ["Winter"]
+    assert found.placements["home.hero"].limit == 4

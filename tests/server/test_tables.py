@@ -112,3 +112,9 @@ def test_an_account_tells_nothing_twice_and_what_would_be_now() -> None:
 )
 def test_the_date_is_told_where_it_is_another(at_ms: int, shown: str) -> None:
     assert utc_time(at_ms, NOON_MS) == shown
+
+
+def test_what_a_visitor_named_steers_no_terminal() -> None:
+    lines = printed(block(entry("P\u202e1", "\x1b[31mred", "trending", "1 view lately")))
+    assert "\\x1b[31mred  P\\u202e1" in " ".join(lines)
+    assert not any("\x1b" in line or "\u202e" in line for line in lines)

@@ -11,13 +11,14 @@ from recsys.decode import Decoder
 from recsys.events import DeadLetter
 from recsys.ports import Position, Record
 
+NOW_MS = 1_800_000_000_000
 VIEW = {"type": "track", "event": "Product Viewed", "anonymousId": "a1", "messageId": "m1"}
 
 
 def read(path, *lines, pack=False):
     text = "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines) + "\n"
     path.write_bytes(gzip.compress(text.encode()) if pack else text.encode())
-    return list(read_segment(path))
+    return list(read_segment(path, NOW_MS))
 
 
 @pytest.mark.parametrize("pack", [False, True])
@@ -66,7 +67,7 @@ def test_what_cannot_be_read_becomes_a_dead_letter_and_is_not_lost(tmp_path):
     answers = [
         Decoder().decode(Record(Position(0, offset), *record), 0)[0] for offset, record in enumerate(found)
     ]
-    assert [type(answer) is DeadLetter for answer in answers] == [True, False, True, True, True]
+    assert [type(answer) is DeadLetter for answer in answers] == [True, False, True, False, True]
 
 
 def test_json_that_is_nested_too_deeply_goes_on(tmp_path):
@@ -95,3 +96,9 @@ def test_a_line_without_end_is_skipped_in_bounded_pieces(tmp_path):
     assert isinstance(problem, RowProblem)
     assert str(problem) == f"line 1: Expected at most {MAX_LINE_BYTES} bytes, got {len(long) + 1} bytes"
     assert record.key == "a1"
+
+
+def test_a_time_of_the_far_future_is_none_and_makes_nothing_late(tmp_path):
+    times = ("2026-03-01T10:00:00Z", "2099-01-01T00:00:00Z", "2026-03-01T10:00:05Z")
+    found = read(tmp_path / "calls", *({**VIEW, "timestamp": time} for time in times))
+    assert [record.received_ms - found[0].received_ms for record in found] == [0, 0, 5000]
