@@ -23,6 +23,7 @@ from bytewax.run import cli_main
 from bench.flow import settings_of
 from bench.runner import Took, timed
 from flows import steps
+from flows.pace import Pace
 from flows.run import decoder_of, rules_of
 from flows.sinks import StateSink
 from flows.source import LogSource, Until
@@ -62,7 +63,9 @@ def windows(settings: Settings) -> Dataflow:
     """log -> events -> sessions of visitors -> state."""
     stages = Stages(rules_of(settings), decoder_of(settings), lambda _: None, settings.flow.idle_s)
     source = LogSource(
-        lambda: open_log(settings.log), Until(open_log(settings.log).end()), settings.flow.batch
+        lambda: open_log(settings.log),
+        Until(open_log(settings.log).end()),
+        Pace(settings.flow.batch, settings.flow.step_ms),
     )
     flow = Dataflow("bytewax_window")
     reads = op.input("log", flow, source)  # ([Record], watermark_ms)

@@ -18,6 +18,7 @@ from bytewax.errors import BytewaxRuntimeError
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
+from flows.pace import Pace
 from flows.personalize import Sinks, personalize
 from flows.sinks import ArchiveSink, DeadLetterSink, StateSink
 from flows.source import LogSource, Until
@@ -97,19 +98,21 @@ def _end(settings: Settings) -> dict[int, int]:
 
 def build(settings: Settings, until: Until, store: ProfileStore) -> Dataflow:
     """The dataflow on the adapters that the settings name; `store` is for what the stages look up."""
+    pace = Pace(settings.flow.batch, settings.flow.step_ms)
     stages = Stages(
         rules_of(settings),
         decoder_of(settings),
         lambda key: store.get_many([key])[0],
         settings.flow.idle_s,
         frozenset().union(*remembering(settings.all_placements()).values()),
+        pace.longest_ms,
     )
     sinks = Sinks(
         StateSink(lambda: open_store(settings.state), settings.server.render_ttl_s),
         ArchiveSink(Path(settings.archive), settings.flow.archive_rows, settings.flow.archive_s),
         DeadLetterSink(Path(settings.dead_letters)),
     )
-    source = LogSource(lambda: open_log(settings.log), until, settings.flow.batch, settings.flow.poll_ms)
+    source = LogSource(lambda: open_log(settings.log), until, pace, settings.flow.poll_ms)
     return personalize(source, stages, sinks)
 
 

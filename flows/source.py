@@ -7,11 +7,13 @@ well over 100k events/s on one core; the keyed stages behind it spread over all 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
+from flows.pace import Pace
 from recsys.ports import EventLog, LogReader, Record
 
 ReadTo = tuple[dict[int, int], int]
@@ -24,28 +26,34 @@ Read = tuple[list[Record], int]
 
 class LogPartition(StatefulSourcePartition[Read, ReadTo]):
     def __init__(
-        self, log: EventLog, resume: ReadTo | None, until: Until, batch: int, poll: timedelta
+        self, log: EventLog, resume: ReadTo | None, until: Until, pace: Pace, poll: timedelta
     ) -> None:
         offsets, self._watermark_ms = resume if resume is not None else ({}, 0)
         self._offsets = dict(offsets)
         self._log = log
         self._reader: LogReader = log.reader(self._offsets)
         self._until = until
-        self._batch = batch
+        self._pace = pace
         self._poll = poll
         self._wake: datetime | None = None
+        self._step: tuple[int, float] | None = None
+        """Records of the step at work, and when it began."""
 
     def next_batch(self) -> list[Read]:
         # One item a read, not one a record: each step of the engine is paid by the item.
         if self._until.stopped():
             raise StopIteration
-        records = self._reader.read(self._batch)
+        if self._step is not None:  # the engine asks again once all that came of it is done
+            self._pace.stepped(*self._step, time.monotonic())
+            self._step = None
+        records = self._reader.read(self._pace.limit)
         if not records:
             if self._until.reached(self._offsets):
                 raise StopIteration
             self._wake = datetime.now(timezone.utc) + self._poll
             return []
         self._wake = None
+        self._step = len(records), time.monotonic()
         before_ms = self._watermark_ms
         self._offsets.update([record[0] for record in records])
         self._watermark_ms = max(before_ms, *[record[3] for record in records])
@@ -81,15 +89,15 @@ class LogSource(FixedPartitionedSource[Read, ReadTo]):
     """Opens the log on the worker that reads."""
 
     def __init__(
-        self, open_log: Callable[[], EventLog], until: Until, batch: int = 1000, poll_ms: float = 2.0
+        self, open_log: Callable[[], EventLog], until: Until, pace: Pace, poll_ms: float = 2.0
     ) -> None:
         self._open_log = open_log
         self._until = until
-        self._batch = batch
+        self._pace = pace
         self._poll = timedelta(milliseconds=poll_ms)
 
     def list_parts(self) -> list[str]:
         return ["log"]
 
     def build_part(self, step_id: str, for_part: str, resume_state: ReadTo | None) -> LogPartition:
-        return LogPartition(self._open_log(), resume_state, self._until, self._batch, self._poll)
+        return LogPartition(self._open_log(), resume_state, self._until, self._pace, self._poll)

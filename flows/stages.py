@@ -262,8 +262,9 @@ class TallyStage(StatefulBatchLogic[Count, Kept, bytes]):
 
     HEARTBEAT = timedelta(seconds=1)
 
-    def __init__(self, snapshot: bytes | None) -> None:
+    def __init__(self, snapshot: bytes | None, step_ms: Callable[[], int]) -> None:
         self._state = TallyState.decode(snapshot) if snapshot is not None else TallyState()
+        self._step_ms = step_ms
         self._beat_at = _now() + self.HEARTBEAT
 
     def on_batch(self, values: list[Count]) -> tuple[Iterable[Kept], bool]:
@@ -285,7 +286,7 @@ class TallyStage(StatefulBatchLogic[Count, Kept, bytes]):
         return self._state.encode()
 
     def _save(self) -> Kept:
-        progress = self._state.progress(time.time_ns() // 1_000_000)
+        progress = self._state.progress(time.time_ns() // 1_000_000, self._step_ms())
         return Kept(((FLOW_KEY, encode_progress(progress)),))
 
 
@@ -300,14 +301,17 @@ class Stages:
         fetch: Fetch,
         idle_s: float,
         counting: frozenset[str] = frozenset(),
+        step_ms: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`counting`: the placements whose blocks are remembered of those who were shown them."""
+        """`counting`: the placements whose blocks are remembered of those who were shown them;
+        `step_ms`: how long the longest step of late took."""
         self.rules = rules
         self._counting = counting
         self.fetch = fetch
         self.idle = timedelta(seconds=idle_s)
         self.visitors_heard, self.people_heard = Heard(), Heard()
         self._decoder = decoder
+        self._step_ms = step_ms
 
     def decode(self, reads: list[Read]) -> list[Decoded]:
         return [self._decoded(*read) for read in reads]
@@ -349,4 +353,4 @@ class Stages:
         return ShownStage(self, snapshot)
 
     def tally(self, snapshot: bytes | None) -> TallyStage:
-        return TallyStage(snapshot)
+        return TallyStage(snapshot, self._step_ms)

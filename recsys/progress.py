@@ -8,7 +8,7 @@ from recsys.events import Flaw
 from recsys.versioned import Versioned
 
 PROGRESS_VERSION = 3
-"""2: crowded devices. 3: flaws. Older records are read: without any."""
+"""2: crowded devices. 3: flaws, time of steps. Older records are read: without any."""
 MAX_NAMES = 200
 """Event names counted one by one; further ones are counted together as `(other)`."""
 MAX_CROWDED = 50
@@ -46,6 +46,10 @@ class FlowProgress(msgspec.Struct, frozen=True, array_like=True):
     taken as nobody's."""
     flaws: tuple[tuple[Flaw, int], ...] = ()
     """What was wrong with accepted events, and with how many."""
+
+    step_ms: int = 0
+    """How long the longest step of the last minute or two took: so long does a click wait for its turn,
+    at the most. Told by the process that reads the log."""
 
     @property
     def received(self) -> int:

@@ -60,7 +60,10 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     idle_s: Amount = 900
     """A visitor or person without events for this long leaves the flow's memory for the store."""
     batch: Positive = 8000
-    """Most records read from the log at once."""
+    """Most records of a step: what is read from the log at once and folded before more is read."""
+    step_ms: Positive = 500
+    """How long a step should take: records that are dear to fold, as those of a flood of late events, are
+    read fewer at a time."""
     archive_rows: Positive = 200_000
     """A Parquet file is closed after this many events, or after `archive_s`."""
     archive_s: Positive = 3600

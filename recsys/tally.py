@@ -142,7 +142,7 @@ class TallyState:
         _sum_up(self.crowded, count.crowded, MAX_CROWDED, "(other)")
         _sum_up(self.flaws, count.flaws, MAX_FLAWS, OTHER_FLAWS)
 
-    def progress(self, now_ms: int) -> FlowProgress:
+    def progress(self, now_ms: int, step_ms: int = 0) -> FlowProgress:
         return FlowProgress(
             partitions=tuple(sorted(self.partitions.items())),
             watermark_ms=self.watermark_ms,
@@ -152,6 +152,7 @@ class TallyState:
             effects=_ranked(self.effects),
             crowded=_ranked(self.crowded),
             flaws=tuple(sorted(self.flaws.items(), key=lambda entry: (-entry[1], astuple(entry[0])))),
+            step_ms=step_ms,
             **self.totals,
         )
 

@@ -286,6 +286,7 @@ class Live:
                 self._failed("flow", error)
         lag_ms = self.flow.see(progress, self._event_log.end(), self._now_ms())
         self._metrics.flow_lag_s.set(lag_ms / 1000 if lag_ms >= 0 else -1)
+        self._metrics.flow_step_s.set(progress.step_ms / 1000 if progress is not None else 0)
 
     def _failed(self, what: str, error: Exception) -> None:
         self._metrics.refresh_failures.labels(what).inc()

@@ -97,6 +97,12 @@ class Metrics:
             "headrace_flow_lag_seconds", "How far the flow is behind the log; -1: unknown.",
             registry=registry, multiprocess_mode="livemax",
         )  # fmt: skip
+        self.flow_step_s = Gauge(
+            "headrace_flow_step_seconds",
+            "The flow's longest step of the last minute or two: how long a click waits for its turn.",
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
         self.items = Gauge(
             "headrace_catalogue_items",
             "Items in the catalogue.",

@@ -168,6 +168,7 @@ PROGRESS = FlowProgress(
     effects=(("session_started", 9),),
     crowded=(("kiosk", 7),),
     flaws=((Flaw("wrong_type", "$.properties.total", "`float | null`", "`str`", True), 4),),
+    step_ms=250,
 )
 
 
@@ -352,8 +353,8 @@ def _formats() -> list[Format]:
             decode_progress,
             PROGRESS,
             {
-                1: msgspec.structs.replace(PROGRESS, crowded=(), flaws=()),
-                2: msgspec.structs.replace(PROGRESS, flaws=()),
+                1: msgspec.structs.replace(PROGRESS, crowded=(), flaws=(), step_ms=0),
+                2: msgspec.structs.replace(PROGRESS, flaws=(), step_ms=0),
             },
         ),
         Format("shown", 1, "a record of what was shown", lambda: encode_shown(SHOWN), decode_shown, SHOWN),
