@@ -127,7 +127,8 @@ def _catalogue(items: Iterable[Item]) -> Finding:
     return Finding(
         count["fed"] + count["seen"] > 0,
         "catalogue",
-        f"{count['fed']:,} on offer, {count['removed']:,} removed, {count['seen']:,} known only from events",
+        f"{count['fed']:,} from feeds, {count['seen']:,} known from events only,"
+        f" {count['removed']:,} taken out",
     )
 
 

@@ -53,7 +53,7 @@ def test_doctor_tells_items_on_offer_from_others(tmp_path):
     store.put_many({item_key(item.id): encode_item(item) for item in items})
     store.close()
     catalogue = findings(tmp_path)["catalogue"]
-    assert catalogue == Finding(True, "catalogue", "2 on offer, 1 removed, 1 known only from events")
+    assert catalogue == Finding(True, "catalogue", "2 from feeds, 1 known from events only, 1 taken out")
 
 
 def test_doctor_names_crowded_devices(tmp_path):
