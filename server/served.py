@@ -151,6 +151,8 @@ _decoder = msgspec.json.Decoder(_ServedEvent)
 _items = msgspec.json.Decoder(tuple[BlockItem, ...])
 _named_items = msgspec.json.Decoder(tuple[_NamedItem, ...])
 _NOBODY = "nobody:"
+_CERTAIN = b",1.0,null"
+"""Propensity and urgency of an item that was certain to stand there and does not press."""
 
 
 def encode_served(served: Served) -> bytes:
@@ -201,15 +203,18 @@ def _event(served: Served) -> _ServedEvent:
 
 def _items_of(items: Lineup) -> msgspec.Raw:
     """`_Properties.items`: reasons, which items share, are written once and repeated."""
-    told = [msgspec.Raw(_encoder.encode(reason)) for reason in items.told]
-    columns = (
-        items.ids,
-        items.scores,
-        picked(items.whys, told),
-        items.propensities or repeat(1.0, len(items)),
-        items.urgencies or repeat(None, len(items)),
-    )
-    return msgspec.Raw(_encoder.encode(list(zip(*columns, strict=True))))
+    told = [_encoder.encode(reason) for reason in items.told]
+    if items.propensities or items.urgencies:
+        chances = items.propensities or repeat(1.0)
+        urgencies = items.urgencies or repeat(None)
+        ends = [
+            msgspec.Raw(b"%b,%b,%b" % (reason, _encoder.encode(chance), _encoder.encode(urgency)))
+            for reason, chance, urgency in zip(picked(items.whys, told), chances, urgencies)  # noqa: B905
+        ]
+    else:
+        # Raw is written as it is, so one may stand for the last three of an array.
+        ends = list(picked(items.whys, [msgspec.Raw(reason + _CERTAIN) for reason in told]))
+    return msgspec.Raw(_encoder.encode(list(zip(items.ids, items.scores, ends, strict=True))))
 
 
 def decode_served(encoded: bytes) -> Served:

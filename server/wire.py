@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import repeat
 from operator import add
 from struct import Struct
 from typing import Protocol
@@ -182,13 +182,17 @@ def _item_fields(items: Lineup, facts: Facts) -> bytes:
     whys = picked(items.whys, [_why(reason) for reason in items.told])
     if items.propensities or items.urgencies:
         whys = _with_chances(whys, items)
-    sizes = list(map(add, map(len, abouts), map(len, whys)))
+    count, sizes = len(abouts), list(map(add, map(len, abouts), map(len, whys)))
     try:
         heads = picked(sizes, _ITEM_HEADS)
     except IndexError:
         heads = tuple([b"\x2a%b\x15" % varint(size + _SCORE_BYTES) for size in sizes])
-    scores = _four_bytes_each(len(sizes)).unpack(_floats(len(sizes)).pack(*items.scores))
-    return _join(chain.from_iterable(zip(heads, scores, abouts, whys, strict=True)))
+    pieces = [b""] * (4 * count)
+    pieces[::4] = heads
+    pieces[1::4] = _four_bytes_each(count).unpack(_floats(count).pack(*items.scores))
+    pieces[2::4] = abouts
+    pieces[3::4] = whys
+    return _join(pieces)
 
 
 def _with_chances(whys: Sequence[bytes], items: Lineup) -> tuple[bytes, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import repeat
 from typing import Final, TypeVar
 
 import numpy as np
@@ -142,15 +143,14 @@ class Columns:
 
     def rows(self, item_ids: Iterable[str]) -> Rows:
         """int32[n]: `row` of each."""
-        row = self.row_of.get
-        rows = np.array([row(item_id, -1) for item_id in item_ids], np.int32)
-        rows[rows >= len(self.offer)] = -1
-        return rows
+        return np.array(self.rows_of(item_ids), np.int32)
 
-    def title(self, row: int) -> str:
-        """What people call the item; its id when nobody has said."""
-        item = self.items[row]
-        return "" if item is None else (item.title or item.id)
+    def rows_of(self, item_ids: Iterable[str]) -> list[int]:
+        """`row` of each."""
+        rows = list(map(self.row_of.get, item_ids, repeat(-1)))
+        if max(rows, default=-1) >= len(self.offer):
+            return [row if row < len(self.offer) else -1 for row in rows]
+        return rows
 
     def grown(self, capacity: int) -> Columns:
         """The same rows with room for `capacity`."""

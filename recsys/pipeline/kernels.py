@@ -402,7 +402,7 @@ def likest(
     return size
 
 
-@kernel(void(_I4, _I4, _F4, _I4_2D, _F4_2D, _I4, i4[::1]))
+@kernel(void(_I4, _I4, _F4, _I4_2D, _F4_2D, _I4, i4[::1], i4[:, ::1]))
 def strongest_seeds(
     rows: Array,
     seeds: Array,
@@ -410,20 +410,26 @@ def strongest_seeds(
     table_rows: Array,
     table_scores: Array,
     table_lengths: Array,
+    place: Array,
     strongest: Array,
 ) -> None:
-    """For each row which seed's row of the table names it with the greatest weighted score; 0 if none."""
+    """For each row which seed's row of the table names it with the greatest weighted score, 0 if none, into
+    `strongest` int32[2, k], which comes in as zeros; behind it are the bits of that score, a float32. `place`
+    int32[n] is all zero between calls."""
+    strongest_seed, best = strongest[0], strongest[1].view(np.float32)
     for index in range(len(rows)):
-        strongest[index] = 0
-        best = np.float32(0)
-        for seed_index in range(len(seeds)):
-            seed = seeds[seed_index]
-            if seed < 0 or seed >= len(table_lengths):
+        place[rows[index]] = index + 1
+    for seed_index in range(len(seeds)):
+        seed = seeds[seed_index]
+        if seed < 0 or seed >= len(table_lengths):
+            continue
+        for column in range(table_lengths[seed]):
+            index = place[table_rows[seed, column]] - 1
+            if index < 0:
                 continue
-            for column in range(table_lengths[seed]):
-                if table_rows[seed, column] == rows[index]:
-                    share = weights[seed_index] * table_scores[seed, column]
-                    if share > best:
-                        best = share
-                        strongest[index] = seed_index
-                    break
+            share = weights[seed_index] * table_scores[seed, column]
+            if share > best[index]:
+                best[index] = share
+                strongest_seed[index] = seed_index
+    for index in range(len(rows)):
+        place[rows[index]] = 0

@@ -54,10 +54,10 @@ def ranked_news(found: Mapping[int, float]) -> Ranked:
 
 def _caring_deeds(visit: Visit) -> Mapping[int, Deed]:
     person, found = visit.person, dict[int, Deed]()
-    for row, touch in zip(person.rows.tolist(), person.touches, strict=True):
-        if touch.action in _CARING:
-            found[row] = Deed(row, touch.item, touch.action, touch.at_s)
-        elif touch.action == Action.ORDER:
+    for item, row, action, at_s in zip(*person.done, strict=True):
+        if action in _CARING:
+            found[row] = Deed(row, item, action, at_s)
+        elif action == Action.ORDER:
             found.pop(row, None)
     for line in person.cart if person.profile is not None else ():
         known = found.get(line.row)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import groupby
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,22 +19,20 @@ from recsys.models.arrays import Rows, Scores
 from recsys.models.interactions import InteractionKind
 from recsys.pipeline.columns import Columns
 from recsys.pipeline.lazy import lazy
-from recsys.profile import Order, Profile, Touch
+from recsys.profile import Order, Profile
 
 SEED_ITEMS: Final = 5
 """How many of the last items speak for a session when items like them are looked for."""
 
-_KINDS: Final = np.zeros(256, np.uint8)
+_KIND_OF: Final[Mapping[int, InteractionKind]] = {
+    Action.CART_ADD: InteractionKind.CART,
+    Action.WISH: InteractionKind.CART,
+    Action.ORDER: InteractionKind.ORDER,
+    Action.READ: InteractionKind.READ,
+}
+_KINDS: Final = bytes([_KIND_OF.get(action, InteractionKind.VIEW) for action in range(256)])
 """By Action, an InteractionKind."""
-for _action, _kind in (
-    (Action.VIEW, InteractionKind.VIEW),
-    (Action.CLICK, InteractionKind.VIEW),
-    (Action.CART_ADD, InteractionKind.CART),
-    (Action.WISH, InteractionKind.CART),
-    (Action.ORDER, InteractionKind.ORDER),
-    (Action.READ, InteractionKind.READ),
-):
-    _KINDS[_action] = _kind
+_ORDERED: Final = bytes((InteractionKind.ORDER,))
 _WEIGHTS: Final = np.array((1.0, 3.0, 5.0, 1.0), np.float32)
 """By InteractionKind, as the models weigh them."""
 _BY_PLACE: Final = (1.0 / np.arange(1, 2 * SEED_ITEMS + 1)).astype(np.float32)
@@ -70,6 +70,19 @@ class Line(NamedTuple):
     at_s: int
 
 
+class Done(NamedTuple):
+    """Touches in columns, the oldest first; rows of items unknown to the catalogue are -1."""
+
+    items: list[str]
+    rows: list[int]
+    actions: list[int]
+    at_s: list[int]
+    """Epoch seconds."""
+
+
+_NOTHING_DONE: Final = Done([], [], [], [])
+
+
 class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
     """`profile` is None when nothing is known or nothing may be used; `cart` and `orders`
     are there all the same, for showing people their own cart, and not what they have, is no
@@ -97,55 +110,61 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         return cls(allowed, cart, profile.orders, columns, now_ms, rules)
 
     @lazy
-    def touches(self) -> tuple[Touch, ...]:
-        return () if self.profile is None else self.profile.touches
+    def done(self) -> Done:
+        """The touches, in columns."""
+        touches = () if self.profile is None else self.profile.touches
+        if not touches:
+            return _NOTHING_DONE
+        items = [touch.item for touch in touches]
+        return Done(
+            items,
+            self.columns.rows_of(items),
+            [touch.action for touch in touches],
+            [touch.at_s for touch in touches],
+        )
 
     @lazy
     def rows(self) -> Rows:
         """int32[t]: the row of each touch."""
-        return self.columns.rows([touch.item for touch in self.touches])
+        n_older = len(self._older_orders)
+        return self.history_rows[n_older:] if n_older else self.history_rows
 
     @lazy
     def actions(self) -> Kinds:
         """uint8[t]: the Action of each touch."""
-        return np.array([touch.action for touch in self.touches], np.uint8)
+        return np.frombuffer(bytes(self.done.actions), np.uint8)
 
     @lazy
     def at_s(self) -> Times:
         """int64[t]: epoch seconds of each touch."""
-        return np.array([touch.at_s for touch in self.touches], np.int64)
+        n_older = len(self._older_orders)
+        return self.history_at_s[n_older:] if n_older else self.history_at_s
 
     @lazy
     def session_from(self) -> int:
         """The place of the first touch of the newest session; when it has none, of the last sitting
         that has. The number of touches for nobody who touched anything."""
-        touches, profile = self.touches, self.profile
-        if not touches or profile is None:
+        at_s, profile = self.done.at_s, self.profile
+        if not at_s or profile is None:
             return 0
-        place = len(touches) - 1
-        start_s = touches[place].at_s
+        place = len(at_s) - 1
+        start_s = at_s[place]
         if profile.session is not None and profile.session.start_ms // 1000 <= start_s:
             start_s = profile.session.start_ms // 1000
-            while place and touches[place - 1].at_s >= start_s:
+            while place and at_s[place - 1] >= start_s:
                 place -= 1
             return place
         gap_s = self.rules.gap_ms // 1000
-        while place and start_s - touches[place - 1].at_s <= gap_s:
+        while place and start_s - at_s[place - 1] <= gap_s:
             place -= 1
-            start_s = touches[place].at_s
+            start_s = at_s[place]
         return place
-
-    @lazy
-    def session_places(self) -> list[int]:
-        """The touches that make the session: each repeated only after another."""
-        start = self.session_from
-        rows = self.rows[start:].tolist()
-        return [start + step for step, row in enumerate(rows) if step == 0 or row != rows[step - 1]]
 
     @lazy
     def session(self) -> Rows:
         """int32[h]: the rows of the session, each repeated only after another."""
-        return self.rows[self.session_places] if self.session_places else _NO_ROWS
+        rows = self.done.rows[self.session_from :]
+        return np.array([row for row, _ in groupby(rows)], np.int32) if rows else _NO_ROWS
 
     @lazy
     def in_session(self) -> bool:
@@ -171,7 +190,7 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         """(item, epoch seconds) of what was ordered before the first touch."""
         if self.profile is None or not self.profile.orders:
             return []
-        since_s = self.touches[0].at_s if self.touches else self.now_ms // 1000 + 1
+        since_s = self.done.at_s[0] if self.done.at_s else self.now_ms // 1000 + 1
         return [
             (item, order.at_s)
             for order in self.profile.orders
@@ -192,25 +211,19 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
     @lazy
     def history_rows(self) -> Rows:
         """int32[h]: all that is known to have been done: older orders, then the touches."""
-        if not self._older_orders:
-            return self.rows
-        return np.concatenate((self.columns.rows([item for item, _ in self._older_orders]), self.rows))
+        older = self.columns.rows_of([item for item, _ in self._older_orders])
+        return np.array([*older, *self.done.rows], np.int32)
 
     @lazy
     def history_kinds(self) -> Kinds:
         """uint8[h]: an InteractionKind for each of the history."""
-        kinds = _KINDS[self.actions]
-        if not self._older_orders:
-            return kinds
-        ordered = np.full(len(self._older_orders), InteractionKind.ORDER, np.uint8)
-        return np.concatenate((ordered, kinds))
+        ordered = _ORDERED * len(self._older_orders)
+        return np.frombuffer(ordered + bytes(self.done.actions).translate(_KINDS), np.uint8)
 
     @lazy
     def history_at_s(self) -> Times:
         """int64[h]: epoch seconds of each of the history."""
-        if not self._older_orders:
-            return self.at_s
-        return np.concatenate((np.array([at_s for _, at_s in self._older_orders], np.int64), self.at_s))
+        return np.array([*(at_s for _, at_s in self._older_orders), *self.done.at_s], np.int64)
 
     @lazy
     def heaviest_deed(self) -> Deed | None:
@@ -223,19 +236,27 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
     def history_weights(self, kind_weights: Scores) -> tuple[Scores, int]:
         """float32[h]: the weight of each of the history, by its InteractionKind and faded by age; and
         the place of the heaviest known one, -1 for none."""
-        weights = np.empty(len(self.history_rows), np.float32)
-        rows, kinds, at_s = self.history_rows, self.history_kinds, self.history_at_s
-        return weights, fade(rows, kinds, at_s, kind_weights, self.now_ms // 1000, weights)
+        key = kind_weights.tobytes()
+        found = self._weights.get(key)
+        if found is None:
+            weights = np.empty(len(self.history_rows), np.float32)
+            rows, kinds, at_s = self.history_rows, self.history_kinds, self.history_at_s
+            heaviest = fade(rows, kinds, at_s, kind_weights, self.now_ms // 1000, weights)
+            found = self._weights[key] = weights, heaviest
+        return found
+
+    @lazy
+    def _weights(self) -> dict[bytes, tuple[Scores, int]]:
+        """Of the history, by what each kind counts."""
+        return {}
 
     @lazy
     def session_seeds(self) -> Seeds:
         """The last distinct items of the session, the newest first and with the greatest weight."""
-        rows = self.rows[self.session_from :].tolist()
-        newest = dict.fromkeys(row for row in reversed(rows) if row >= 0)
+        newest = dict.fromkeys(reversed(self.done.rows[self.session_from :]))
+        newest.pop(-1, None)
         places = self._newest_places
-        return _seeds(
-            tuple(self.deed(places[row]) for _, row in zip(range(SEED_ITEMS), newest, strict=False))
-        )
+        return _seeds(tuple([self.deed(places[row]) for row in list(newest)[:SEED_ITEMS]]))
 
     @lazy
     def cart_seeds(self) -> Seeds:
@@ -254,8 +275,8 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     def deed(self, place: int) -> Deed:
         """The touch at this place, as evidence."""
-        touch = self.touches[place]
-        return Deed(int(self.rows[place]), touch.item, touch.action, touch.at_s)
+        items, rows, actions, at_s = self.done
+        return Deed(rows[place], items[place], actions[place], at_s[place])
 
     def newest_deed(self, row: int) -> Deed | None:
         """The last thing done with an item."""
@@ -270,7 +291,7 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @lazy
     def _newest_places(self) -> dict[int, int]:
-        return {row: place for place, row in enumerate(self.rows.tolist())}
+        return dict(zip(self.done.rows, range(len(self.done.rows)), strict=True))
 
     def _history_deed(self, place: int) -> Deed:
         n_older = len(self._older_orders)

@@ -5,7 +5,8 @@ Made for the items that are shown only. Items with the same evidence share one `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+import re
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from time import gmtime
 from typing import Final, NamedTuple
@@ -17,6 +18,7 @@ from recsys.counters import ItemCounters, decay
 from recsys.events import Action
 from recsys.models.bundle import Bundle
 from recsys.models.tables import TopTable
+from recsys.picked import picked
 from recsys.pipeline.candidates import vector_of
 from recsys.pipeline.complements import brought_by
 from recsys.pipeline.kernels import strongest_seeds
@@ -62,6 +64,13 @@ _PLAIN: Final[Mapping[str, Reason]] = {
     NEW: Reason(NEW, "new in this shop"),
     CATALOGUE: Reason(CATALOGUE, "also in this shop"),
 }
+_OTHER: Final = int(Action.OTHER)
+_ABOUT_ANOTHER: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
+    (source, int(action)): tuple(re.split(r"{}|{when}", sentence.format(did + "{when}")))
+    for source, sentence in _SENTENCES.items()
+    for action, did in _DID.items()
+}
+"""What stands before, between and behind the title and the time, by source and Action."""
 _NEWS: Final = frozenset(("price_drop", "back_in_stock"))
 _SAME_FOR_ALL: Final = frozenset(_PLAIN)
 _MINUTE_MS: Final = 60_000
@@ -83,19 +92,18 @@ class Told(NamedTuple):
 
 def reasons(choice: Choice, query: Query) -> Told:
     """One for each row of the choice; rows with the same source and evidence share it."""
-    strongest = _strongest(choice, query)
     told: list[Reason] = []
+    of_row = _by_seeds(choice, query, told)
+    place_of: dict[str | int, int] = {}
     places: list[int] = []
-    place_of: dict[Hashable, int] = {}
     for row, source in zip(choice.rows, choice.sources, strict=True):
-        seeds = strongest.get(source)
-        alike = source if source in _SAME_FOR_ALL else row
-        key: Hashable = alike if seeds is None else (source, seeds[row])
-        place = place_of.get(key)
+        place = of_row.get(row)
         if place is None:
-            place = place_of[key] = len(told)
-            deed = None if seeds is None else query.seeds.deeds[seeds[row]]
-            told.append(_reason(row, source, deed, query))
+            alike = source if source in _SAME_FOR_ALL else row
+            place = place_of.get(alike)
+            if place is None:
+                place = place_of[alike] = len(told)
+                told.append(_reason(row, source, query))
         places.append(place)
     return _without_echoes(Told(told, places), choice, query.visit)
 
@@ -135,8 +143,7 @@ def _same_for_all(source: str, query: Query) -> Reason:
     return _PLAIN[source] if deed is None else _because(source, deed, query.visit)
 
 
-def _reason(row: int, source: str, seed: Deed | None, query: Query) -> Reason:
-    """`seed`: what it goes by, for sources that go by seeds."""
+def _reason(row: int, source: str, query: Query) -> Reason:
     visit = query.visit
     if source in _SAME_FOR_ALL:
         return _same_for_all(source, query)
@@ -150,7 +157,7 @@ def _reason(row: int, source: str, seed: Deed | None, query: Query) -> Reason:
         return _in_cart(row, visit.person)
     if source in _NEWS:
         return _news(row, source, visit)
-    deed = seed
+    deed = None
     if source == "buy_again":
         deed = visit.person.newest_order(row)
     elif source == "recent":
@@ -193,10 +200,12 @@ def _in_words(source: str, deed: Deed, visit: Visit) -> Reason:
     if source == "recent":
         what = _DID[deed.action].format("it")
         return Reason(source, f"you {what} {_when(at_ms, visit.person.now_ms)}", deed.item, event, at_ms)
-    title = (visit.columns.title(deed.row) if deed.row >= 0 else "") or deed.item
-    what = _DID.get(deed.action, _DID[Action.OTHER]).format(_cut(title))
+    item = visit.columns.items[deed.row] if deed.row >= 0 else None
+    title = _cut((item.title if item is not None else "") or deed.item)
     when = f" {_when(at_ms, visit.person.now_ms)}" if event else ""
-    return Reason(source, _SENTENCES[source].format(what + when), deed.item, event, at_ms)
+    said = _ABOUT_ANOTHER.get((source, deed.action)) or _ABOUT_ANOTHER[source, _OTHER]
+    before, between, behind = said
+    return Reason(source, f"{before}{title}{between}{when}{behind}", deed.item, event, at_ms)
 
 
 def _in_cart(row: int, person: Person) -> Reason:
@@ -241,29 +250,36 @@ def _demand(counters: ItemCounters | None, visit: Visit) -> Reason:
     return known
 
 
-def _strongest(choice: Choice, query: Query) -> dict[str, dict[int, int]]:
-    """For each source of the choice that goes by seeds the place of the seed that speaks most for each of its
-    rows; nothing where there are no seeds to speak."""
+def _by_seeds(choice: Choice, query: Query, told: list[Reason]) -> dict[int, int]:
+    """For each row whose source goes by seeds the place of its reason in `told`, which gets one for each seed
+    that speaks most for some row; nothing where there are no seeds to speak."""
     seeds, bundle = query.seeds, query.visit.bundle
     if not seeds.deeds:
         return {}
-    found = {}
+    of_row: dict[int, int] = {}
     for source in _SEED_OF.keys() & choice.sources:
         rows = [row for row, one in zip(choice.rows, choice.sources, strict=True) if one == source]
         if len(seeds.deeds) == 1:
-            found[source] = dict.fromkeys(rows, 0)
+            strongest = [0] * len(rows)
         elif bundle is not None:
-            found[source] = dict(zip(rows, _SEED_OF[source](rows, query, bundle), strict=True))
-    return found
+            strongest = _SEED_OF[source](rows, query, bundle)
+        else:
+            continue
+        place_of = {}
+        for seed in set(strongest):
+            place_of[seed] = len(told)
+            told.append(_because(source, seeds.deeds[seed], query.visit))
+        of_row.update(zip(rows, picked(strongest, place_of), strict=True))
+    return of_row
 
 
 def _strongest_seed(rows: list[int], query: Query, table: TopTable) -> list[int]:
-    strongest = np.empty(len(rows), np.int32)
+    strongest = np.zeros((2, len(rows)), np.int32)
     strongest_seeds(
         np.fromiter(rows, np.int32, len(rows)), query.seeds.rows, query.seeds.weights,
-        table.rows, table.scores, table.lengths, strongest,
+        table.rows, table.scores, table.lengths, query.visit.scratch.place, strongest,
     )  # fmt: skip
-    return strongest.tolist()
+    return strongest[0].tolist()  # type: ignore[no-any-return]
 
 
 def _nearest_seed(rows: list[int], query: Query) -> list[int]:
