@@ -6,6 +6,7 @@ it. A later model may learn the score; tiers, reasons and this signature stay.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -21,6 +22,7 @@ READY_SCORE = 0.6
 COMPARISON_SCORE = 0.3
 CART_FRESH_S = 7 * 86_400
 POST_PURCHASE_S = 30 * 86_400
+LONG_DWELL_S = 120
 _VIEW = int(Action.VIEW)  # profiles keep actions as numbers, and comparing with an enum costs a call
 
 
@@ -37,13 +39,6 @@ def intent(profile: Profile, now_ms: int, rules: SessionRules) -> Intent:
     session = profile.session
     if session is None or not is_open(session, now_ms, rules):
         return _NOTHING
-    reasons: list[tuple[str, float]] = []
-    if session.orders:
-        reasons.append(("ordered already in this session", -0.5))
-    if session.checkouts:
-        reasons.append(("checkout started", 0.5))
-    if _has_fresh_cart(profile, now_ms):
-        reasons.append((f"{len(profile.cart)} product{_s(len(profile.cart))} in the cart", 0.4))
     start_s = session.start_ms // 1000
     viewed = []
     for touch in reversed(profile.touches):
@@ -52,15 +47,38 @@ def intent(profile: Profile, now_ms: int, rules: SessionRules) -> Intent:
         if touch.action == _VIEW:
             viewed.append(touch.item)
     seen = set(viewed)
-    if len(seen) < len(viewed):
-        again = sum(viewed.count(item) > 1 for item in seen)
+    again = sum([viewed.count(item) > 1 for item in seen]) if len(seen) < len(viewed) else 0
+    return _weighed(
+        session.orders > 0,
+        session.checkouts > 0,
+        len(profile.cart) if _has_fresh_cart(profile, now_ms) else 0,
+        again,
+        len(seen),
+        session.searches,
+        round(session.dwell_s) if session.dwell_s >= LONG_DWELL_S else 0,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _weighed(
+    ordered: bool, checked_out: bool, in_cart: int, again: int, seen: int, searches: int, dwell_s: int
+) -> Intent:
+    """What a session of so many of each shows. Few differ, and words and sums take ten times a look-up."""
+    reasons: list[tuple[str, float]] = []
+    if ordered:
+        reasons.append(("ordered already in this session", -0.5))
+    if checked_out:
+        reasons.append(("checkout started", 0.5))
+    if in_cart:
+        reasons.append((f"{in_cart} product{_s(in_cart)} in the cart", 0.4))
+    if again:
         reasons.append((f"{again} product{_s(again)} viewed again", min(0.1 + 0.1 * again, 0.3)))
-    if len(seen) >= 2:
-        reasons.append((f"{len(seen)} products viewed", min(0.1 * len(seen), 0.3)))
-    if session.searches:
-        reasons.append((f"{session.searches} search{'es' if session.searches > 1 else ''}", 0.1))
-    if session.dwell_s >= 120:
-        reasons.append((f"{session.dwell_s:.0f} s of reading", 0.1))
+    if seen >= 2:
+        reasons.append((f"{seen} products viewed", min(0.1 * seen, 0.3)))
+    if searches:
+        reasons.append((f"{searches} search{'es' if searches > 1 else ''}", 0.1))
+    if dwell_s:
+        reasons.append((f"{dwell_s} s of reading", 0.1))
     if not reasons:
         return _NOTHING
     score = min(max(sum([points for _, points in reasons]), 0.0), 1.0)

@@ -112,7 +112,7 @@ class _FewTexts(dict[str, bytes]):
 _MOST_TEXTS = 4096
 _sources, _events, _placements = _FewTexts(b"\x1a"), _FewTexts(b"\x1a"), _FewTexts(b"\x1a")
 _titles, _fallbacks, _versions = _FewTexts(b"\x22"), _FewTexts(b"\x32"), _FewTexts(b"\x3a")
-_tiers, _stages = _FewTexts(b"\x12"), _FewTexts(b"\x2a")
+_stages = _FewTexts(b"\x2a")
 
 
 def item_field(item: Item) -> bytes:
@@ -289,18 +289,25 @@ def response_message(
 
 
 @lru_cache(maxsize=4096)
-def _intent_reason(words: str, points: float) -> bytes:
-    """`Person.intent_reasons`: few differ."""
-    return message_field(b"\x22", text_field(b"\x0a", words) + b"\x15" + _float(points))
+def _intent_fields(tier: str, score: float, reasons: tuple[tuple[str, float], ...]) -> bytes:
+    """`Person.intent_tier`, `intent_score` and `intent_reasons`: few differ."""
+    parts = [text_field(b"\x12", tier)]
+    if score:
+        parts += (b"\x1d", _float(score))
+    for words, points in reasons:
+        parts.append(message_field(b"\x22", text_field(b"\x0a", words) + b"\x15" + _float(points)))
+    return _join(parts)
 
 
 def person_message(
     person: str, tier: str, score: float, reasons: Sequence[tuple[str, float]], stage: str, *, known: bool
 ) -> bytes:
     """A `Person`. `reasons`: (words, points)."""
-    parts = [text_field(b"\x0a", person), _tiers[tier]]
-    if score:
-        parts += (b"\x1d", _float(score))
-    parts += [_intent_reason(words, points) for words, points in reasons]
-    parts += (_stages[stage], b"\x30\x01" if known else b"")
-    return b"".join(parts)
+    return _join(
+        (
+            text_field(b"\x0a", person),
+            _intent_fields(tier, score, tuple(reasons)),
+            _stages[stage],
+            b"\x30\x01" if known else b"",
+        )
+    )

@@ -148,7 +148,7 @@ class Columns:
     def rows_of(self, item_ids: Iterable[str]) -> list[int]:
         """`row` of each."""
         rows = list(map(self.row_of.get, item_ids, repeat(-1)))
-        if max(rows, default=-1) >= len(self.offer):
+        if rows and max(rows) >= len(self.offer):
             return [row if row < len(self.offer) else -1 for row in rows]
         return rows
 

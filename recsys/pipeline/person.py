@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -43,7 +43,7 @@ Times = npt.NDArray[np.int64]
 _NO_ROWS: Final = np.empty(0, np.int32)
 
 
-class Deed(NamedTuple):
+class Deed(msgspec.Struct, frozen=True, gc=False):
     """Something the person did with an item: the evidence of a reason."""
 
     row: int
@@ -73,14 +73,14 @@ class Line(NamedTuple):
 class Done(NamedTuple):
     """Touches in columns, the oldest first; rows of items unknown to the catalogue are -1."""
 
-    items: list[str]
+    items: Sequence[str]
     rows: list[int]
-    actions: list[int]
-    at_s: list[int]
+    actions: Sequence[int]
+    at_s: Sequence[int]
     """Epoch seconds."""
 
 
-_NOTHING_DONE: Final = Done([], [], [], [])
+_NOTHING_DONE: Final = Done((), [], (), ())
 
 
 class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -115,13 +115,8 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         touches = () if self.profile is None else self.profile.touches
         if not touches:
             return _NOTHING_DONE
-        items = [touch.item for touch in touches]
-        return Done(
-            items,
-            self.columns.rows_of(items),
-            [touch.action for touch in touches],
-            [touch.at_s for touch in touches],
-        )
+        items, actions, at_s = zip(*[(one.item, one.action, one.at_s) for one in touches], strict=True)
+        return Done(items, self.columns.rows_of(items), actions, at_s)
 
     @lazy
     def rows(self) -> Rows:
@@ -211,8 +206,10 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
     @lazy
     def history_rows(self) -> Rows:
         """int32[h]: all that is known to have been done: older orders, then the touches."""
-        older = self.columns.rows_of([item for item, _ in self._older_orders])
-        return np.array([*older, *self.done.rows], np.int32)
+        rows = self.done.rows
+        if self._older_orders:
+            rows = self.columns.rows_of([item for item, _ in self._older_orders]) + rows
+        return np.array(rows, np.int32)
 
     @lazy
     def history_kinds(self) -> Kinds:
@@ -223,7 +220,10 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
     @lazy
     def history_at_s(self) -> Times:
         """int64[h]: epoch seconds of each of the history."""
-        return np.array([*(at_s for _, at_s in self._older_orders), *self.done.at_s], np.int64)
+        at_s = self.done.at_s
+        if self._older_orders:
+            at_s = [*(ordered_s for _, ordered_s in self._older_orders), *at_s]
+        return np.array(at_s, np.int64)
 
     @lazy
     def heaviest_deed(self) -> Deed | None:
@@ -291,7 +291,7 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @lazy
     def _newest_places(self) -> dict[int, int]:
-        return dict(zip(self.done.rows, range(len(self.done.rows)), strict=True))
+        return {row: place for place, row in enumerate(self.done.rows)}
 
     def _history_deed(self, place: int) -> Deed:
         n_older = len(self._older_orders)
@@ -302,8 +302,13 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
 
 
 def _seeds(deeds: tuple[Deed, ...]) -> Seeds:
+    if not deeds:
+        return _NO_SEEDS
     rows = np.array([deed.row for deed in deeds], np.int32)
     return Seeds(rows, _BY_PLACE[: len(deeds)], deeds, personal=True)
+
+
+_NO_SEEDS: Final = Seeds(_NO_ROWS, _BY_PLACE[:0], (), personal=True)
 
 
 def page_seeds(row: int, item: str, deed: Deed | None) -> Seeds:

@@ -66,7 +66,7 @@ _PLAIN: Final[Mapping[str, Reason]] = {
 }
 _OTHER: Final = int(Action.OTHER)
 _ABOUT_ANOTHER: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
-    (source, int(action)): tuple(re.split(r"{}|{when}", sentence.format(did + "{when}")))
+    (source, int(action)): tuple(re.split(r"\{\}|\{when\}", sentence.format(did + "{when}")))
     for source, sentence in _SENTENCES.items()
     for action, did in _DID.items()
 }
