@@ -9,7 +9,7 @@ import grpc
 import pytest
 
 from recsys.decode import Decoder
-from recsys.events import Action, Arrival
+from recsys.events import MAX_EVENT_BYTES, Action, Arrival
 from recsys.ports import partition_of
 from server.pb import headrace_pb2 as pb
 from tests.server.shop import Shop
@@ -84,6 +84,21 @@ def test_a_broken_event_is_kept_and_its_receipt_tells_the_problem(shop: Shop) ->
     assert shop.figure("headrace_events_total", outcome="broken") == 2
 
 
+def test_an_event_nested_too_deeply_is_kept_and_told(shop: Shop) -> None:
+    deep = b"[" * 5000 + b"]" * 5000
+    call = b'{"type":"track","event":"Product Viewed","userId":"a","properties":{"batch":%b}}' % deep
+    receipts = track(shop, call, b'{"batch":[%b]}' % call)
+    assert [receipt.problem.kind for receipt in receipts] == ["too_large", "too_large"]
+    assert len(shop.log.records) == 2
+
+
+def test_an_event_that_its_new_id_makes_too_long_is_told(shop: Shop) -> None:
+    raw = event(properties={"x": "x" * (MAX_EVENT_BYTES - 110)})
+    assert MAX_EVENT_BYTES - 57 < len(raw) <= MAX_EVENT_BYTES
+    (receipt,) = track(shop, raw)
+    assert receipt.problem.kind == "too_large"
+
+
 def test_the_problem_is_the_dead_letter_the_flow_will_make(shop: Shop) -> None:
     (receipt,) = track(shop, event(event=None))
     (record,) = shop.log.records
@@ -135,6 +150,11 @@ class TestLimits:
     def test_a_small_call_that_asks_for_gigabytes(self, shop: Shop) -> None:
         batch = json.dumps({"batch": [{}] * 500, "context": {"note": "x" * 200_000}}).encode()
         assert refused(shop, batch).details().startswith("Expected at most 8388608 bytes, got 100")
+
+    def test_a_batch_call_of_none(self, shop: Shop) -> None:
+        assert refused(shop, b'{"batch":[]}').details() == (
+            "Expected 1 event or more, got none - at `events[0].batch`"
+        )
 
     def test_a_batch_call_in_a_batch_call(self, shop: Shop) -> None:
         batch = json.dumps({"batch": [{"batch": [{}]}]}).encode()
