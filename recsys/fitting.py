@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from threading import Event
 from typing import Final, TypeVar
 
@@ -47,9 +48,9 @@ def steps(progress: Progress, stage: str) -> Callable[[str, float], None]:
 @contextmanager
 def beside(work: Callable[[Progress], _T], progress: Progress, threads: int) -> Iterator[Callable[[], _T]]:
     """`work` goes on beside the block, which gets a function that waits for its result; with one thread that
-    function does the work. If the block fails, the work ends at its next step."""
+    function does the work, when it is first called. If the block fails, the work ends at its next step."""
     if threads == 1:
-        yield lambda: work(progress)
+        yield lru_cache(maxsize=1)(lambda: work(progress))
         return
     failed = Event()
 
@@ -95,7 +96,7 @@ class Fitted:
     def on(
         cls,
         interactions: Interactions,
-        content: Content,
+        content: Callable[[], Content],
         settings: TrainSettings,
         progress: Progress,
         stage: str,
@@ -103,8 +104,9 @@ class Fitted:
         start: Als | None = None,
         in_sessions_only: bool = False,
     ) -> Fitted:
-        """`content` knows texts only, and serves early and late. Tastes of many go on from a `start`.
-        `in_sessions_only`: for who will be asked about people in their session, which needs no kindred."""
+        """`content` knows texts only, and serves early and late; it is waited for when the rest is fitted.
+        Tastes of many go on from a `start`. `in_sessions_only`: for who will be asked about people in their
+        session, which needs no kindred."""
 
         def fit_signals(tell: Progress) -> Signals | None:
             if not interactions.tells_order:
@@ -157,7 +159,7 @@ def acquainted(
 
 def _fit(
     interactions: Interactions,
-    content: Content,
+    content: Callable[[], Content],
     settings: TrainSettings,
     told: Callable[[str, float], None],
     start: Als | None,
@@ -185,6 +187,6 @@ def _fit(
         als=als,
         item_to_item=ItemToItem.fit(interactions, als.item_factors, threads=settings.threads, progress=told),
         bought_together=BoughtTogether.fit(interactions, progress=told),
-        content=content,
         repurchase=Repurchase.fit(interactions, progress=told),
+        content=content(),
     )

@@ -78,8 +78,8 @@ def train(
         recorded = published.manifest.evaluation.get("blend") if published is not None else None
         trial = Trial.of(interactions, published, settings)
         del published
-        content = fit_content(interactions, catalogue, settings, progress)
-        early = Fitted.on(trial.early, content, settings, progress, "early", in_sessions_only=True)
+        with _texts(interactions, catalogue, settings, progress) as content:
+            early = Fitted.on(trial.early, content, settings, progress, "early", in_sessions_only=True)
         with _fit_late(interactions, early, content, settings, progress) as late:
             lessons = early.taught_by(interactions, settings, progress)
             evaluation = trial.evaluate(early, lessons, content, catalogue, settings, progress)
@@ -107,12 +107,13 @@ def fit_models(
     """Every model of a bundle, without archive, evaluation and publication. `interactions` have rows
     for the whole catalogue."""
     with threadpool_limits(limits=settings.threads):
-        content = fit_content(interactions, catalogue, settings, progress)
         if not interactions.tells_order:
-            late = Fitted.on(interactions, content, settings, progress, "fit")
+            with _texts(interactions, catalogue, settings, progress) as content:
+                late = Fitted.on(interactions, content, settings, progress, "fit")
             return acquainted(late.models, interactions, settings, progress, "fit")
         before, _ = interactions.split(newest_s(interactions, settings.test_share))
-        early = Fitted.on(before, content, settings, progress, "early", in_sessions_only=True)
+        with _texts(interactions, catalogue, settings, progress) as content:
+            early = Fitted.on(before, content, settings, progress, "early", in_sessions_only=True)
         with _fit_late(interactions, early, content, settings, progress) as late_coming:
             lessons = early.taught_by(interactions, settings, progress)
             del early
@@ -128,8 +129,21 @@ def _read(archive_dir: Path, since_ms: int, progress: Progress) -> Interactions:
     )
 
 
+def _texts(
+    interactions: Interactions, catalogue: Sequence[Item], settings: TrainSettings, progress: Progress
+) -> AbstractContextManager[Callable[[], Content]]:
+    """What the texts tell, found out beside the early models."""
+    return beside(
+        lambda tell: fit_content(interactions, catalogue, settings, tell), progress, settings.threads
+    )
+
+
 def _fit_late(
-    interactions: Interactions, early: Fitted, content: Content, settings: TrainSettings, progress: Progress
+    interactions: Interactions,
+    early: Fitted,
+    content: Callable[[], Content],
+    settings: TrainSettings,
+    progress: Progress,
 ) -> AbstractContextManager[Callable[[], Fitted]]:
     """The models to publish, on everything, without what the lessons teach."""
     start = early.models.als

@@ -5,7 +5,7 @@ Beside the blend, as it serves, stand what is popular, what follows what, and th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,7 +63,7 @@ class Trial:
         self,
         early: Fitted,
         lessons: Lessons | None,
-        content: Content,
+        content: Callable[[], Content],
         catalogue: Sequence[Item],
         settings: TrainSettings,
         progress: Progress,

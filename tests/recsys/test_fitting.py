@@ -31,8 +31,8 @@ def test_with_one_thread_it_is_done_when_it_is_asked_for() -> None:
 
     with beside(work, lambda stage, *_: told.append(stage), threads=1) as result:
         told.append("block")
-        assert result() is threading.current_thread()
-    assert told == ["block", "work"]
+        assert result() is result() is threading.current_thread()
+    assert told == ["block", "work"], "and no second time"
 
 
 def test_if_the_block_fails_the_work_ends_at_its_next_step() -> None:
