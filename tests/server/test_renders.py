@@ -334,7 +334,7 @@ class TestBulk:
             ),
             (
                 pb.BulkPerson(anonymous_id="null", render_id="x"),
-                "Expected an id that names somebody in one of the two, got none - at `people[1]`",
+                "Expected an id that names somebody in one of the two, got `null` - at `people[1]`",
             ),
             (
                 pb.BulkPerson(user_id="u" * 201, render_id="x"),

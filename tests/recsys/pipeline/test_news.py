@@ -185,7 +185,7 @@ def test_what_presses_is_said_to_who_is_ready_to_buy() -> None:
     [
         {"stock": 4},
         {"stock": None},
-        {"stock": 0},
+        {"stock": 0, "attributes": {"availability": "preorder"}},
         {"stock_ms": NOW_MS - 86_400_001},
         {"stock": None, "sale_price": 9.0, "sale_end_ms": NOW_MS - 1},
         {"stock": None, "sale_price": 9.0, "sale_end_ms": NOW_MS + 86_400_001},
