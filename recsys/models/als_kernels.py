@@ -1,7 +1,4 @@
-"""The compiled loops of ALS: weighing a history and folding a person in.
-
-In a file that calls nothing outside it, like `recsys.models.kernels` and for the same reason.
-"""
+"""The compiled loops of ALS: weighing a history and folding a person in."""
 
 from __future__ import annotations
 

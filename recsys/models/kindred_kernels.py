@@ -5,7 +5,7 @@ nearest to it have.
 `describe` tells it of any candidate, whoever named it; `clear` leaves the desk as it was. Finding the slot
 is written out in each loop: called, it costs more than all else that is done for an item.
 
-All in one file, and arguments in named tuples of arrays, for the reasons `recsys.models.kernels` gives.
+Arguments are named tuples of arrays: there are too many to name at each call.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from recsys.models.arrays import (
     save_arrays,
 )
 from recsys.models.interactions import Interactions
-from recsys.models.kernels import score_neighbours
+from recsys.models.neighbour_kernels import score_neighbours
 from recsys.models.progress import Progress, silent
 from recsys.models.scratch import Scratch
 

@@ -2,8 +2,6 @@
 
 `gather` asks every source once. What they say of an item is kept in a slot of the desk, found by the
 item's row, so that `describe` tells the ranker what *all* sources say of a candidate, whoever named it.
-
-All in one file, for the reason that `recsys.models.kernels` gives.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ import numpy.typing as npt
 from numba import types
 
 from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, u1, void
+from recsys.models.kernels import kth_largest
 from recsys.models.signal_arrays import (
     CHANNELS,
     DESK_TYPE,
@@ -129,32 +128,6 @@ def _seat_trail(desk: DeskArrays, rows: Array, kinds: Array, start: int) -> None
     facts[PAST] = facts[SLOTS]
 
 
-@kernel(f4(f4[::1], i8, i8))
-def _kth_largest(values: Array, n: int, k: int) -> float:
-    """The k-th largest (from 1) of `values[:n]`, which are shuffled: quickselect."""
-    low, high = 0, n - 1
-    target = k - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        left, right = low, high
-        while left <= right:
-            while values[left] > pivot:
-                left += 1
-            while values[right] < pivot:
-                right -= 1
-            if left <= right:
-                values[left], values[right] = values[right], values[left]
-                left += 1
-                right -= 1
-        if target <= right:
-            high = right
-        elif target >= left:
-            low = left
-        else:
-            break
-    return values[target]  # type: ignore[no-any-return]
-
-
 @kernel(i8(_I4, i8, i8, f4, i4[::1], f4[::1], i8, i4[::1], f4[::1]))
 def _merge(
     item_sessions: Array,
@@ -211,7 +184,7 @@ def _keep_most_similar(similarities: Array, spare: Array, n: int, k: int, sessio
     if n <= k:
         return n
     spare[:n] = similarities[:n]
-    threshold = _kth_largest(spare, n, k)
+    threshold = kth_largest(spare, n, k)
     ties_left = k
     for index in range(n):
         ties_left -= similarities[index] > threshold
@@ -383,7 +356,7 @@ def _enter_best(
         score = sums[slot, channel]
         spare[n_named] = score
         n_named += score > 0
-    threshold = _kth_largest(spare, n_named, left) if n_named > left else np.float32(0)
+    threshold = kth_largest(spare, n_named, left) if n_named > left else np.float32(0)
     for slot in range(n_slots):
         score = sums[slot, channel]
         if score > 0 and score >= threshold:
