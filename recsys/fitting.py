@@ -13,6 +13,10 @@ from functools import lru_cache
 from threading import Event
 from typing import Final, TypeVar
 
+# Here, where one thread runs: two threads that import one package at once find each other's halves of it.
+import sklearn.feature_extraction.text
+import sklearn.utils.extmath  # noqa: F401
+
 from recsys.catalog import Item
 from recsys.models.als import Als, AlsSettings
 from recsys.models.bought_together import BoughtTogether

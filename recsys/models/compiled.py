@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from multiprocessing import parent_process
 from typing import Any, Final, TypeVar
 
 import numba
@@ -63,4 +64,5 @@ def kernel(signature: object, fastmath: bool = False) -> Callable[[F], F]:
 
 @lru_cache(maxsize=1)
 def _say_once() -> None:
-    sys.stderr.write("headrace: compiling the kernels for this machine, once: a minute or so\n")
+    if parent_process() is None:  # `precompile` tells how far its processes are
+        sys.stderr.write("headrace: compiling the kernels for this machine, once: a minute or so\n")
