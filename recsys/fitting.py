@@ -14,6 +14,7 @@ from threading import Event
 from typing import Final, TypeVar
 
 # Here, where one thread runs: two threads that import one package at once find each other's halves of it.
+import implicit.cpu.als  # noqa: F401
 import sklearn.feature_extraction.text
 import sklearn.utils.extmath  # noqa: F401
 
