@@ -30,6 +30,7 @@ from server.requests import MAX_MESSAGE_BYTES, RequestChecks
 from server.served import RecentDecisions, ServedQueue
 from server.service import SERVICE, HeadraceService
 from server.shown import Shown
+from server.warm import warm
 from server.whose import NamedHealth
 
 log = structlog.get_logger("server.running")
@@ -62,7 +63,7 @@ class RunningServer:
         decider: Decider = decide,
     ) -> None:
         server, placements = settings.server, settings.all_placements()
-        self._settings = server
+        self._all, self._settings, self._now_ms = settings, server, now_ms
         self._metrics = metrics
         # An embedded state answers at once; a look-up over the network must not hold up other calls.
         self._turns = 1 if settings.state.startswith("lmdb:") else server.threads
@@ -165,6 +166,9 @@ class RunningServer:
         return int(server.add_secure_port(address, grpc.ssl_server_credentials((pair,))))
 
     def _on_loaded(self) -> None:
+        shelf, settings = self.live.shelf, self._all
+        assert shelf is not None
+        warm(shelf, settings.all_placements(), settings.banners, settings.session.rules, self._now_ms())
         # The catalogue stays: the collector need not look through it again and again.
         gc.collect()
         gc.freeze()
