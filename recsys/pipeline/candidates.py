@@ -20,11 +20,11 @@ from recsys.models.interactions import InteractionKind
 from recsys.models.tables import TopTable
 from recsys.pipeline.columns import Heats32
 from recsys.pipeline.complements import best_of_category, brought
-from recsys.pipeline.kernels import hottest_of_leaf, looked_at
 from recsys.pipeline.kindred import Acquainted, named_by_kindred
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.news import dropped, ranked_news, returned
 from recsys.pipeline.query import Ask, Context, Visit
+from recsys.pipeline.source_kernels import hottest_of_leaf, looked_at
 
 NEIGHBOUR_POOL: Final = 200
 ALS_POOL: Final = 40

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from recsys.models.arrays import EVERYTHING, NOTHING, Offer, Ranked, Rows, Vectors
-from recsys.pipeline.kernels import likest
+from recsys.pipeline.source_kernels import likest
 
 MAX_COLD_ITEMS: Final = 4096
 """The newest are kept. Each request compares with all of them; the next training takes them in."""

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from recsys.models.arrays import NOTHING, Ranked, Rows, Scores
-from recsys.pipeline.kernels import hottest_of_leaf
 from recsys.pipeline.query import Context, Visit
+from recsys.pipeline.source_kernels import hottest_of_leaf
 
 LEAST_LOOKS: Final = 3
 """How often a session has looked at a category before it brings its complements."""

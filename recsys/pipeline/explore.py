@@ -17,7 +17,7 @@ import numpy as np
 
 from recsys.pipeline.candidates import new_items
 from recsys.pipeline.filter import ALL_BARS, Bars
-from recsys.pipeline.kernels import uniform
+from recsys.pipeline.pool_kernels import uniform
 from recsys.pipeline.query import Query
 
 NEW_POOL: Final = 20

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from recsys.models.arrays import Rows
 from recsys.pipeline.candidates import Answer
-from recsys.pipeline.kernels import unite
 from recsys.pipeline.pool import Pool
+from recsys.pipeline.pool_kernels import unite
 from recsys.pipeline.query import Context, Query
 
 STRICT: Final = 1

@@ -15,8 +15,9 @@ from recsys.picked import picked
 from recsys.pipeline.candidates import trending
 from recsys.pipeline.explore import draws
 from recsys.pipeline.filter import ALL_BARS, CHOSEN, COOLING, IN_CART, IN_SESSION, SUBSTITUTE, Bars
-from recsys.pipeline.kernels import fill, tell
+from recsys.pipeline.place_kernels import fill
 from recsys.pipeline.pool import Pool
+from recsys.pipeline.pool_kernels import tell
 from recsys.pipeline.query import Query
 from recsys.pipeline.rank import best, caps_of
 from recsys.pipeline.score import Scored, weights_of

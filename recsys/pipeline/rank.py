@@ -9,7 +9,8 @@ import numpy as np
 
 from recsys.models.arrays import Rows
 from recsys.pipeline.filter import ALL_BARS, Bars
-from recsys.pipeline.kernels import arrange, best_first
+from recsys.pipeline.place_kernels import arrange
+from recsys.pipeline.pool_kernels import best_first
 from recsys.pipeline.query import Query
 from recsys.pipeline.score import Scored
 

@@ -21,11 +21,11 @@ from recsys.models.tables import TopTable
 from recsys.picked import picked
 from recsys.pipeline.candidates import vector_of
 from recsys.pipeline.complements import brought_by
-from recsys.pipeline.kernels import strongest_seeds
 from recsys.pipeline.mix import CATALOGUE, NEW, Choice
 from recsys.pipeline.news import caring_deeds
 from recsys.pipeline.person import Deed, Person
 from recsys.pipeline.query import Query, Visit
+from recsys.pipeline.source_kernels import strongest_seeds
 
 MAX_TITLE_CHARS: Final = 60
 

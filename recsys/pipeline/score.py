@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.models.arrays import Scores
-from recsys.pipeline.kernels import weigh
 from recsys.pipeline.pool import Pool
+from recsys.pipeline.pool_kernels import weigh
 from recsys.pipeline.preference import preferred_rows
 from recsys.pipeline.query import Query
 

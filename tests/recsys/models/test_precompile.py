@@ -11,7 +11,9 @@ from recsys.models.precompile import kernel_modules, precompile
 
 def test_it_knows_the_modules_with_kernels_and_no_others() -> None:
     modules = kernel_modules()
-    assert {"recsys.models.signal_kernels", "recsys.pipeline.kernels", "recsys.models.trees"} <= set(modules)
+    assert {"recsys.models.signal_kernels", "recsys.pipeline.pool_kernels", "recsys.models.trees"} <= set(
+        modules
+    )
     for name in modules:
         module = importlib.import_module(name)
         assert any(hasattr(value, "signatures") for value in vars(module).values()), name
