@@ -205,6 +205,10 @@ class RedisStore:
         """Close the connections."""
         if not self._closed:
             self._closed = True
+            # A cluster's client closes its nodes' clients, and leaves their pools open.
+            for node in self._client.get_nodes() if self._clustered else ():
+                if node.redis_connection is not None:
+                    node.redis_connection.connection_pool.disconnect()
             self._client.close()
 
     def _mget(self, raw_keys: list[bytes]) -> list[bytes | None]:
