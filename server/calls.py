@@ -34,6 +34,8 @@ def call_of(verb: str, words: Sequence[str], sender: Sender, details: Details = 
     make = _VERBS.get(verb)
     if make is None:
         raise ValueError(f"Expected JSON, a file, or one of {', '.join(VERBS)}, got `{verb[:60]}`")
+    if verb == "login" and not words and sender.user_id:
+        words = [sender.user_id]
     kind, body = make(list(words), details)
     at = datetime.fromtimestamp(sender.at_ms / 1000, timezone.utc).isoformat(timespec="milliseconds")
     ids = {"anonymousId": sender.anonymous_id, "userId": sender.user_id}

@@ -412,8 +412,9 @@ def test_verbs_make_segment_calls(verb, words, expected):
 
 
 def test_a_login_names_the_customer():
-    call = msgspec.json.decode(call_of("login", ["c-1"], ANNA))
-    assert (call["type"], call["anonymousId"], call["userId"]) == ("identify", "web-anna", "c-1")
+    for words, sender in ((["c-1"], ANNA), ([], ANNA._replace(user_id="c-1"))):
+        call = msgspec.json.decode(call_of("login", words, sender))
+        assert (call["type"], call["anonymousId"], call["userId"]) == ("identify", "web-anna", "c-1")
 
 
 def test_json_may_be_one_call_many_lines_or_a_list():
