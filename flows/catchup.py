@@ -21,10 +21,9 @@ from rich.progress import (
 )
 
 from flows.imports.append import ImportReport
-from recsys.keys import FLOW_KEY
 from recsys.open import open_log, open_store
 from recsys.ports import EventLog, ProfileStore
-from recsys.progress import FlowProgress, decode_progress
+from recsys.progress import FlowProgress, progress_in
 from recsys.settings import Settings
 
 POLL_S = 0.1
@@ -130,8 +129,7 @@ class _Target:
         self.total = sum(offset + 1 for offset in self._end.values())
 
     def progress(self) -> FlowProgress:
-        data = self._store.get_many([FLOW_KEY])[0]
-        return decode_progress(data) if data is not None else FlowProgress()
+        return progress_in(self._store) or FlowProgress()
 
     def taken(self) -> int:
         return self.total - self.progress().behind(self._end)

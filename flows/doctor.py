@@ -18,12 +18,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from flows.dead_letters import newest_letters, told
 from flows.run import is_running
 from recsys.catalog import Item, decode_item
-from recsys.keys import FLOW_KEY, ITEM_PREFIX
+from recsys.keys import ITEM_PREFIX
 from recsys.models.bundle import current_version
 from recsys.open import open_log, open_store
 from recsys.ports import EventLog, ProfileStore
 from recsys.printable import printable
-from recsys.progress import OTHER_FLAWS, FlowProgress, decode_progress
+from recsys.progress import OTHER_FLAWS, FlowProgress, progress_in
 from recsys.segment import CALLS, KNOWN_EVENT_NAMES
 from recsys.servable import check
 from recsys.settings import Settings
@@ -133,8 +133,7 @@ def _catalogue(items: Iterable[Item]) -> Finding:
 
 
 def _flow(settings: Settings, log: EventLog, store: ProfileStore | None) -> Iterator[Finding]:
-    data = store.get_many([FLOW_KEY])[0] if store is not None else None
-    p = decode_progress(data) if data is not None else FlowProgress()
+    p = (progress_in(store) if store is not None else None) or FlowProgress()
     behind = p.behind(log.end())
     # To ask for the lock would create its folder; where none is, no flow has run.
     if Path(settings.recovery).is_dir() and is_running(Path(settings.recovery)):

@@ -20,12 +20,12 @@ import pyarrow as pa
 from flows.run import decoder_of, is_running, rules_of
 from recsys import archive
 from recsys.events import Action, Arrival
-from recsys.keys import FLOW_KEY, PERSON_PREFIX, VISITOR_PREFIX
+from recsys.keys import PERSON_PREFIX, VISITOR_PREFIX
 from recsys.open import open_log, open_store
 from recsys.person import PersonState
 from recsys.ports import EventLog, LogUnavailable, ProfileStore, Record
 from recsys.profile import PersonRecord, Standing, VisitorLink, decode_link, decode_person
-from recsys.progress import FlowProgress, decode_progress
+from recsys.progress import FlowProgress, progress_in
 from recsys.settings import Settings
 from recsys.tally import TallyState, count_of
 from recsys.visitor import VisitorState
@@ -94,8 +94,7 @@ def verify(settings: Settings, progress: Progress = _quiet) -> VerifyReport:
 
 def _verified(settings: Settings, log: EventLog, store: ProfileStore, progress: Progress) -> VerifyReport:
     running = is_running(Path(settings.recovery))
-    known = store.get_many([FLOW_KEY])[0]
-    taken = decode_progress(known) if known is not None else FlowProgress()
+    taken = progress_in(store) or FlowProgress()
     report = VerifyReport(behind=taken.behind(log.end()))
     total = sum(offset + 1 for _, offset in taken.partitions)
     folded = _fold(

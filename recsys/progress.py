@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from recsys.events import Flaw
+from recsys.keys import FLOW_KEY
+from recsys.ports import ProfileStore
 from recsys.versioned import Versioned
 
 PROGRESS_VERSION = 3
@@ -77,3 +79,9 @@ class FlowProgress(msgspec.Struct, frozen=True, array_like=True):
 _progress = Versioned("a progress record", PROGRESS_VERSION, FlowProgress)
 encode_progress = _progress.encode
 decode_progress = _progress.decode
+
+
+def progress_in(store: ProfileStore) -> FlowProgress | None:
+    """How far the flow said it is; None where none has. Raises what the store and `decode_progress` raise."""
+    (data,) = store.get_many([FLOW_KEY])
+    return decode_progress(data) if data is not None else None

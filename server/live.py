@@ -18,11 +18,11 @@ import structlog
 
 from recsys.catalog import Item, decode_item
 from recsys.counters import ItemCounters, decode_counters
-from recsys.keys import COUNTER_PREFIX, FLOW_KEY, ITEM_PREFIX, ITEMS_JOURNAL
+from recsys.keys import COUNTER_PREFIX, ITEM_PREFIX, ITEMS_JOURNAL
 from recsys.models.bundle import Bundle, BundleBroken, current_version, load
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import EventLog, JournalTrimmed, LogUnavailable, ProfileStore, StoreUnavailable
-from recsys.progress import FlowProgress, decode_progress
+from recsys.progress import FlowProgress, progress_in
 from server.flowlag import FlowLag
 from server.metrics import Metrics, ModelNote
 from server.wire import item_field
@@ -277,13 +277,11 @@ class Live:
         self._metrics.items.set(sum(item is not None for item in shelf.columns.items))
 
     def _see_flow(self) -> None:
-        (stored,) = self._store.get_many((FLOW_KEY,))
         progress: FlowProgress | None = None
-        if stored is not None:
-            try:
-                progress = decode_progress(stored)
-            except (ValueError, msgspec.DecodeError) as error:
-                self._failed("flow", error)
+        try:
+            progress = progress_in(self._store)
+        except (ValueError, msgspec.DecodeError) as error:
+            self._failed("flow", error)
         lag_ms = self.flow.see(progress, self._event_log.end(), self._now_ms())
         self._metrics.flow_lag_s.set(lag_ms / 1000 if lag_ms >= 0 else -1)
         self._metrics.flow_step_s.set(progress.step_ms / 1000 if progress is not None else 0)

@@ -101,38 +101,37 @@ def answers_in(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
         yield answer, file.tell()
 
 
-def cut_back(out: Path) -> int:
-    """Cut what is not whole from the end of `out`; how many answers it has. 0 for no file."""
+def cut_back(out: Path, check: Callable[[int, bytes], None] = lambda *_: None) -> int:
+    """Cut what is not whole from the end of `out`; how many answers it has. 0 for no file. `check` is called
+    with the place of each answer, from 1, and the answer; where it raises, nothing is cut."""
     if not out.exists():
         return 0
-    answers = end = 0
+    place = end = 0
     with out.open("rb") as file:
-        for _, end in answers_in(file):  # noqa: B007 - the last end is used behind the loop
-            answers += 1
+        for place, (answer, end) in enumerate(answers_in(file), 1):  # noqa: B007 - the last ones are used behind
+            check(place, answer)
     os.truncate(out, end)
-    return answers
+    return place
 
 
 def gone_on_with(out: Path, people: Iterator[pb.BulkPerson], slots: Sequence[pb.Slot]) -> int:
     """Take from `people` those whom `out` has answers for, and cut what is not whole from its end; how
     many they are. Raises OtherMailing for a file that the same people, campaign and slots did not make."""
-    done = cut_back(out)
-    if not done:
-        return 0
     placements = [slot.placement for slot in slots]
-    with out.open("rb") as file:
-        for place, (answer, _) in enumerate(answers_in(file), 1):
-            found, person = pb.GetBlocksResponse.FromString(answer), next(people, None)
-            if person is None:
-                raise OtherMailing(f"Expected the {done} people whom `{out}` has, got {place - 1}")
-            if found.render_id != person.render_id:
-                got = f"`{found.render_id}` - in answer {place} of `{out}`"
-                raise OtherMailing(f"Expected `{person.render_id}` (campaign and person), got {got}")
-            made = [block.placement for block in found.blocks]
-            if made != placements:
-                got = f"{', '.join(made)} - in answer {place} of `{out}`"
-                raise OtherMailing(f"Expected slots {', '.join(placements)}, got {got}")
-    return done
+
+    def check(place: int, answer: bytes) -> None:
+        found, person = pb.GetBlocksResponse.FromString(answer), next(people, None)
+        if person is None:
+            raise OtherMailing(f"Expected the {cut_back(out)} people whom `{out}` has, got {place - 1}")
+        if found.render_id != person.render_id:
+            got = f"`{found.render_id}` - in answer {place} of `{out}`"
+            raise OtherMailing(f"Expected `{person.render_id}` (campaign and person), got {got}")
+        made = [block.placement for block in found.blocks]
+        if made != placements:
+            got = f"{', '.join(made)} - in answer {place} of `{out}`"
+            raise OtherMailing(f"Expected slots {', '.join(placements)}, got {got}")
+
+    return cut_back(out, check)
 
 
 def send_all(

@@ -10,11 +10,11 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from recsys.keys import FLOW_KEY, person_key, visitor_key
+from recsys.keys import person_key, visitor_key
 from recsys.names import has_names, joined
 from recsys.ports import Position, ProfileStore, StoreUnavailable
 from recsys.profile import PersonRecord, VisitorLink, decode_link, decode_person
-from recsys.progress import decode_progress
+from recsys.progress import progress_in
 from server.requests import Asker
 
 log = structlog.get_logger("server.people")
@@ -96,11 +96,12 @@ class People:
     def _has_taken(self, position: Position) -> bool:
         """Whether the flow has been past a position, whatever it was."""
         try:
-            data = self._store.get_many([FLOW_KEY])[0]
-            taken = decode_progress(data).partitions if data is not None else ()
+            progress = progress_in(self._store)
         except (StoreUnavailable, ValueError, msgspec.DecodeError):
             return False
-        return dict(taken).get(position.partition, -1) >= position.offset
+        return (
+            progress is not None and dict(progress.partitions).get(position.partition, -1) >= position.offset
+        )
 
     def _records(self, askers: Sequence[Asker]) -> list[PersonRecord | None]:
         keys: list[str] = []

@@ -63,7 +63,7 @@ class RunningServer:
         decider: Decider = decide,
     ) -> None:
         server, placements = settings.server, settings.all_placements()
-        self._all, self._settings, self._now_ms = settings, server, now_ms
+        self._settings, self._now_ms = settings, now_ms
         self._metrics = metrics
         # An embedded state answers at once; a look-up over the network must not hold up other calls.
         self._turns = 1 if settings.state.startswith("lmdb:") else server.threads
@@ -119,7 +119,7 @@ class RunningServer:
         """Listen, and begin to read the catalogue; the port that was bound. `share_port`: with
         other processes (SO_REUSEPORT). Raises RuntimeError when the port cannot be bound."""
         self._say(health_pb2.HealthCheckResponse.NOT_SERVING)
-        threads = self._settings.threads
+        threads = self._settings.server.threads
         most_calls = threads * CALLS_A_THREAD
         self._server = grpc.server(
             ThreadPoolExecutor(threads, thread_name_prefix="request"),
@@ -157,7 +157,7 @@ class RunningServer:
         self.queue.stop(drain_s)
 
     def _bind(self, server: grpc.Server, port: int) -> int:
-        settings = self._settings
+        settings = self._settings.server
         host = f"[{settings.host}]" if ":" in settings.host and "[" not in settings.host else settings.host
         address = f"{host}:{port}"
         pair = tls_pair(settings)
@@ -166,7 +166,7 @@ class RunningServer:
         return int(server.add_secure_port(address, grpc.ssl_server_credentials((pair,))))
 
     def _on_loaded(self) -> None:
-        shelf, settings = self.live.shelf, self._all
+        shelf, settings = self.live.shelf, self._settings
         assert shelf is not None
         warm(shelf, settings.all_placements(), settings.banners, settings.session.rules, self._now_ms())
         # The catalogue stays: the collector need not look through it again and again.

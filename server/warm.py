@@ -27,19 +27,10 @@ def warm(
     now_ms: int,
 ) -> None:
     """One block of every placement. What goes wrong is logged: requests will tell their callers."""
-    view = View(
-        shelf=shelf,
-        person="",
-        profile=None,
-        now_ms=now_ms,
-        rules=rules,
-        freshness=_NOT_KNOWN,
-        banners=banners,
-    )
+    view = View(shelf, "", None, now_ms, rules, _NOT_KNOWN, banners=banners)
     try:
-        compile_filter(
-            "true"
-        )  # the first one makes the grammar; callers may bring filters where we have none
+        # The first filter makes the grammar, and callers bring filters where placements have none.
+        compile_filter("true")
         for name, placement in placements.items():
             decide(view, [Slot(name=name, placement=name, limit=placement.limit)], placements)
     except Exception:

@@ -10,9 +10,8 @@ from threading import Event, Thread
 from rich.console import Console
 
 from bench.demo.home import DemoFailed, DemoHome
-from recsys.keys import FLOW_KEY
 from recsys.open import open_log, open_store
-from recsys.progress import decode_progress
+from recsys.progress import progress_in
 from server.client import Client, address_of
 from server.up import Job, Supervisor
 
@@ -59,12 +58,10 @@ def _wait_until_ready(home: DemoHome, is_alive: Callable[[], bool]) -> bool:
     log, store = open_log(home.settings.log), open_store(home.settings.state)
     try:
         while is_alive() and time.monotonic() < until_s:
-            data = store.get_many([FLOW_KEY])[0]
-            if data is not None:
-                progress = decode_progress(data)
-                # The heartbeat of this flow, not what the one before it left.
-                if progress.written_ms >= began_ms and progress.covers(log.end()):
-                    return True
+            progress = progress_in(store)
+            # The heartbeat of this flow, not what the one before it left.
+            if progress is not None and progress.written_ms >= began_ms and progress.covers(log.end()):
+                return True
             time.sleep(POLL_S)
         return False
     finally:

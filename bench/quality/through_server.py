@@ -26,14 +26,14 @@ from recsys.catalog import Item, encode_item
 from recsys.counters import ItemCounters, encode_counters
 from recsys.events import Event, article_key
 from recsys.item import mentions_of
-from recsys.keys import FLOW_KEY, ITEMS_JOURNAL, counter_key, item_key, visitor_key
+from recsys.keys import ITEMS_JOURNAL, counter_key, item_key, visitor_key
 from recsys.models.bundle import Models, TrainingRange, load_current
 from recsys.models.publish import Draft
 from recsys.open import open_log, open_store
 from recsys.pipeline.replay import FEED, Replay
 from recsys.ports import EventLog, NewRecord, ProfileStore
 from recsys.profile import PersonRecord, Standing, VisitorLink, encode_record
-from recsys.progress import decode_progress
+from recsys.progress import progress_in
 from recsys.settings import ServerSettings, Settings, load_settings
 from recsys.train import Progress
 from server.client import Client
@@ -221,8 +221,8 @@ class ByFlow:
     def _wait(self) -> None:
         until_s = time.monotonic() + FLOW_S
         while time.monotonic() < until_s:
-            (data,) = self._store.get_many([FLOW_KEY])
-            if data is not None and decode_progress(data).covers(self._log.end()):
+            progress = progress_in(self._store)
+            if progress is not None and progress.covers(self._log.end()):
                 time.sleep(SETTLED_S)
                 return
             time.sleep(0.005)

@@ -24,7 +24,6 @@ from recsys.events import ARTICLE_PREFIX, MAX_TEXT_CHARS, article_key
 from recsys.item_limits import (
     MAX_ATTRIBUTE_NAME_CHARS,
     MAX_ATTRIBUTES,
-    MAX_CATEGORY_PARTS,
     MAX_DESCRIPTION_CHARS,
     MAX_TAGS,
 )
@@ -119,7 +118,7 @@ def _product(row: FeedRow, item_id: str, at_ms: int | None) -> Item:
         plain_text(_first(row, "description"), MAX_DESCRIPTION_CHARS),
         _read(row, "link", read_link) or "",
         _read(row, "image_link", read_link) or "",
-        tuple(part[:MAX_TEXT_CHARS] for part in category[:MAX_CATEGORY_PARTS]),
+        tuple(part[:MAX_TEXT_CHARS] for part in category),
         _first(row, "brand")[:MAX_TEXT_CHARS],
         price,
         sale_price,

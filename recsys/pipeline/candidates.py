@@ -261,8 +261,7 @@ def _of_same_category(context: Context) -> Ranked:
     others = others[(columns.leaf[others] == code) & (others != row)][:CONTENT_POOL]
     best = best_of_category(context, code)
     rows = np.array(list(dict.fromkeys([*best.tolist(), *others.tolist()])), np.int32)
-    rows = rows[rows != row]
-    return rows, (1.0 / (1.0 + np.arange(len(rows)))).astype(np.float32)
+    return _by_place(rows[rows != row])
 
 
 def _new_alike(context: Context) -> Ranked:
@@ -293,7 +292,7 @@ def _in_demand(context: Context) -> Ranked:
     if visit.came_for >= 0 and context.page_row < 0:
         rows = best_of_category(context, visit.came_for)
         if len(rows):
-            return rows, (1.0 / (1.0 + np.arange(len(rows)))).astype(np.float32)
+            return _by_place(rows)
     of_leaf = columns.leaf_rows.get(code)
     if of_leaf is not None:
         top_rows, top_heat = np.empty(POPULAR_POOL, np.int32), np.empty(POPULAR_POOL, np.float32)
@@ -305,6 +304,11 @@ def _in_demand(context: Context) -> Ranked:
     rows = _warm(context, columns.heat, columns.hot)
     heat = columns.heat[rows]
     return rows, np.exp2(heat - heat.max()) if len(rows) else heat
+
+
+def _by_place(rows: Rows) -> Ranked:
+    """Rows in an order that says all there is to say."""
+    return rows, (1.0 / (1.0 + np.arange(len(rows)))).astype(np.float32)
 
 
 def _warm(context: Context, heat: Heats32, warm: Mapping[int, Rows]) -> Rows:

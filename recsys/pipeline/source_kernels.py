@@ -3,6 +3,8 @@ speaks most for an item."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import types
 
@@ -52,6 +54,20 @@ def looked_at(
     return size
 
 
+@kernel(i8(i4, f4, i4[::1], f4[::1], i8))
+def _enter(row: int, score: Any, top_rows: Array, top_scores: Array, size: int) -> int:
+    """Put a row in its place among the best so far, the best first, of equals behind those that came before;
+    the last goes where there is no room. Returns how many there are then."""
+    at = min(size, len(top_rows) - 1)
+    while at > 0 and top_scores[at - 1] < score:
+        top_scores[at] = top_scores[at - 1]
+        top_rows[at] = top_rows[at - 1]
+        at -= 1
+    top_scores[at] = score
+    top_rows[at] = row
+    return min(size + 1, len(top_rows))
+
+
 @kernel(i8(_I4, _I4, i4, _F4, _U1, _u1, i4[::1], f4[::1]))
 def hottest_of_leaf(
     rows: Array,
@@ -73,18 +89,8 @@ def hottest_of_leaf(
         warmth = heat[row]
         if not np.isfinite(warmth):
             continue
-        if size == limit:
-            if warmth <= top_heat[size - 1]:
-                continue
-            size -= 1
-        at = size
-        while at > 0 and top_heat[at - 1] < warmth:
-            top_heat[at] = top_heat[at - 1]
-            top_rows[at] = top_rows[at - 1]
-            at -= 1
-        top_heat[at] = warmth
-        top_rows[at] = row
-        size += 1
+        if size < limit or warmth > top_heat[size - 1]:
+            size = _enter(row, warmth, top_rows, top_heat, size)
     return size
 
 
@@ -112,18 +118,8 @@ def likest(
             score += vectors[index, dimension] * wanted[dimension]
         if score <= 0:
             continue
-        if size == limit:
-            if score <= top_scores[size - 1]:
-                continue
-            size -= 1
-        at = size
-        while at > 0 and top_scores[at - 1] < score:
-            top_scores[at] = top_scores[at - 1]
-            top_rows[at] = top_rows[at - 1]
-            at -= 1
-        top_scores[at] = score
-        top_rows[at] = row
-        size += 1
+        if size < limit or score > top_scores[size - 1]:
+            size = _enter(row, score, top_rows, top_scores, size)
     return size
 
 

@@ -9,10 +9,9 @@ from itertools import islice
 from pathlib import Path
 
 from bench.shop import Shop
-from recsys.keys import FLOW_KEY
 from recsys.open import open_log, open_store
 from recsys.ports import NewRecord
-from recsys.progress import FlowProgress, decode_progress
+from recsys.progress import FlowProgress, progress_in
 from recsys.settings import Settings, load_settings
 
 START_MS = 1_760_000_000_000
@@ -53,8 +52,7 @@ def taken(settings: Settings) -> FlowProgress:
     """How far the flow says it is."""
     store = open_store(settings.state)
     try:
-        data = store.get_many([FLOW_KEY])[0]
-        return decode_progress(data) if data is not None else FlowProgress()
+        return progress_in(store) or FlowProgress()
     finally:
         store.close()
 
