@@ -190,7 +190,8 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     @lazy
     def context(self) -> Context:
         """The one that other slots of the visit may stand in too."""
-        visit, types = self.visit, self.types or type_set(self.placement.item_types)
+        visit = self.visit
+        types = visit.columns.offered_of(self.types or type_set(self.placement.item_types))
         if self.page_item is not None:
             row = visit.columns.row(self.page_item)
             if row >= 0:

@@ -217,6 +217,9 @@ class Shelf:
 
     def _set_offer(self, row: int, offer: int) -> None:
         columns = self.columns
+        for types, change in ((int(columns.offer[row]), -1), (offer, 1)):
+            if types:
+                columns.n_offered[types] += change
         columns.offer[row] = offer
         if row >= columns.n_bundle:
             return

@@ -223,6 +223,20 @@ def test_what_slots_of_a_visit_ask_is_united_once(monkeypatch) -> None:
     assert len(united) == 2
 
 
+@pytest.mark.parametrize(
+    ("catalogue", "companies"),
+    [(CATALOGUE, 2), (PRODUCTS, 1), ([*PRODUCTS, article("gone", "tent rope", available=False)], 1)],
+)
+def test_slots_of_other_types_are_one_company_where_only_one_type_may_be_shown(
+    catalogue, companies, monkeypatch
+) -> None:
+    united = []
+    real = pipeline.offered
+    monkeypatch.setattr(pipeline, "offered", lambda *of: united.append(of) or real(*of))
+    ask(shelf(catalogue), visitor("t1", "t2"), slot("home.hero"), slot("email.digest"))
+    assert len(united) == companies
+
+
 def test_articles_already_read_in_the_session_are_left_out() -> None:
     (block,) = ask(shelf(), visitor("article:pitch", "article:brew"), slot("article.next", 5))
     assert shown(block) == ["article:knots"]

@@ -18,6 +18,7 @@ from recsys.profile import Session
 from tests.recsys.pipeline.shops import (
     CATALOGUE,
     NOW_S,
+    article,
     ask,
     bare_shelf,
     known_bundle,
@@ -64,6 +65,16 @@ def test_types_have_their_own_bits() -> None:
     on = shelf()
     assert bits(on, PRODUCT) | bits(on, ARTICLE) == bits(on, ANY_TYPE) == {item.id for item in CATALOGUE}
     assert bits(on, ARTICLE) == {"article:pitch", "article:brew", "article:knots"}
+
+
+def test_the_types_of_which_anything_may_be_shown_follow_the_catalogue() -> None:
+    on = bare_shelf([product("t", 1), article("pitch", "tent")])
+    assert on.columns.offered_of(ANY_TYPE) == ANY_TYPE
+    on.upsert(article("pitch", "tent", available=False))
+    assert on.columns.offered_of(ANY_TYPE) == PRODUCT
+    assert on.columns.offered_of(ARTICLE) == ARTICLE  # a slot of articles alone stays one
+    on.upsert(article("knots", "rope"))
+    assert on.columns.offered_of(ANY_TYPE) == ANY_TYPE
 
 
 def test_prices_and_categories_are_columns() -> None:
