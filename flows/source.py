@@ -55,7 +55,9 @@ class LogPartition(StatefulSourcePartition[Read, ReadTo]):
         self._wake = None
         self._step = len(records), time.monotonic()
         before_ms = self._watermark_ms
-        self._offsets.update([record[0] for record in records])
+        offsets = self._offsets
+        for (partition, offset), _, _, _ in records:
+            offsets[partition] = offset
         self._watermark_ms = max(before_ms, *[record[3] for record in records])
         return [(records, before_ms)]
 

@@ -17,7 +17,7 @@ from recsys.ports import LogUnavailable, NewRecord, Position, Record
 from recsys.stores.sqlite_log import SqliteLog
 
 ROOT = Path(__file__).parents[3]
-GOLDEN = ROOT / "tests" / "golden" / "log_v1.db"
+GOLDEN = ROOT / "tests" / "golden"
 
 
 @pytest.fixture
@@ -58,11 +58,11 @@ def test_partitions_are_fixed_at_creation(path):
 def test_a_log_of_a_newer_version_is_refused(path):
     SqliteLog(path).close()
     with closing(sqlite3.connect(path)) as other, other:
-        other.execute("UPDATE meta SET value = 2 WHERE name = 'version'")
+        other.execute("UPDATE meta SET value = 3 WHERE name = 'version'")
     with pytest.raises(LogUnavailable) as caught:
         SqliteLog(path)
     assert str(caught.value) == (
-        f"{path}: Expected a log of version 1 or older, got version 2: a newer Headrace wrote it"
+        f"{path}: Expected a log of version 2 or older, got version 3: a newer Headrace wrote it"
     )
 
 
@@ -83,9 +83,10 @@ def test_another_file_is_refused(path):
         SqliteLog(path)
 
 
-def test_reads_the_golden_file(path):
-    """Written by version 1, with a first record that was trimmed; see `_write_golden`."""
-    shutil.copy(GOLDEN, path)
+@pytest.mark.parametrize("version", [1, 2])
+def test_reads_the_golden_file(path, version):
+    """With a first record that was trimmed; version 1 has a row a record. See `_write_golden`."""
+    shutil.copy(GOLDEN / f"log_v{version}.db", path)
     with closing(SqliteLog(path)) as log, closing(log.reader()) as reader:
         assert log.partitions == 2
         assert reader.read(10) == [
@@ -93,19 +94,72 @@ def test_reads_the_golden_file(path):
             Record(Position(1, 1), "anna", "ü".encode(), 1_700_000_000_002),
         ]
         assert log.append([new("anna"), new("finn")]) == [Position(1, 2), Position(0, 1)]
+    with closing(sqlite3.connect(path)) as other:
+        assert dict(other.execute("SELECT name, value FROM meta"))["version"] == 2
 
 
 def _write_golden():
-    log = SqliteLog(GOLDEN, partitions=2)
+    log = SqliteLog(GOLDEN / "log_v2.db", partitions=2)
+    log.append([NewRecord("anna", b"trimmed", 1_700_000_000_000)])
     log.append(
         [
-            NewRecord("anna", b"trimmed", 1_700_000_000_000),
             NewRecord("finn", b"\x00\xff", 1_700_000_000_001),
             NewRecord("anna", "ü".encode(), 1_700_000_000_002),
         ]
     )
     log.trim({1: 1})
     log.close()
+
+
+def rows_in(path):
+    with closing(sqlite3.connect(path)) as other:
+        return other.execute("SELECT count(*) FROM records").fetchone()[0]
+
+
+def test_records_of_one_commit_share_rows(path, log):
+    log.append([new("finn")])
+    assert rows_in(path) == 1
+    log.append([new("anna") for _ in range(401)])
+    assert rows_in(path) == 1 + 3
+    log.append([new("anna", b"x" * 100_000) for _ in range(5)])
+    assert rows_in(path) == 1 + 3 + 3
+
+
+def test_a_limit_in_the_middle_of_a_row_loses_nothing(log):
+    keys = ["finn", "anna", "finn"] * 50
+    positions = log.append([new(key) for key in keys]) + log.append([new("anna")])
+    with closing(log.reader()) as reader:
+        found = [reader.read(40) for _ in range(5)]
+        assert [len(each) for each in found] == [40, 40, 40, 31, 0]
+    assert [record.position for each in found for record in each] == positions
+
+
+@pytest.mark.parametrize("after", [{0: 3}, {1: 2}, {0: 9, 1: 4}, {0: 19, 1: 0}])
+def test_resumes_inside_a_row(log, after):
+    positions = log.append([new(key) for key in ["finn", "anna", "finn"] * 10])
+    with closing(log.reader(after)) as reader:
+        assert [record.position for record in reader.read(100)] == [
+            each for each in positions if each.offset > after.get(each.partition, -1)
+        ]
+
+
+def test_a_row_is_trimmed_whole_or_not_at_all(log):
+    positions = log.append([new(key) for key in ["finn", "anna"] * 5]) + log.append([new("anna")])
+    assert log.trim({0: 5, 1: 4}) == 0
+    assert log.trim({0: 5, 1: 5}, limit=3) == 10
+    with closing(log.reader()) as reader:
+        assert [record.position for record in reader.read(100)] == positions[10:]
+
+
+def test_a_reader_overtaken_by_the_retention_of_a_whole_row_says_so(log):
+    """It says so as often as it is asked."""
+    log.append([new("finn"), new("anna")])
+    with closing(log.reader()) as reader:
+        log.append([new("finn"), new("anna")])
+        log.trim({0: 1, 1: 1})
+        for _ in range(2):
+            with pytest.raises(LogUnavailable, match=r"wanted offset 0, available 1 to 1"):
+                reader.read(100)
 
 
 def test_a_lock_held_too_long_is_named(path):

@@ -1,0 +1,127 @@
+"""The file of the embedded log: its tables, its connections, and waiting for other writers."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from recsys.ports import LogUnavailable
+
+VERSION = 2
+"""2: rows of many records (`recsys.stores.packs`). A log of version 1 is read, and goes on as one of 2."""
+
+# SQLite's own busy handler sleeps up to 100 ms between tries, longer than a commit takes by far;
+# that would be seen in the freshness of blocks as soon as two server processes append.
+_RETRY_S = 0.0005
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE heads (
+    partition INTEGER PRIMARY KEY,
+    first_offset INTEGER NOT NULL,
+    next_offset INTEGER NOT NULL
+);
+CREATE TABLE records (
+    seq INTEGER PRIMARY KEY,
+    partition INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    value BLOB NOT NULL,
+    received_ms INTEGER NOT NULL
+);
+CREATE TABLE marks (
+    partition INTEGER NOT NULL,
+    "offset" INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    PRIMARY KEY (partition, "offset", seq)
+) WITHOUT ROWID;
+"""
+
+
+def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
+
+
+def prepare(connection: sqlite3.Connection, path: Path, partitions: int, timeout_s: float) -> int:
+    """Create or check the file behind the appending connection; return its count of partitions."""
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "meta" not in tables:
+        raise LogUnavailable(f"{path}: Expected a Headrace log, got a SQLite database with other tables")
+    patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"), timeout_s)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA busy_timeout = 0")
+    with transaction(connection, timeout_s):
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone() is None:
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            meta = {"version": VERSION, "partitions": partitions}
+            connection.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+            heads = [(partition, 0, 0) for partition in range(partitions)]
+            connection.executemany("INSERT INTO heads VALUES (?, ?, ?)", heads)
+        stored = dict(connection.execute("SELECT name, value FROM meta"))
+    if stored["version"] > VERSION:
+        raise LogUnavailable(
+            f"{path}: Expected a log of version {VERSION} or older, got version {stored['version']}: "
+            "a newer Headrace wrote it"
+        )
+    if stored["version"] < VERSION:
+        with transaction(connection, timeout_s):
+            connection.execute("UPDATE meta SET value = ? WHERE name = 'version'", (VERSION,))
+    return int(stored["partitions"])
+
+
+def kept(connection: sqlite3.Connection) -> dict[int, tuple[int, int]]:
+    """Per partition the first offset kept and the offset behind the last one."""
+    rows = connection.execute("SELECT partition, first_offset, next_offset FROM heads")
+    return {partition: (first, end) for partition, first, end in rows}
+
+
+@contextmanager
+def blaming(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the file system raise into LogUnavailable with the file's name."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise LogUnavailable(f"{path}: {error}") from error
+
+
+@contextmanager
+def connected(path: Path, timeout_s: float) -> Iterator[sqlite3.Connection]:
+    """A connection for the while."""
+    connection = connect(path, timeout_s)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def transaction(
+    connection: sqlite3.Connection, timeout_s: float, begin: str = "BEGIN IMMEDIATE"
+) -> Iterator[sqlite3.Connection]:
+    patiently(lambda: connection.execute(begin), timeout_s)
+    try:
+        yield connection
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
+            connection.execute("ROLLBACK")
+        raise
+
+
+def patiently(step: Callable[[], object], timeout_s: float) -> None:
+    """Run `step` until no other writer is in the way."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            step()
+        except sqlite3.OperationalError as error:  # noqa: PERF203 (a retry is such a loop)
+            if "locked" not in str(error) or time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return
