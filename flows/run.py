@@ -88,7 +88,12 @@ def decoder_of(settings: Settings) -> Decoder:
 
 def rules_of(settings: Settings) -> StageRules:
     flow = settings.flow
-    return StageRules(settings.session.rules, flow.allowed_lateness_s * 1000, flow.max_customers_per_device)
+    return StageRules(
+        settings.session.rules,
+        flow.allowed_lateness_s * 1000,
+        flow.max_customers_per_device,
+        flow.undo_login_s * 1000,
+    )
 
 
 def _end(settings: Settings) -> dict[int, int]:

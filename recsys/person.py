@@ -12,16 +12,18 @@ import msgspec
 
 from recsys.draft import Draft, DraftRecord, freeze, thaw
 from recsys.events import Action
-from recsys.facts import Absorb, Fact, Former, Happened, Renamed, Retract
+from recsys.facts import Absorb, Fact, Former, Happened, Renamed, Retract, Undone
 from recsys.fold import NO_EFFECTS, Effect, fold, fold_late
+from recsys.logins import Customer, Without
 from recsys.merge import absorb, with_device
 from recsys.profile import MAX_FORMER, PersonRecord, Profile, Standing, encode_record
 from recsys.tail import Tail
 from recsys.versioned import Versioned
 from recsys.visitor import StageRules
 
-PERSON_STATE_VERSION = 3
-"""2: profiles of version 2. 3: of version 3. Older ones are read."""
+PERSON_STATE_VERSION = 4
+"""2: profiles of version 2. 3: of version 3. 4: logins that may be taken back. Older ones are
+read: without."""
 MAX_TAIL = 2000
 """Facts kept for reordering; beyond, the oldest count as settled."""
 
@@ -36,24 +38,25 @@ class _Settled(msgspec.Struct, frozen=True, array_like=True):
     standing: Standing
     event_ms: int
     watermark_ms: int
+    without: list[Without] = []
 
 
-class PersonState(Tail[Draft, Fact, tuple[Effect, ...]]):
+class PersonState(Tail[Customer, Fact, tuple[Effect, ...]]):
     """State of one customer; `take` and `settle` are its verbs. Not shared between threads."""
 
     __slots__ = ("_event_ms", "_positions", "_rules", "_watermark_ms", "user_id")
 
-    def __init__(self, user_id: str, rules: StageRules, base: Draft | None = None) -> None:
+    def __init__(self, user_id: str, rules: StageRules, base: Customer | None = None) -> None:
         self.user_id = user_id
         self._rules = rules
-        super().__init__(Draft() if base is None else base)
+        super().__init__(Customer() if base is None else base)
         self._positions: dict[int, int] = {}
         self._event_ms = 0
         self._watermark_ms = 0
 
     @property
     def profile(self) -> Profile:
-        return freeze(self.now)
+        return freeze(self.now.profile)
 
     def take(self, fact: Fact) -> tuple[Effect, ...]:
         """Fold one fact."""
@@ -74,7 +77,21 @@ class PersonState(Tail[Draft, Fact, tuple[Effect, ...]]):
         effects = self.replace(at, behind, [(place, fact)] if is_news else [])
         return effects[0] if is_news else NO_EFFECTS
 
-    def fold_in(self, draft: Draft, fact: Fact, place: Place) -> tuple[Effect, ...]:
+    def fold_in(self, customer: Customer, fact: Fact, place: Place) -> tuple[Effect, ...]:
+        body = fact.body
+        if customer.without:
+            customer.forget_before(place[0] - self._rules.undo_login_ms)
+            for each in customer.without:
+                if each.visitor != fact.visitor:
+                    self._fold(each.profile, fact, place)
+        if isinstance(body, Absorb) and body.since_ms:
+            customer.log_in(fact.visitor, body.since_ms)
+        elif isinstance(body, Undone):
+            customer.undo(fact.visitor, body.since_ms)
+            return NO_EFFECTS
+        return self._fold(customer.profile, fact, place)
+
+    def _fold(self, draft: Draft, fact: Fact, place: Place) -> tuple[Effect, ...]:
         body, effects = fact.body, NO_EFFECTS
         if isinstance(body, Absorb):
             absorbed = thaw(absorb(freeze(draft), body.profile))
@@ -108,20 +125,22 @@ class PersonState(Tail[Draft, Fact, tuple[Effect, ...]]):
     def encoded_record(self) -> bytes:
         """`encode_record(self.record())`, without the way by an immutable profile."""
         standing = Standing.of(self._positions)
-        return encode_record(DraftRecord(f"u:{self.user_id}", self.now, standing, self._event_ms))
+        return encode_record(DraftRecord(f"u:{self.user_id}", self.now.profile, standing, self._event_ms))
 
     def encode(self) -> bytes:
         """See `Versioned`."""
         tail = [step.entry for step in self.steps]
         standing = Standing.of(self._positions)
-        settled = _Settled(self.user_id, self.base, tail, standing, self._event_ms, self._watermark_ms)
-        return _bytes.encode(settled)
+        base, watermark_ms = self.base, self._watermark_ms
+        return _bytes.encode(
+            _Settled(self.user_id, base.profile, tail, standing, self._event_ms, watermark_ms, base.without)
+        )
 
     @classmethod
     def decode(cls, data: bytes, rules: StageRules) -> PersonState:
         """Raises ValueError for another version."""
         settled = _bytes.decode(data)
-        state = cls(settled.user_id, rules, settled.profile)
+        state = cls(settled.user_id, rules, Customer(settled.profile, settled.without))
         state._positions = dict(settled.standing.partitions)
         state._event_ms = settled.event_ms
         state._watermark_ms = settled.watermark_ms

@@ -53,6 +53,9 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Events up to this late leave the state the ordered log would have left."""
     max_customers_per_device: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20
     """A device is believed to be so many customers; logins as further ones are nobody's. 0: any number."""
+    undo_login_s: Whole = 3 * 86_400
+    """For so long, in the time of events, a login may be taken back (an alias of the device's id to itself);
+    0: never."""
     snapshot_s: Amount = 10.0
     """How often the flow's own state is saved; after a crash at most this much is read again."""
     poll_ms: Amount = 2.0

@@ -7,6 +7,7 @@ import msgspec
 from recsys.draft import Draft
 from recsys.events import Action, Event
 from recsys.fold import SessionRules
+from recsys.logins import Login
 
 LOGOUT = Action.LOGOUT
 LOOKED = frozenset((Action.VIEW, Action.READ))
@@ -26,6 +27,8 @@ class View(msgspec.Struct, array_like=True, gc=False):
     """What was looked at last in that session."""
     customers: tuple[int, ...] = ()
     """Hashes of the user ids that the device named first: as many as are believed, and one more."""
+    login: Login | None = None
+    """The newest login, while it may be taken back."""
 
     def copy(self) -> View:
         return View(
@@ -36,6 +39,7 @@ class View(msgspec.Struct, array_like=True, gc=False):
             self.closed,
             self.last_item,
             self.customers,
+            None if self.login is None else self.login.copy(),
         )
 
     def believes(self, customer: int, most: int) -> bool:

@@ -20,17 +20,18 @@ import msgspec
 
 from recsys.draft import Draft, DraftLink, DraftRecord, freeze
 from recsys.events import Action, Arrival, DeadLetter, Event, Flaw
-from recsys.facts import Absorb, Fact, Former, Happened, Renamed, Retract
+from recsys.facts import Absorb, Fact, Former, Happened, Renamed, Undone, difference
 from recsys.fold import NO_EFFECTS, Effect, SessionRules, fold, fold_late
+from recsys.logins import Login
 from recsys.profile import PersonRecord, Profile, Standing, VisitorLink, encode_record
 from recsys.tail import Tail
 from recsys.versioned import Versioned
 from recsys.view import View, look
 
-VISITOR_STATE_VERSION = 4
+VISITOR_STATE_VERSION = 5
 """2: the last item of the session. 3: profiles of version 2, and the customers
 of the device. 4: profiles of version 3; a message id stands with the time it was received, not with the
-log's. Older ones are read: without."""
+log's. 5: the login that may be taken back. Older ones are read: without."""
 MAX_TAIL = 500
 """Events kept for reordering; beyond, the oldest count as settled."""
 LONG_TAIL = 64
@@ -99,6 +100,8 @@ class StageRules:
     lateness_ms: int = 60_000
     max_customers: int = 20
     """So many customers are believed of one device; 0: any number."""
+    undo_login_ms: int = 3 * 86_400_000
+    """For so long a login may be taken back; 0: never."""
 
 
 class VisitorState(Tail[View, Event, _Folded]):
@@ -163,7 +166,7 @@ class VisitorState(Tail[View, Event, _Folded]):
         folded, *after = self.replace(at, at, [(place, arrival.event)])
         facts = list(folded.facts)
         for old, new in zip(before, after, strict=True):
-            facts += _difference(old.facts, new.facts)
+            facts += difference(old.facts, new.facts)
         return self._accepted(arrival, folded, late), facts
 
     def _accepted(self, arrival: Arrival, folded: _Folded, late: bool) -> Accepted:
@@ -186,10 +189,16 @@ class VisitorState(Tail[View, Event, _Folded]):
             self.drop(1)
 
     def fold_in(self, view: View, event: Event, place: tuple[int, ...]) -> _Folded:
-        if event.action is ALIAS and self._is_rename(view, event):
-            return self._renamed(view, event)
+        login = view.login
+        if login is not None and place[0] - login.since_ms > self._rules.undo_login_ms:
+            view.login = None
+        if event.action is ALIAS:
+            if self._is_rename(view, event):
+                return self._renamed(view, event)
+            if event.user_id == self.visitor:
+                return self._undone(view, event)
         if place[0] > event.at_ms < view.last_ms:  # late, and newer events are folded already
-            return self._fold_late(view, event)
+            return self._fold_late(view, event, place)
         facts: tuple[Fact, ...] = ()
         effects = NO_EFFECTS
         before = named = view.user_id
@@ -197,8 +206,8 @@ class VisitorState(Tail[View, Event, _Folded]):
         if event.user_id is not None and event.user_id != before:
             crowded = not self._believed(view, event.user_id)
             named = None if crowded else event.user_id
-            if before is None and named is not None:
-                facts = (self._absorbed(view, named, event),)
+            if named is not None:
+                facts = (self._logged_in(view, named, event, place),)
             # Another customer on the same device gets nothing of the one before.
             if before is not None or named is not None:
                 view.user_id, view.profile = named, Draft()
@@ -206,6 +215,8 @@ class VisitorState(Tail[View, Event, _Folded]):
             effects = fold(view.profile, event, self._rules.session)
         else:
             facts += (self._fact(view.user_id, event, 1, Happened(event)),)
+        if view.login is not None:
+            fold(view.login.profile, event, self._rules.session)
         came_from = look(view, event, self._rules.session)
         if view.closed:
             view.user_id = None
@@ -237,31 +248,58 @@ class VisitorState(Tail[View, Event, _Folded]):
         )
         return _Folded(self._person(user_id), event.at_ms, NO_EFFECTS, facts)
 
-    def _absorbed(self, view: View, user_id: str, event: Event) -> Fact:
-        """What an unknown visitor did is the customer's; of a crowded device it is nobody's."""
+    def _logged_in(self, view: View, user_id: str, event: Event, place: tuple[int, ...]) -> Fact:
+        """What an unknown visitor did is the customer's; of a crowded device it is nobody's, and so is
+        what was done as another customer."""
+        gathered = view.profile if view.user_id is None else Draft()
         crowded = view.is_crowded(self._rules.max_customers)
-        return self._fact(user_id, event, 0, Absorb(Profile() if crowded else freeze(view.profile)))
+        profile = Profile() if crowded else freeze(gathered)
+        if not self._rules.undo_login_ms or self.visitor in (user_id, f"user:{user_id}"):
+            view.login = None
+            return self._fact(user_id, event, 0, Absorb(profile))
+        if view.login is None or view.login.user_id != user_id:
+            view.login = Login(user_id, place[0], gathered)
+        return self._fact(user_id, event, 0, Absorb(profile, view.login.since_ms))
+
+    def _undone(self, view: View, event: Event) -> _Folded:
+        """The device is nobody's from now on; where that is still kept, as if the newest customer had never
+        logged in."""
+        login = view.login
+        facts: tuple[Fact, ...] = ()
+        if login is not None:
+            facts = (self._fact(login.user_id, event, 2, Undone(login.since_ms)),)
+            known = _hash(login.user_id)
+            view.customers = tuple([each for each in view.customers if each != known])
+            view.profile = login.profile
+        elif view.user_id is not None:
+            view.profile = Draft()
+        view.user_id = view.login = None
+        return _Folded(self._nobody, view.session_ms, NO_EFFECTS, facts)
 
     def _believed(self, view: View, user_id: str) -> bool:
         return view.believes(_hash(user_id), self._rules.max_customers)
 
-    def _fold_late(self, view: View, event: Event) -> _Folded:
+    def _fold_late(self, view: View, event: Event, place: tuple[int, ...]) -> _Folded:
         """A late event corrects totals. A late login tells who an unknown visitor is; it does not
         change who a known one is, and a late logout changes nothing either."""
         told = event.user_id or view.user_id
         crowded = told not in (None, view.user_id) and not self._believed(view, told or "")
+        person = self._nobody
+        facts: tuple[Fact, ...] = ()
         if told is None or crowded:
             if view.user_id is None:
                 fold_late(view.profile, event)
-            return _Folded(self._nobody, view.session_ms, NO_EFFECTS, (), "", crowded)
-        facts: tuple[Fact, ...] = (self._fact(told, event, 1, Happened(event)),)
-        if view.user_id is None:
-            facts = (self._absorbed(view, told, event), *facts)
-            view.user_id, view.profile = told, Draft()
-        return _Folded(self._person(told), view.session_ms, NO_EFFECTS, facts)
+        else:
+            person, facts = self._person(told), (self._fact(told, event, 1, Happened(event)),)
+            if view.user_id is None:
+                facts = (self._logged_in(view, told, event, place), *facts)
+                view.user_id, view.profile = told, Draft()
+        if view.login is not None:
+            fold_late(view.login.profile, event)
+        return _Folded(person, view.session_ms, NO_EFFECTS, facts, "", crowded)
 
     def _fact(
-        self, user_id: str, event: Event, step: int, body: Absorb | Happened | Renamed | Former
+        self, user_id: str, event: Event, step: int, body: Absorb | Happened | Renamed | Former | Undone
     ) -> Fact:
         partition, offset = event.position
         return Fact(
@@ -340,17 +378,6 @@ class VisitorState(Tail[View, Event, _Folded]):
             state._watermark_ms = max(state._watermark_ms, event.watermark_ms)
             state.append((max(event.at_ms, settled_ms), *event.position, event.index), event)
         return state
-
-
-def _difference(old: tuple[Fact, ...], new: tuple[Fact, ...]) -> list[Fact]:
-    """What must be told so that the facts are the new ones instead of the old ones."""
-    if old == new:
-        return []
-    now = {(fact.user_id, fact.step): fact for fact in new}
-    gone = [fact for fact in old if (fact.user_id, fact.step) not in now]
-    told = {(fact.user_id, fact.step): fact for fact in old}
-    changed = [fact for key, fact in now.items() if told.get(key) != fact]
-    return [msgspec.structs.replace(fact, body=Retract()) for fact in gone] + changed
 
 
 def _hash(message_id: str) -> int:

@@ -41,6 +41,10 @@ def call_of(verb: str, words: Sequence[str], sender: Sender, details: Details = 
     ids = {"anonymousId": sender.anonymous_id, "userId": sender.user_id}
     if kind == "identify" and words:
         ids["userId"] = words[0]
+    if kind == "alias":  # of the device's id to itself
+        if not sender.anonymous_id:
+            raise ValueError("Expected the device whose login is taken back, as --as DEVICE, got none")
+        ids = {"previousId": sender.anonymous_id, "userId": sender.anonymous_id}
     return msgspec.json.encode(
         {
             "type": kind,
@@ -96,6 +100,10 @@ def _login(words: list[str], _details: Details) -> tuple[str, Fields]:
     return "identify", {"traits": {}}
 
 
+def _undo_login(_words: list[str], _details: Details) -> tuple[str, Fields]:
+    return "alias", {}
+
+
 def _logout(_words: list[str], _details: Details) -> tuple[str, Fields]:
     return _track("Signed Out", {})
 
@@ -118,6 +126,7 @@ _VERBS: dict[str, Callable[[list[str], Details], tuple[str, Fields]]] = {
     "search": _search,
     "page": _page,
     "login": _login,
+    "undo-login": _undo_login,
     "logout": _logout,
 }
 VERBS = tuple(_VERBS)

@@ -417,6 +417,14 @@ def test_a_login_names_the_customer():
         assert (call["type"], call["anonymousId"], call["userId"]) == ("identify", "web-anna", "c-1")
 
 
+def test_a_login_is_taken_back_by_an_alias_of_the_device_to_itself():
+    call = msgspec.json.decode(call_of("undo-login", [], ANNA._replace(user_id="c-1")))
+    assert (call["type"], call["previousId"], call["userId"]) == ("alias", "web-anna", "web-anna")
+    assert "anonymousId" not in call
+    with pytest.raises(ValueError, match="Expected the device whose login is taken back, as --as DEVICE"):
+        call_of("undo-login", [], Sender("", "c-1", 0))
+
+
 def test_json_may_be_one_call_many_lines_or_a_list():
     one = b'{"type": "page"}'
     assert calls_in(one) == [one]

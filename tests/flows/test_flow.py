@@ -228,6 +228,30 @@ def test_two_customers_made_one_are_found_by_either_id(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_login_that_was_taken_back_leaves_each_with_their_own(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path)
+    viewed = b'{"event":"Product Viewed","anonymousId":"%b",%b"properties":{"product_id":"%b"}}'
+    calls = [
+        viewed % (b"v1", b"", b"tent"),
+        viewed % (b"v2", b'"userId":"anna",', b"mug"),
+        viewed % (b"v1", b'"userId":"anna",', b"pegs"),
+        b'{"type":"alias","previousId":"v1","userId":"v1"}',
+    ]
+    for n, raw in enumerate(calls):  # each in a run of its own, so that what is kept goes through the bytes
+        log = open_log(settings.log)
+        log.append([NewRecord(visitor_of(raw), raw, START_MS + 90_000 * n)])
+        log.close()
+        run(settings, to_end=True)
+    assert verify(settings).differences == []
+    store = open_store(settings.state)
+    device, anna = People(store).read_all([Asker("v1", None), Asker(None, "anna")])
+    for found, person, items in ((device, "a:v1", ["tent", "pegs"]), (anna, "u:anna", ["mug"])):
+        assert found.person == person
+        assert found.record is not None
+        assert [touch.item for touch in found.record.profile.touches] == items
+    store.close()
+
+
 def test_a_key_that_was_idle_goes_on_where_it_was(tmp_path: Path) -> None:
     settings = filled(tmp_path, 2000)
     flow = start_flow(tmp_path, "forever", idle_s=1)

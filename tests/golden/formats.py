@@ -11,7 +11,7 @@ import msgspec
 from recsys.catalog import Item, PriceSince, decode_item, encode_item
 from recsys.counters import After, ItemCounters, decode_counters, encode_counters
 from recsys.events import Action, Arrival, Consent, Event, Flaw, Line, Source
-from recsys.facts import Absorb, Fact, Former, Happened, Renamed
+from recsys.facts import Absorb, Fact, Former, Happened, Renamed, Undone
 from recsys.item import ItemState
 from recsys.person import PersonState
 from recsys.ports import Position
@@ -182,9 +182,16 @@ SHOWN = ShownRecord(
 
 
 def a_visitor_state() -> VisitorState:
-    """A settled part, a tail that logs in, and message ids."""
+    """A settled part with a login, a tail that logs in, and message ids."""
+    return _visitor_state(
+        an_event(5, Action.IDENTIFY, "ben", later_ms=-90_000), an_event(6, Action.LOGOUT, later_ms=-80_000)
+    )
+
+
+def _visitor_state(*first: Event) -> VisitorState:
     state = VisitorState("v1", RULES)
     for event in (
+        *first,
         an_event(1, Action.VIEW),
         an_event(2, Action.CART_ADD, later_ms=70_000),
         an_event(3, Action.IDENTIFY, "anna", later_ms=140_000),
@@ -194,9 +201,14 @@ def a_visitor_state() -> VisitorState:
     return state
 
 
+def a_visitor_state_of_version_4() -> VisitorState:
+    """The settled part has no login that could be taken back."""
+    return _visitor_state()
+
+
 def a_visitor_state_of_version_3() -> VisitorState:
     """The same; ids were kept with the log's time, which `an_event` makes 50 ms later."""
-    state = a_visitor_state()
+    state = a_visitor_state_of_version_4()
     state._ids = {key: (key, crc, received_ms + 50) for key, crc, received_ms in state._ids.values()}
     return state
 
@@ -216,16 +228,18 @@ def a_visitor_state_of_version_1() -> VisitorState:
     return state
 
 
-def a_person_state(profile: Profile = PROFILE_2, *names: tuple[int, Renamed | Former]) -> PersonState:
-    """A settled part and a tail with facts of all kinds; `names`: those that are newer than version 2."""
+def a_person_state(
+    profile: Profile = PROFILE_2, *newer: tuple[int, Absorb | Renamed | Former | Undone]
+) -> PersonState:
+    """A settled part and a tail with facts of all kinds; `newer`: those that version 2 had not."""
     state = PersonState("anna", RULES)
-    facts: list[tuple[int, Absorb | Happened | Renamed | Former]] = [
+    facts: list[tuple[int, Absorb | Happened | Renamed | Former | Undone]] = [
         (0, Absorb(profile)),
         (70_000, Happened(an_event(2, Action.ORDER, "anna", 70_000))),
         (140_000, Absorb(profile)),
         (141_000, Happened(an_event(4, Action.VIEW, "anna", 141_000))),
     ]
-    for later_ms, body in sorted((*facts, *names), key=lambda fact: fact[0]):
+    for later_ms, body in sorted((*facts, *newer), key=lambda fact: fact[0]):
         at_ms = AT_MS + later_ms
         state.take(Fact("anna", "v1", at_ms, 2, later_ms, 0, 1, at_ms, body))
     state.settle()
@@ -275,7 +289,8 @@ def _formats() -> list[Format]:
     anonymous, known = VisitorLink("v1", None, PERSON), VisitorLink("v1", "anna", None)
     visitor, item = a_visitor_state(), an_item_state()
     names = ((1, Renamed("anna@old")), (139_000, Former("anna@older")), (142_000, Renamed("anna@new")))
-    person = a_person_state(PROFILE_2, *names)
+    logins = ((2, Absorb(PROFILE_2, AT_MS + 2)), (143_000, Undone(AT_MS + 2)))
+    person = a_person_state(PROFILE_2, *names, *logins)
     return [
         Format(
             "person_record",
@@ -298,7 +313,7 @@ def _formats() -> list[Format]:
         Format("visitor_link_known", 3, "a profile record", lambda: encode_record(known), decode_link, known),
         Format(
             "visitor_state",
-            4,
+            5,
             "a visitor state",
             visitor.encode,
             lambda data: _of_visitor(VisitorState.decode(data, RULES)),
@@ -307,16 +322,21 @@ def _formats() -> list[Format]:
                 1: _of_visitor(a_visitor_state_of_version_1()),
                 2: _of_visitor(a_visitor_state_of_version_2()),
                 3: _of_visitor(a_visitor_state_of_version_3()),
+                4: _of_visitor(a_visitor_state_of_version_4()),
             },
         ),
         Format(
             "person_state",
-            3,
+            4,
             "a person state",
             person.encode,
             lambda data: _of_person(PersonState.decode(data, RULES)),
             _of_person(person),
-            {1: _of_person(a_person_state(PROFILE_1)), 2: _of_person(a_person_state())},
+            {
+                1: _of_person(a_person_state(PROFILE_1)),
+                2: _of_person(a_person_state()),
+                3: _of_person(a_person_state(PROFILE_2, *names)),
+            },
         ),
         Format(
             "item_state",
