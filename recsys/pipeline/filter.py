@@ -10,7 +10,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from recsys.models.arrays import Rows
 from recsys.pipeline.candidates import Answer
 from recsys.pipeline.pool import Pool
 from recsys.pipeline.pool_kernels import unite
@@ -35,40 +34,46 @@ class Bars:
     """Marks on rows (`marks` uint8[c], bits as above) for as long as a slot is being decided."""
 
     def __init__(self, query: Query, taken: Sequence[int]) -> None:
-        self.marks = query.visit.scratch.barred
-        self._marked: list[npt.NDArray[np.intp]] = []
+        scratch = query.visit.scratch
+        self.marks = scratch.barred
+        self._cells = cells = scratch.barred_cells
         self._columns = columns = query.visit.columns
-        person, placement = query.visit.person, query.placement
-        self.add([*taken, query.page_row, *map(columns.row, query.exclude)], STRICT)
+        self._of_categories: list[npt.NDArray[np.intp]] = []
+        person, placement, page_row = query.visit.person, query.placement, query.page_row
+        self._rows = [*taken, page_row, *columns.rows_of(query.exclude)]
+        for row in self._rows:
+            cells[row] = STRICT  # as yet no row has another mark
         if query.cooling:
-            self.add(map(columns.row, query.cooling), COOLING)
-        if placement.bought_within_days:
-            self.add(map(columns.row, person.ordered_since(placement.bought_within_days)), BOUGHT)
-        if placement.exclude_cart and not placement.lead_with_cart:
-            self.add([line.row for line in person.cart], IN_CART)
+            self.add(columns.rows_of(query.cooling), COOLING)
+        if placement.bought_within_days and person.orders:
+            self.add(columns.rows_of(person.ordered_since(placement.bought_within_days)), BOUGHT)
+        in_cart = [line.row for line in person.cart]
+        if in_cart and placement.exclude_cart and not placement.lead_with_cart:
+            self.add(in_cart, IN_CART)
         if placement.exclude_session_items:
             self.add(person.session.tolist(), IN_SESSION)
         if placement.other_categories:
-            self._add_categories({query.page_row, *(line.row for line in person.cart)})
+            self._add_categories({page_row, *in_cart})
 
-    def add(self, rows: Iterable[int], bar: int) -> None:
-        known = [row for row in rows if row >= 0]
-        if known:
-            places = np.array(known, np.intp)
-            self.marks[places] |= np.uint8(bar)
-            self._marked.append(places)
+    def add(self, rows: Sequence[int], bar: int) -> None:
+        cells = self._cells
+        for row in rows:
+            cells[row] |= bar
+        self._rows += rows
 
     def _add_categories(self, rows: Iterable[int]) -> None:
         """Bar everything of the last categories of these."""
         columns = self._columns
         for code in {int(columns.leaf[row]) for row in rows if row >= 0} - {-1}:
-            of_leaf = columns.leaf_rows[code]
+            of_leaf = columns.leaf_rows[code].astype(np.intp)
             of_leaf = of_leaf[of_leaf < columns.capacity]
-            self.add(of_leaf[columns.leaf[of_leaf] == code].tolist(), SUBSTITUTE)
+            of_leaf = of_leaf[columns.leaf[of_leaf] == code]
+            self.marks[of_leaf] |= np.uint8(SUBSTITUTE)
+            self._of_categories.append(of_leaf)
 
-    def chosen(self, rows: Rows) -> None:
+    def chosen(self, rows: Sequence[int]) -> None:
         """Take notice of rows that a kernel has marked."""
-        self._marked.append(rows.astype(np.intp))
+        self._rows += rows
 
     def __enter__(self) -> Bars:  # noqa: PYI034 - typing.Self is newer than Python 3.10
         return self
@@ -76,8 +81,11 @@ class Bars:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for rows in self._marked:
-            self.marks[rows] = 0
+        cells = self._cells
+        for row in self._rows:
+            cells[row] = 0
+        for of_leaf in self._of_categories:
+            self.marks[of_leaf] = 0
 
 
 def offered(answers: Sequence[Answer], context: Context) -> Pool:

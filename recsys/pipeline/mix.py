@@ -121,8 +121,9 @@ class _Block:
         block[:had] = self.rows
         caps = caps_of(self.query)
         size = fill(rows, offer, self.query.item_types, bars, CHOSEN, self.bars.marks, *caps, block, had)
-        self.bars.chosen(block[had:size])
-        return block[had:size].tolist()  # type: ignore[no-any-return]
+        found: list[int] = block[had:size].tolist()
+        self.bars.chosen(found)
+        return found
 
     def _append(self, rows: list[int], scores: list[float], sources: list[str]) -> None:
         self.rows += rows

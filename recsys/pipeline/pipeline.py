@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import msgspec
 
@@ -17,8 +16,6 @@ from recsys.pipeline.pool import NO_POOL, Pool
 from recsys.pipeline.query import Ask, Context, Query
 from recsys.pipeline.score import score
 
-_NOTHING: Final[Mapping[Ask, Context]] = {}
-
 
 def choose(query: Query, taken: Sequence[int]) -> Choice:
     """Fill one slot. `taken`: rows that other slots of the request show."""
@@ -31,18 +28,14 @@ def choose(query: Query, taken: Sequence[int]) -> Choice:
 def pool_of(query: Query) -> Pool:
     """The candidates of the slot, found and weighed once for all slots of its context's company."""
     visit, company = query.visit, query.context.company
-    if not visit.wanted.get(company, _NOTHING).keys() >= frozenset(query.asks):
-        expect(query)
-    wanted = visit.wanted[company]
+    wanted = expect(query)
     pool = visit.once(("pool", company, len(wanted)), lambda: _weighed(wanted))
     return pool.of(query.asks)
 
 
-def expect(query: Query) -> None:
-    """Tell that the slot will be filled: what it asks is asked with what its company asks."""
-    wanted = query.visit.wanted.setdefault(query.context.company, {})
-    for ask in query.asks:
-        wanted.setdefault(ask, query.context)
+def expect(query: Query) -> Mapping[Ask, Context]:
+    """Tell that the slot will be filled: what it asks is asked with what its company asks. What that is."""
+    return query.wanted
 
 
 def _weighed(wanted: Mapping[Ask, Context]) -> Pool:

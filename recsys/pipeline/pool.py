@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -52,13 +53,20 @@ class Pool(msgspec.Struct, frozen=True, eq=False):
         """As a slot sees it that asks no more than these."""
         if asks == self.asks:
             return self
-        sources = [ask[0] if ask in asks else None for ask in self.asks]
-        bits = sum([1 << place for place, source in enumerate(sources) if source is not None])
-        return msgspec.structs.replace(self, sources=tuple(sources), bits=bits)
+        sources, bits = _heard(self.asks, asks)
+        return msgspec.structs.replace(self, sources=sources, bits=bits)
 
     def spoke(self, places: Rows) -> int:
         """Bit s where source s speaks for the slot and named any of these places."""
         return int(np.bitwise_or.reduce(self.named[places])) & self.bits if len(places) else 0
+
+
+@lru_cache(maxsize=4096)
+def _heard(asks: tuple[Ask, ...], heeded: tuple[Ask, ...]) -> tuple[tuple[SourceName | None, ...], int]:
+    """`sources` and `bits` of a pool with these `asks` for a slot that heeds some of them. A page's slots are
+    the same for everybody, so there are few such pairs."""
+    sources = tuple([ask[0] if ask in heeded else None for ask in asks])
+    return sources, sum([1 << place for place, source in enumerate(sources) if source is not None])
 
 
 NO_POOL: Final = Pool((), (), (), 0, np.empty(0, np.int32), np.zeros((2, 1), np.int32))

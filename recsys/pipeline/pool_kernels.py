@@ -78,6 +78,28 @@ def weigh(
             totals[index] += factor * pool_scores[source, index]
 
 
+@kernel(void(_I4_2D, _F4, _F4, f4[::1]))
+def put_in_front(cells: Array, weights: Array, totals: Array, led: Array) -> None:
+    """The totals float32[c] into `led`, with what any source of positive weight names in front of all others:
+    by the sum of what they say, each divided by its best and times its weight. `cells`: of a
+    `recsys.pipeline.pool.Pool`."""
+    scores, of_best, n_rows = cells[2:].view(np.float32), cells.shape[1] - 1, len(totals)
+    led[:] = 0
+    for source in range(len(weights)):
+        best = scores[source, of_best]
+        if best <= 0 or weights[source] <= 0:
+            continue
+        weight = weights[source] / best
+        for index in range(n_rows):
+            led[index] += weight * scores[source, index]
+    greatest = np.float32(-np.inf)
+    for index in range(n_rows):
+        greatest = max(greatest, totals[index])
+    for index in range(n_rows):
+        ahead = greatest - totals[index] + np.float32(1) + led[index] if led[index] > 0 else np.float32(0)
+        led[index] = totals[index] + ahead
+
+
 @kernel(_u8(i4, _u8))
 def _mixed(row: int, salt: Any) -> Any:
     """A row's place among its equals: splitmix64 of row and salt."""

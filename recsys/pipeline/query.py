@@ -4,6 +4,7 @@ context where such slots stand. What a context finds out serves every slot in it
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, TypeVar
 
@@ -222,13 +223,31 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     def seeds(self) -> Seeds:
         return self.context.seeds
 
-    @lazy
+    @property
     def sources(self) -> tuple[SourceName, ...]:
         """Those that may name items for the slot."""
-        return tuple([source for source, weight in self.placement.sources.items() if weight > 0])
+        return _speaking(tuple(self.placement.sources.items()))
 
     @lazy
     def asks(self) -> tuple[Ask, ...]:
         """What those are asked."""
-        key = self.context.seeds_key
-        return tuple([(one, key if one in _BY_SEEDS else _WHOLE_VISIT) for one in self.sources])
+        return _asks(self.sources, self.context.seeds_key)
+
+    @lazy
+    def wanted(self) -> Mapping[Ask, Context]:
+        """What is asked for the slots of its company, this one from now on among them, with a context to ask
+        it for."""
+        wanted = self.visit.wanted.setdefault(self.context.company, {})
+        for ask in self.asks:
+            wanted.setdefault(ask, self.context)
+        return wanted
+
+
+@lru_cache(maxsize=1024)
+def _speaking(weights: tuple[tuple[SourceName, float], ...]) -> tuple[SourceName, ...]:
+    return tuple([source for source, weight in weights if weight > 0])
+
+
+@lru_cache(maxsize=4096)
+def _asks(sources: tuple[SourceName, ...], seeds_key: int) -> tuple[Ask, ...]:
+    return tuple([(source, seeds_key if source in _BY_SEEDS else _WHOLE_VISIT) for source in sources])

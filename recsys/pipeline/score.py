@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from recsys.models.arrays import Scores
 from recsys.pipeline.pool import Pool
-from recsys.pipeline.pool_kernels import weigh
+from recsys.pipeline.pool_kernels import put_in_front, weigh
 from recsys.pipeline.preference import preferred_rows
 from recsys.pipeline.query import Query
 
@@ -52,14 +52,10 @@ def _ahead(scored: Scored, chosen: npt.NDArray[np.bool_]) -> Scored:
 
 def _led(scored: Scored, query: Query) -> Scored:
     """With what the leading sources name, by the plain sum of what they say, in front."""
-    pool, totals, leading = scored.pool, scored.totals, query.placement.leading_sources
-    led = np.zeros(len(pool.rows), np.float32)
-    for place, source in enumerate(pool.sources):
-        if source in leading and pool.best[place] > 0:
-            weight = np.float32(query.placement.sources.get(source, 0.0) / pool.best[place])
-            led += weight * pool.scores[place, : len(pool.rows)]
-    ahead = np.where(led > 0, totals.max() - totals + np.float32(1) + led, np.float32(0))
-    return Scored(pool, (totals + ahead).astype(np.float32))
+    pool, totals = scored.pool, scored.totals
+    led = np.empty(len(totals), np.float32)
+    put_in_front(pool.cells, _leading_weights(pool, query), totals, led)
+    return Scored(pool, led)
 
 
 def plain_score(pool: Pool, query: Query) -> Scored:
@@ -72,13 +68,23 @@ def plain_score(pool: Pool, query: Query) -> Scored:
 
 def weights_of(pool: Pool, query: Query) -> Scores:
     """float32[s]: the placement's weight of each source of the pool, 0 where it does not speak."""
+    return _kept_weights(pool, query, leading=False)
+
+
+def _leading_weights(pool: Pool, query: Query) -> Scores:
+    """As `weights_of`, 0 for those that do not lead."""
+    return _kept_weights(pool, query, leading=True)
+
+
+def _kept_weights(pool: Pool, query: Query, *, leading: bool) -> Scores:
     placement, kept = query.placement, query.visit.scratch.weights
     # By id: the placement is kept beside, so no other can come to have it.
-    key = id(placement), pool.sources
+    key = id(placement), pool.sources, leading
     known = kept.get(key)
     if known is None:
         if len(kept) >= MAX_WEIGHTS:
             kept.clear()
-        weights = [placement.sources[one] if one else 0.0 for one in pool.sources]
+        heard = placement.leading_sources if leading else placement.sources.keys()
+        weights = [placement.sources[one] if one in heard else 0.0 for one in pool.sources]
         known = kept[key] = placement, np.array(weights, np.float32)
     return known[1]
