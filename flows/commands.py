@@ -242,4 +242,6 @@ def verify(ctx: typer.Context) -> int:
             f"not compared: {report.behind:,} records not taken yet, {report.moved_on:,} people who moved on"
         )
     print(f"{report.difference_count:,} differences")
+    if report.advice:
+        print(report.advice)
     return 0 if report.ok else 1

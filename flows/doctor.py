@@ -17,13 +17,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from flows.dead_letters import newest_letters, told
 from flows.run import is_running
+from flows.verify import ANEW
 from recsys.catalog import Item, decode_item
 from recsys.keys import ITEM_PREFIX
 from recsys.models.bundle import current_version
 from recsys.open import open_log, open_store
 from recsys.ports import EventLog, ProfileStore
 from recsys.printable import printable
-from recsys.progress import OTHER_FLAWS, FlowProgress, progress_in
+from recsys.progress import FOLD_RULES, OTHER_FLAWS, FlowProgress, progress_in
 from recsys.segment import CALLS, KNOWN_EVENT_NAMES
 from recsys.servable import check
 from recsys.settings import Settings
@@ -68,6 +69,8 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
         end = log.end()
         records = sum(offset + 1 for offset in end.values())
         yield Finding(True, "log", f"{records:,} records in {len(end)} of {log.partitions} partitions")
+        if note := log.receipt_note():
+            yield Finding(None, "  time of receipt", note)
 
     def look_at_state() -> Iterator[Finding]:
         nonlocal store
@@ -155,6 +158,8 @@ def _flow(settings: Settings, log: EventLog, store: ProfileStore | None) -> Iter
         f"received {p.received:,} = accepted {p.accepted:,} + duplicates {p.duplicates:,} + dead {p.dead:,}"
         f" (late {p.late:,}, blocked ids {p.blocked_ids:,}, catalogue {p.catalog:,}, served {p.served:,})",
     )
+    if p.received and p.rules < FOLD_RULES:
+        yield Finding(None, "rules", f"begun by an earlier version: `headrace verify` may differ. {ANEW}")
     known = {*KNOWN_EVENT_NAMES, *CALLS}
     unknown = [(name, times) for name, times in p.names if name.lower().replace("_", " ") not in known]
     if unknown:

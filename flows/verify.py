@@ -25,11 +25,15 @@ from recsys.open import open_log, open_store
 from recsys.person import PersonState
 from recsys.ports import EventLog, LogUnavailable, ProfileStore, Record
 from recsys.profile import PersonRecord, Standing, VisitorLink, decode_link, decode_person
-from recsys.progress import FlowProgress, progress_in
+from recsys.progress import FOLD_RULES, FlowProgress, progress_in
 from recsys.settings import Settings
 from recsys.tally import TallyState, count_of
 from recsys.visitor import VisitorState
 
+ANEW = (
+    "To fold the log anew by today's: stop the flow, put what `headrace config show` names as `state`,"
+    " `recovery` and `archive` aside, and run `headrace flow`."
+)
 PATIENCE_S = 30.0
 """How long a log may be silent before its end."""
 MAX_DIFFERENCES = 1000
@@ -57,12 +61,21 @@ class VerifyReport:
     renamed: list[Difference] = field(default_factory=list)
     """Devices that the state takes for somebody else than the log does as far as it was folded. Their
     records do not say how far they are; what the log holds further on does."""
+    has_older_rules: bool = False
+    """Whether an earlier version began this state, and folded some of the log by other rules."""
     difference_count: int = 0
     differences: list[Difference] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
         return self.difference_count == 0
+
+    @property
+    def advice(self) -> str:
+        """What to do about the differences, where that is known; else ""."""
+        if self.ok or not self.has_older_rules:
+            return ""
+        return f"This state was begun by an earlier version, whose rules differed. {ANEW}"
 
     def add(self, difference: Difference) -> None:
         self.difference_count += 1
@@ -95,7 +108,7 @@ def verify(settings: Settings, progress: Progress = _quiet) -> VerifyReport:
 def _verified(settings: Settings, log: EventLog, store: ProfileStore, progress: Progress) -> VerifyReport:
     running = is_running(Path(settings.recovery))
     taken = progress_in(store) or FlowProgress()
-    report = VerifyReport(behind=taken.behind(log.end()))
+    report = VerifyReport(behind=taken.behind(log.end()), has_older_rules=taken.rules < FOLD_RULES)
     total = sum(offset + 1 for _, offset in taken.partitions)
     folded = _fold(
         settings, log.reader().read, dict(taken.partitions), report, lambda n: progress("fold", n, total)

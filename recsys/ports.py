@@ -92,6 +92,11 @@ class EventLog(Protocol):
         """Offset of the last durable record of each partition that has one."""
         ...
 
+    def receipt_note(self) -> str:
+        """What an operator should know of whose word `received_ms` is, in a sentence; "" where it is always
+        that of `append`."""
+        ...
+
     def close(self) -> None: ...
 
 

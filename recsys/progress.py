@@ -9,8 +9,11 @@ from recsys.keys import FLOW_KEY
 from recsys.ports import ProfileStore
 from recsys.versioned import Versioned
 
-PROGRESS_VERSION = 3
-"""2: crowded devices. 3: flaws, time of steps. Older records are read: without any."""
+PROGRESS_VERSION = 4
+"""2: crowded devices. 3: flaws, time of steps. 4: rules. Older records are read: without any."""
+FOLD_RULES = 1
+"""Counted up where the same log comes to another state than before: then a home that goes on differs from its
+log folded anew. 1: an id is known again by when its messages were received."""
 MAX_NAMES = 200
 """Event names counted one by one; further ones are counted together as `(other)`."""
 MAX_CROWDED = 50
@@ -52,6 +55,8 @@ class FlowProgress(msgspec.Struct, frozen=True, array_like=True):
     step_ms: int = 0
     """How long the longest step of the last minute or two took: so long does a click wait for its turn,
     at the most. Told by the process that reads the log."""
+    rules: int = 0
+    """The `FOLD_RULES` of the version that began the state; 0: from before they were counted."""
 
     @property
     def received(self) -> int:

@@ -14,6 +14,7 @@ from recsys.events import Action, Arrival, DeadLetter, Flaw
 from recsys.fold import Effect
 from recsys.ports import Position
 from recsys.progress import (
+    FOLD_RULES,
     MAX_CROWDED,
     MAX_FLAWS,
     MAX_NAMES,
@@ -121,9 +122,10 @@ class TallyState:
     """Sums up counts. Not shared between threads."""
 
     def __init__(self, known: FlowProgress | None = None) -> None:
-        known = known if known is not None else FlowProgress()
+        known = known if known is not None else FlowProgress(rules=FOLD_RULES)
         self.partitions = dict(known.partitions)
         self.watermark_ms = known.watermark_ms
+        self.rules = known.rules
         self.totals = Counter({name: getattr(known, name) for name in _TOTALS})
         self.names = Counter(dict(known.names))
         self.dead_kinds = Counter(dict(known.dead_kinds))
@@ -153,6 +155,7 @@ class TallyState:
             crowded=_ranked(self.crowded),
             flaws=tuple(sorted(self.flaws.items(), key=lambda entry: (-entry[1], astuple(entry[0])))),
             step_ms=step_ms,
+            rules=self.rules,
             **self.totals,
         )
 

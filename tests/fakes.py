@@ -49,6 +49,9 @@ class MemoryLog:
         with self._lock:
             return dict(self._end)
 
+    def receipt_note(self) -> str:
+        return ""
+
     def close(self) -> None:
         pass
 

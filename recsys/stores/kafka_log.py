@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from recsys.ports import LogUnavailable, NewRecord, Position
 from recsys.stores.kafka_reader import ALL_BROKERS_DOWN, KafkaReader
@@ -53,6 +53,19 @@ _MOVING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
+}
+
+_STAMPED_BY = "message.timestamp.type"
+_RECEIPT_NOTES = {
+    "CreateTime": (
+        f"the topic's `{_STAMPED_BY}` is CreateTime: a producer's own clock counts. That is right where only"
+        " Headrace writes; where others do, one that is ahead makes everybody else's events late: then set"
+        " LogAppendTime"
+    ),
+    "LogAppendTime": (
+        f"the topic's `{_STAMPED_BY}` is LogAppendTime: the broker's clock counts. A history that is imported"
+        " counts as received now, and its events as late"
+    ),
 }
 
 _log = logging.getLogger(__name__)
@@ -188,6 +201,18 @@ class KafkaLog:
     def end(self) -> dict[int, int]:
         """See EventLog."""
         return {partition: end - 1 for partition, (_, end) in self._kept().items() if end > 0}
+
+    def receipt_note(self) -> str:
+        """See EventLog."""
+        topic = ConfigResource(ConfigResource.Type.TOPIC, self._topic)
+        admin = AdminClient(self._common)
+        try:
+            told = admin.describe_configs([topic], request_timeout=self._timeout_s)[topic].result(
+                self._timeout_s
+            )
+        except (KafkaException, TimeoutError) as error:
+            return f"the topic does not tell its `{_STAMPED_BY}`: {error}"
+        return _RECEIPT_NOTES.get(told[_STAMPED_BY].value, "")
 
     def close(self) -> None:
         """Wait for the deliveries under way, at most `timeout_s`, and close the connections."""

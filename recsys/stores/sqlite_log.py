@@ -165,6 +165,10 @@ class SqliteLog:
             connection.execute("DELETE FROM marks WHERE seq <= ?", (last_seq,))
         return trimmed
 
+    def receipt_note(self) -> str:
+        """See EventLog."""
+        return ""
+
     def close(self) -> None:
         """Wait for the appends under way, then close the file. Readers are closed by their owners."""
         with self._lock:

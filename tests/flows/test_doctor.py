@@ -20,8 +20,9 @@ from recsys.models.bundle import TrainingRange
 from recsys.models.evaluation import Metrics
 from recsys.open import open_log, open_store
 from recsys.ports import NewRecord, Position
-from recsys.progress import FlowProgress, encode_progress
+from recsys.progress import FOLD_RULES, FlowProgress, encode_progress
 from recsys.settings import load_settings
+from recsys.stores.sqlite_log import SqliteLog
 from recsys.train import TrainReport
 
 
@@ -54,6 +55,27 @@ def test_doctor_tells_items_on_offer_from_others(tmp_path):
     store.close()
     catalogue = findings(tmp_path)["catalogue"]
     assert catalogue == Finding(True, "catalogue", "2 from feeds, 1 known from events only, 1 taken out")
+
+
+@pytest.mark.parametrize("rules", [FOLD_RULES, FOLD_RULES - 1])
+def test_doctor_says_that_an_earlier_version_began_the_state(tmp_path, rules):
+    settings = load_settings(tmp_path)
+    open_log(settings.log).close()
+    store = open_store(settings.state)
+    store.put_many({FLOW_KEY: encode_progress(FlowProgress(accepted=1, rules=rules))})
+    store.close()
+    found = findings(tmp_path).get("rules")
+    assert (found is None) == (rules == FOLD_RULES)
+    assert found is None or found.detail.startswith(
+        "begun by an earlier version: `headrace verify` may differ."
+    )
+
+
+def test_doctor_says_whose_word_the_time_of_receipt_is(tmp_path, monkeypatch):
+    open_log(load_settings(tmp_path).log).close()
+    assert "  time of receipt" not in findings(tmp_path)
+    monkeypatch.setattr(SqliteLog, "receipt_note", lambda _log: "the producer's")
+    assert findings(tmp_path)["  time of receipt"] == Finding(None, "  time of receipt", "the producer's")
 
 
 def test_doctor_names_crowded_devices(tmp_path):

@@ -20,6 +20,7 @@ from recsys.keys import FLOW_KEY, person_key, shown_key, visitor_key
 from recsys.open import open_log, open_store
 from recsys.ports import NewRecord
 from recsys.profile import decode_link, encode_record
+from recsys.progress import encode_progress
 from recsys.settings import Settings, load_settings
 from recsys.shown import MAX_BLOCKS, decode_shown
 from server.people import People
@@ -105,8 +106,6 @@ def test_verify_names_the_person_and_the_field_that_differ(tmp_path: Path) -> No
     key, data = next((k, v) for k, v in store.scan("v:") if decode_link(v).record is not None)
     link = decode_link(data)
     assert link.record is not None
-    import msgspec
-
     wrong = msgspec.structs.replace(link.record.profile, events=999)
     record = msgspec.structs.replace(link.record, profile=wrong)
     store.put_many({key: encode_record(msgspec.structs.replace(link, record=record))})
@@ -116,6 +115,12 @@ def test_verify_names_the_person_and_the_field_that_differ(tmp_path: Path) -> No
     person = f"a:{link.visitor}"
     assert Difference(person, "events", 999, link.record.profile.events) in report.differences
     assert Difference("v:nobody", "$", "a record", "nothing in the log") in report.differences
+    assert report.advice == ""
+    # The same, had an earlier version begun this state.
+    store.put_many({FLOW_KEY: encode_progress(msgspec.structs.replace(taken(settings), rules=0))})
+    assert verify(settings).advice.startswith(
+        "This state was begun by an earlier version, whose rules differed."
+    )
 
 
 def test_verify_takes_nobody_for_wrong_who_logged_in_while_it_ran(tmp_path: Path) -> None:

@@ -169,6 +169,7 @@ PROGRESS = FlowProgress(
     crowded=(("kiosk", 7),),
     flaws=((Flaw("wrong_type", "$.properties.total", "`float | null`", "`str`", True), 4),),
     step_ms=250,
+    rules=1,
 )
 
 
@@ -367,14 +368,15 @@ def _formats() -> list[Format]:
         ),
         Format(
             "progress",
-            3,
+            4,
             "a progress record",
             lambda: encode_progress(PROGRESS),
             decode_progress,
             PROGRESS,
             {
-                1: msgspec.structs.replace(PROGRESS, crowded=(), flaws=(), step_ms=0),
-                2: msgspec.structs.replace(PROGRESS, flaws=(), step_ms=0),
+                1: msgspec.structs.replace(PROGRESS, crowded=(), flaws=(), step_ms=0, rules=0),
+                2: msgspec.structs.replace(PROGRESS, flaws=(), step_ms=0, rules=0),
+                3: msgspec.structs.replace(PROGRESS, rules=0),
             },
         ),
         Format("shown", 1, "a record of what was shown", lambda: encode_shown(SHOWN), decode_shown, SHOWN),

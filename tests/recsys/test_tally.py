@@ -10,7 +10,7 @@ from recsys.catalog import CatalogChange
 from recsys.events import Action, Arrival, DeadLetter, Flaw
 from recsys.fold import Effect
 from recsys.ports import Position
-from recsys.progress import MAX_CROWDED, MAX_FLAWS, MAX_NAMES, OTHER_FLAWS, FlowProgress
+from recsys.progress import FOLD_RULES, MAX_CROWDED, MAX_FLAWS, MAX_NAMES, OTHER_FLAWS, FlowProgress
 from recsys.tally import TallyState, count_of
 from recsys.visitor import Accepted, Duplicate
 from tests.recsys.worlds import T0, event
@@ -60,6 +60,7 @@ def test_everything_is_counted_once() -> None:
         names=(("VIEW", 2), ("ORDER", 1)),
         dead_kinds=(("invalid_json", 2), ("no_identity", 1)),
         effects=(("session_started", 2),),
+        rules=FOLD_RULES,
     )
     assert progress.received == 9
 

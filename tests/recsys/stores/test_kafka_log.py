@@ -48,6 +48,16 @@ def test_reads_the_records_of_a_foreign_producer(kafka, topic, log):
     assert second == (Position(0, 1), "\ufffdkey", b"", AT_MS)
 
 
+@pytest.mark.parametrize("stamped", ["CreateTime", "LogAppendTime"])
+def test_tells_whose_word_the_time_of_receipt_is(kafka, topic, stamped):
+    with closing(open_log(f"{kafka.url(topic)}?topic.message.timestamp.type={stamped}")) as log:
+        log.append([NewRecord("anna", b"x", AT_MS)])
+        with closing(log.reader()) as reader:
+            (record,) = read(reader, 1)
+        assert (record.received_ms == AT_MS) == (stamped == "CreateTime")
+        assert log.receipt_note().startswith(f"the topic's `message.timestamp.type` is {stamped}: ")
+
+
 def test_skips_what_a_foreign_transaction_aborted(kafka, topic, log):
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "log_level": 0, "transactional.id": topic})
     producer.init_transactions(30)
