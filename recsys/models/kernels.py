@@ -14,6 +14,8 @@ import numpy as np
 from recsys.models.compiled import Array, boolean, f4, i4, i8, kernel, read_only, u1, void
 
 _I4, _I8, _F4, _U1 = (read_only(dtype) for dtype in (i4, i8, f4, u1))
+unsigned = np.uint32
+"""Of indices in inner loops: of a signed one numba asks each time whether it counts from the end."""
 _GAPS = (301, 132, 57, 23, 10, 4, 1)
 _I4_2D, _F4_2D = (read_only(dtype, 2) for dtype in (i4, f4))
 
@@ -68,15 +70,18 @@ def kth_largest(values: Array, n: int, k: int) -> float:
     low, high = 0, n - 1
     target = k - 1
     while low < high:
-        pivot = values[(low + high) // 2]
+        pivot = values[unsigned((low + high) >> 1)]
         left, right = low, high
         while left <= right:
-            while values[left] > pivot:
+            while values[unsigned(left)] > pivot:
                 left += 1
-            while values[right] < pivot:
+            while values[unsigned(right)] < pivot:
                 right -= 1
             if left <= right:
-                values[left], values[right] = values[right], values[left]
+                values[unsigned(left)], values[unsigned(right)] = (
+                    values[unsigned(right)],
+                    values[unsigned(left)],
+                )
                 left += 1
                 right -= 1
         if target <= right:
@@ -85,7 +90,7 @@ def kth_largest(values: Array, n: int, k: int) -> float:
             low = left
         else:
             break
-    return values[target]  # type: ignore[no-any-return]
+    return values[unsigned(target)]  # type: ignore[no-any-return]
 
 
 @kernel(i8(i4[::1], f4[::1], i8, f4[::1], i4[::1], f4[::1]))
@@ -108,7 +113,7 @@ def _best(rows: Array, scores: Array, n: int, spare: Array, top_rows: Array, top
         n_beating = 0
         for index in range(n):
             row, score = rows[index], scores[index]
-            rows[n_beating], scores[n_beating] = row, score
+            rows[unsigned(n_beating)], scores[unsigned(n_beating)] = row, score
             n_beating += score >= least
         n = n_beating
         spare[:n] = scores[:n]
@@ -149,12 +154,11 @@ def take_top(
     n = 0
     for index in range(n_touched):
         row = touched[index]
-        score = sums[row]
-        sums[row] = np.float32(0)
-        if score > 0:
-            touched[n] = row
-            spare[0, n] = score
-            n += 1
+        score = sums[unsigned(row)]
+        sums[unsigned(row)] = np.float32(0)
+        touched[unsigned(n)] = row
+        spare[0, unsigned(n)] = score
+        n += score > 0
     return _best(touched, spare[0], n, spare[1], top_rows, top_scores)
 
 
@@ -167,11 +171,11 @@ def drop_unoffered(touched: Array, n_touched: int, sums: Array, offer: Array, it
     n = 0
     for index in range(n_touched):
         row = touched[index]
-        if offer[row] & item_types:
-            touched[n] = row
+        if offer[unsigned(row)] & item_types:
+            touched[unsigned(n)] = row
             n += 1
         else:
-            sums[row] = np.float32(0)
+            sums[unsigned(row)] = np.float32(0)
     return n
 
 
@@ -276,21 +280,64 @@ def blend_rows(
         seed = seeds[index]
         if seed < 0 or seed >= len(table_lengths) or weights[index] <= 0:
             continue
+        its_rows, its_scores, weight = table_rows[seed], table_scores[seed], weights[index]
         for column in range(table_lengths[seed]):
-            row = table_rows[seed, column]
-            share = np.float32(weights[index] * table_scores[seed, column])
+            row = unsigned(its_rows[column])
+            share = weight * its_scores[column]
             if share <= 0:
                 # A product may underflow; adding nothing would list the row twice.
                 continue
-            if sums[row] == 0:
-                touched[n_touched] = row
-                n_touched += 1
+            touched[unsigned(n_touched)] = row
+            n_touched += sums[row] == 0
             sums[row] += share
     for index in range(len(seeds)):
         if 0 <= seeds[index] < len(sums):
             sums[seeds[index]] = np.float32(0)
     n_touched = drop_unoffered(touched, n_touched, sums, offer, item_types)
     return take_top(touched, n_touched, sums, spare, top_rows, top_scores)
+
+
+@kernel(void(_F4, _F4_2D, f4[::1]), fastmath=True)
+def _add_across(query: Array, across: Array, products: Array) -> None:
+    """The inner products of `query` float32[d] with n vectors that lie dimension by dimension, `across`
+    float32[d, n], into the first of `products`: eight at a time, and four dimensions, so that a product is
+    fetched a quarter as often."""
+    n, dimensions = across.shape[1], len(query)
+    products[:n] = np.float32(0)
+    for dimension in range(0, dimensions - 3, 4):
+        w0, w1 = query[dimension], query[dimension + 1]
+        w2, w3 = query[dimension + 2], query[dimension + 3]
+        c0, c1 = across[dimension], across[dimension + 1]
+        c2, c3 = across[dimension + 2], across[dimension + 3]
+        for one in range(n):
+            products[one] += w0 * c0[one] + w1 * c1[one] + w2 * c2[one] + w3 * c3[one]
+    for dimension in range(dimensions - dimensions % 4, dimensions):
+        weight, cells = query[dimension], across[dimension]
+        for one in range(n):
+            products[one] += weight * cells[one]
+
+
+@kernel(void(_F4_2D, i8, i8, _F4, f4[::1]), fastmath=True)
+def _products(vectors: Array, start: int, end: int, query: Array, products: Array) -> None:
+    """The inner products of `query` float32[d] with the rows `start` to `end` of `vectors` [n, d],
+    into the first of `products`: four rows at a time, so that the query is fetched a quarter as often."""
+    first, last, rest = unsigned(start), unsigned(end), unsigned(start + (end - start) // 4 * 4)
+    for at in range(first, rest, unsigned(4)):
+        p0, p1, p2, p3 = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+        for dimension in range(len(query)):
+            weight = query[dimension]
+            p0 += weight * vectors[at, dimension]
+            p1 += weight * vectors[at + unsigned(1), dimension]
+            p2 += weight * vectors[at + unsigned(2), dimension]
+            p3 += weight * vectors[at + unsigned(3), dimension]
+        place = unsigned(at - first)
+        products[place], products[place + unsigned(1)] = p0, p1
+        products[place + unsigned(2)], products[place + unsigned(3)] = p2, p3
+    for at in range(rest, last):
+        product = np.float32(0)
+        for dimension in range(len(query)):
+            product += query[dimension] * vectors[at, dimension]
+        products[unsigned(at - first)] = product
 
 
 @kernel(i8(_F4, _F4_2D, _I8, _I4, _F4_2D, _U1, i8, i8, i4[::1], f4[::1]), fastmath=True)
@@ -315,25 +362,20 @@ def scan_lists(
     """
     found, scores, spare = np.empty(room, np.int32), np.empty(room, np.float32), np.empty(room, np.float32)
     n_lists = across.shape[1]
-    scores[:n_lists] = np.float32(0)
-    for dimension in range(len(query)):
-        weight, cells = query[dimension], across[dimension]
-        for one in range(n_lists):
-            scores[one] += weight * cells[one]
+    _add_across(query, across, scores)
     for one in range(n_lists):
         found[one] = one
     probed = np.empty(probes, np.int32)
     n_probed = _best(found, scores, n_lists, spare, probed, np.empty(probes, np.float32))
     n = 0
     for index in range(n_probed):
-        for at in range(starts[probed[index]], starts[probed[index] + 1]):
-            row = rows[at]
-            if len(eligible) and not (eligible[row >> 3] >> (row & 7)) & 1:
+        start, end = starts[probed[index]], starts[probed[index] + 1]
+        _products(vectors, start, end, query, spare)
+        for at in range(start, end):
+            row = unsigned(rows[unsigned(at)])
+            if len(eligible) and not (eligible[row >> unsigned(3)] >> (row & unsigned(7))) & 1:
                 continue
-            score = np.float32(0)
-            for dimension in range(vectors.shape[1]):
-                score += vectors[at, dimension] * query[dimension]
-            found[n] = row
-            scores[n] = score
+            found[unsigned(n)] = row
+            scores[unsigned(n)] = spare[unsigned(at - start)]
             n += 1
     return _best(found, scores, n, spare, top_rows, top_scores)
