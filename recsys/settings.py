@@ -130,6 +130,9 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_test_queries: Positive = 5000
     min_events: Whole = 100
     """Fewer interactions than this train no model."""
+    text_model: str = ""
+    """What texts are read by: nothing for the shop's own words, `all-minilm-l6-v2` for the sentence model
+    that `headrace[text]` brings, or a folder with a `model.onnx` and a `tokenizer.json` of your own."""
     worse_by: Amount = 0.05
     """A bundle is refused when its HR@20 is worse than popularity, or by more than this share
     worse than the published one's on the same test."""

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from recsys import archive
 from recsys.catalog import Item
-from recsys.fitting import Fitted, Progress, acquainted, beside, fit_content, steps
+from recsys.fitting import Fitted, Progress, acquainted, beside, encoder_of, fit_content, steps
 from recsys.models import bundle as bundles
 from recsys.models.bundle import Bundle, BundleBroken, Models, TrainingRange
 from recsys.models.content import Content
@@ -29,6 +29,7 @@ from recsys.models.evaluation import Metrics
 from recsys.models.interactions import Interactions
 from recsys.models.lessons import Lessons
 from recsys.models.publish import Draft
+from recsys.models.sentence_model import NoSentenceModel
 from recsys.settings import TrainSettings
 from recsys.training_data import read_interactions
 from recsys.trial import Trial, newest_s, objections
@@ -67,6 +68,10 @@ def train(
 
     Raises TrainRefused, after which `current` is what it was; so it is when the process dies.
     """
+    try:
+        encoder_of(settings)
+    except NoSentenceModel as error:
+        raise TrainRefused(f"{error} - at `train.text_model`") from error
     catalogue = [item for item in items if not item.removed]
     with threadpool_limits(limits=settings.threads):
         interactions = _read(archive_dir, now_ms - settings.days * _DAY_MS, progress)
@@ -77,8 +82,9 @@ def train(
         published = _published(bundles_dir)
         recorded = published.manifest.evaluation.get("blend") if published is not None else None
         trial = Trial.of(interactions, published, settings)
+        before = published.content if published is not None else None
         del published
-        with _texts(interactions, catalogue, settings, progress) as content:
+        with _texts(interactions, catalogue, settings, progress, before) as content:
             early = Fitted.on(trial.early, content, settings, progress, "early", in_sessions_only=True)
         with _fit_late(interactions, early, content, settings, progress) as late:
             lessons = early.taught_by(interactions, settings, progress)
@@ -130,11 +136,15 @@ def _read(archive_dir: Path, since_ms: int, progress: Progress) -> Interactions:
 
 
 def _texts(
-    interactions: Interactions, catalogue: Sequence[Item], settings: TrainSettings, progress: Progress
+    interactions: Interactions,
+    catalogue: Sequence[Item],
+    settings: TrainSettings,
+    progress: Progress,
+    before: Content | None = None,
 ) -> AbstractContextManager[Callable[[], Content]]:
     """What the texts tell, found out beside the early models."""
     return beside(
-        lambda tell: fit_content(interactions, catalogue, settings, tell), progress, settings.threads
+        lambda tell: fit_content(interactions, catalogue, settings, tell, before), progress, settings.threads
     )
 
 

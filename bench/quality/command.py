@@ -63,6 +63,10 @@ def parser_of() -> argparse.ArgumentParser:
     )
     parser.add_argument("--max-queries", type=int, metavar="N", help="a sample of whole sessions")
     parser.add_argument("--threads", type=int, default=TrainSettings().threads, help="of the training")
+    parser.add_argument(
+        "--text-model", default=TrainSettings().text_model, metavar="NAME",
+        help="what texts are read by, as `train.text_model`",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=TrainSettings().seed)
     parser.add_argument("--json", action="store_true", help="one JSON object, last on standard output")
     return parser
@@ -137,7 +141,9 @@ def through_server(
 
 
 def settings_of(asked: argparse.Namespace) -> TrainSettings:
-    return msgspec.structs.replace(TrainSettings(), threads=asked.threads, seed=asked.seed)
+    return msgspec.structs.replace(
+        TrainSettings(), threads=asked.threads, seed=asked.seed, text_model=asked.text_model
+    )
 
 
 def rows_of(trial: Trial, asked: argparse.Namespace, console: Console) -> Iterator[Row]:

@@ -34,13 +34,14 @@ from recsys.models.repurchase import Repurchase
 from recsys.models.scratch import Scratch
 from recsys.models.transitions import Transitions
 
-FORMAT = 6
+FORMAT = 7
 """2: lists instead of FAISS indexes, neighbours by content. Bundles of format 1 are read: without
 those neighbours, so that content is searched by its vectors. 3: a learned ranker, where there was enough
 to learn from. Bundles without one are read: sources are then weighed by the placement. 4: the ranker asks
 for opinions of other models; one that does not is read. 5: what kindred people have, and a ranker of its own
 where sessions tell no order; what is ordered again, and when. Bundles without them are read, and name
-nothing by them. 6: that ranker hears a spectrum; one that does not is read."""
+nothing by them. 6: that ranker hears a spectrum; one that does not is read.
+7: texts may be read by a sentence model, and not by words."""
 MANIFEST_FILE = "manifest.json"
 CURRENT_FILE = "current"
 _ITEMS_FILE = "item_ids.json"

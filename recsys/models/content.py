@@ -1,15 +1,16 @@
-"""What items are about: TF-IDF and a truncated SVD of their texts (latent semantic analysis).
+"""What items are about: their texts as vectors of few dimensions.
 
-Products and articles share one space, and an item that appears after training gets a vector from its
-text alone. Stored are plain arrays and a JSON vocabulary: loading a model never runs code.
+Texts are read by the shop's own words (TF-IDF; with the truncated SVD behind it, latent semantic analysis) or
+by a sentence model. Products and articles share one space, and an item that appears after training gets a
+vector from its text alone. Stored are plain arrays and a JSON vocabulary, or the sentence model's name:
+loading a bundle never runs code of it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -28,13 +29,15 @@ from recsys.models.arrays import (
     save_arrays,
 )
 from recsys.models.progress import Progress, silent
+from recsys.models.readings import Readings
 from recsys.models.scratch import Scratch
+from recsys.models.sentence_model import Encoder, ModelIdentity, reopen
 from recsys.models.tables import TopTable, likeness_table
 from recsys.models.vectors import VectorIndex, unit_length
+from recsys.models.words import Words
 
-_VOCABULARY_FILE = "vocabulary.json"
 _NEIGHBOURS = "neighbours"
-_WORD = re.compile(r"\w\w+")
+_READINGS = "readings"
 
 
 class ContentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +49,8 @@ class ContentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     k_neighbours: int = 50
     """How many neighbours of each type are kept for each item."""
     seed: int = 0
+    sentence_model: ModelIdentity | None = None
+    """What the texts were read by; None for the shop's own words."""
 
 
 DEFAULTS = ContentSettings()
@@ -56,17 +61,31 @@ def item_text(title: str, description: str = "", category: str = "", brand: str 
     return "\n".join(part for part in (title, title, category, brand, description) if part)
 
 
-def words(text: str, max_words: int) -> list[str]:
-    """The words of a text, of two letters or digits at least, in lower case."""
-    return [word.lower() for _, word in zip(range(max_words), _WORD.findall(text), strict=False)]
+class Reader(Protocol):
+    """How a text is read."""
+
+    def read(self, text: str) -> tuple[Any, Vectors]:
+        """Which rows of `Content.components` speak of a text, and their weights float32[w]."""
+        ...
+
+
+class _Sentences:
+    """Texts read by a sentence model, each of whose dimensions speaks of every text."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+
+    def read(self, text: str) -> tuple[slice, Vectors]:
+        return slice(None), self._encoder.encode([text])[0]
 
 
 class Content:
-    """vectors float32[n_items, d], of unit length or zero for a text without a known word; idf
-    float32[t]; components float32[t, d]; vocabulary: the t words with their columns.
+    """vectors float32[n_items, d], of unit length or zero for a text that says nothing to the reader;
+    components float32[t, d]: what the t words, or dimensions of the sentence model, are worth in them.
 
     neighbours: for each type of items (a bit) the table of the items of that type most like each
-    item; empty for a model saved before there were tables.
+    item; empty for a model saved before there were tables. readings: what the sentence model told of the
+    texts, None without one.
     """
 
     def __init__(
@@ -74,19 +93,19 @@ class Content:
         settings: ContentSettings,
         *,
         vectors: Vectors,
-        vocabulary: dict[str, int],
-        idf: npt.NDArray[np.float32],
+        reader: Reader,
         components: Vectors,
         index: VectorIndex,
         neighbours: Mapping[int, TopTable],
+        readings: Readings | None = None,
     ) -> None:
         self.settings = settings
         self.vectors = vectors
-        self.vocabulary = vocabulary
-        self.idf = idf
+        self.reader = reader
         self.components = components
         self.index = index
         self.neighbours = neighbours
+        self.readings = readings
 
     @classmethod
     def fit(
@@ -94,16 +113,30 @@ class Content:
         texts: Sequence[str],
         settings: ContentSettings = DEFAULTS,
         *,
+        encoder: Encoder | None = None,
+        before: Content | None = None,
         types: npt.NDArray[np.uint8] | None = None,
         threads: int = 1,
         progress: Progress = silent,
     ) -> Content:
-        """texts: the text of each item, in the order of item rows; "" where there is none.
+        """texts: the text of each item, in the order of item rows; "" where there is none. `encoder`: the
+        sentence model to read them by, but for those that a model `before` has read by the same.
 
         types uint8[n_items]: one bit for the type of each item, by which neighbours are asked for
         later (`like`); without them every item is of type 1.
         """
-        matrix, vocabulary, idf = _tf_idf(texts, settings)
+        reader: Reader
+        readings = None
+        if encoder is None:
+            matrix, reader = Words.fit(texts, settings.max_terms, settings.max_words)
+        else:
+            known = before is not None and before.settings.sentence_model == encoder.identity
+            readings = Readings.of(
+                texts, encoder, before.readings if before is not None and known else None,
+                lambda step, done: progress(step, 0.4 * done),
+            )  # fmt: skip
+            matrix, reader = readings.vectors.astype(np.float32), _Sentences(encoder)
+            settings = msgspec.structs.replace(settings, sentence_model=encoder.identity)
         progress("content", 0.4)
         with threadpool_limits(limits=threads, user_api="blas"):
             components = _components(matrix, settings)
@@ -117,8 +150,8 @@ class Content:
         }
         progress("content", 1.0)
         return cls(
-            settings, vectors=vectors, vocabulary=vocabulary, idf=idf, components=components, index=index,
-            neighbours=neighbours,
+            settings, vectors=vectors, reader=reader, components=components, index=index,
+            neighbours=neighbours, readings=readings,
         )  # fmt: skip
 
     @property
@@ -126,13 +159,10 @@ class Content:
         return int(self.components.shape[1])
 
     def embed(self, text: str) -> Vectors:
-        """The vector float32[d] of a text, as `fit` would have made it; zero without a known word."""
-        known = [self.vocabulary.get(word, -1) for word in words(text, self.settings.max_words)]
-        columns, counts = np.unique([column for column in known if column >= 0], return_counts=True)
-        if not len(columns):
-            return np.zeros(self.dimensions, np.float32)
-        weights = ((1.0 + np.log(counts)) * self.idf[columns]).astype(np.float32)
-        vector: Vectors = unit_length((weights @ self.components[columns])[None, :])[0]
+        """The vector float32[d] of a text, as `fit` would have made it; zero for one that says nothing to
+        the reader."""
+        speaking, weights = self.reader.read(text)
+        vector: Vectors = unit_length((weights @ self.components[speaking])[None, :])[0]
         return vector
 
     def like(self, seeds: Rows, weights: Scores, k: int, scratch: Scratch, offer: Offer) -> Ranked:
@@ -166,46 +196,31 @@ class Content:
         return rows[alike], scores[alike]
 
     def save(self, directory: Path) -> None:
-        arrays = {"vectors": self.vectors, "idf": self.idf, "components": self.components}
-        save_arrays(directory, arrays, self.settings)
-        (directory / _VOCABULARY_FILE).write_bytes(msgspec.json.encode(self.vocabulary))
+        save_arrays(directory, {"vectors": self.vectors, "components": self.components}, self.settings)
+        if isinstance(self.reader, Words):
+            self.reader.save(directory)
+        if self.readings is not None:
+            self.readings.save(directory / _READINGS)
         self.index.save(directory / "index")
         for one, table in self.neighbours.items():
             table.save(directory / _NEIGHBOURS / str(one))
 
     @classmethod
     def load(cls, directory: Path) -> Content:
+        """Raises NoSentenceModel where the texts were read by a model that cannot be had."""
+        settings = load_settings(directory, ContentSettings)
+        model = settings.sentence_model
         return cls(
-            load_settings(directory, ContentSettings),
+            settings,
             vectors=load_array(directory, "vectors"),
-            vocabulary=msgspec.json.decode((directory / _VOCABULARY_FILE).read_bytes(), type=dict[str, int]),
-            idf=load_array(directory, "idf"),
+            reader=Words.load(directory, settings.max_words) if model is None else _Sentences(reopen(model)),
             components=load_array(directory, "components"),
             index=VectorIndex.load(directory / "index"),
             neighbours={
                 int(path.name): TopTable.load(path) for path in sorted((directory / _NEIGHBOURS).glob("*"))
             },
+            readings=None if model is None else Readings.load(directory / _READINGS),
         )
-
-
-def _tf_idf(
-    texts: Sequence[str], settings: ContentSettings
-) -> tuple[Any, dict[str, int], npt.NDArray[np.float32]]:
-    """(float32 CSR [n_items, t] with rows of unit length, vocabulary, idf float32[t])."""
-    # Imported here: scikit-learn takes a second and only training needs it.
-    from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415
-
-    if not any(_WORD.search(text) for text in texts):
-        return np.zeros((len(texts), 1), np.float32), {}, np.ones(1, np.float32)
-    vectorizer = TfidfVectorizer(
-        analyzer=lambda text: words(text, settings.max_words),
-        sublinear_tf=True,
-        max_features=settings.max_terms,
-        dtype=np.float32,
-    )
-    matrix = vectorizer.fit_transform(texts)
-    vocabulary = {word: int(column) for word, column in vectorizer.vocabulary_.items()}
-    return matrix, vocabulary, np.asarray(vectorizer.idf_, np.float32)
 
 
 def _neighbours(

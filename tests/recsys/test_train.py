@@ -124,6 +124,12 @@ def test_too_few_interactions_are_refused(tmp_path) -> None:
     assert bundles.current_version(tmp_path / "bundles") is None
 
 
+def test_a_sentence_model_nobody_has_is_refused_before_anything_is_read(tmp_path) -> None:
+    wanted = msgspec.structs.replace(SETTINGS, text_model=str(tmp_path / "nowhere"))
+    with pytest.raises(TrainRefused, match=r"got `.*nowhere` - at `train\.text_model`$"):
+        go(tmp_path / "nothing", tmp_path / "bundles", settings=wanted)
+
+
 def test_no_archive_is_too_few(tmp_path) -> None:
     with pytest.raises(TrainRefused, match="got 0"):
         go(tmp_path / "nothing", tmp_path / "bundles")
