@@ -139,15 +139,22 @@ class Client:
         self, request: pb.GetBlocksBulkRequest, *, deadline_s: float | None = None
     ) -> Iterator[pb.GetBlocksResponse]:
         """GetBlocksBulk: one answer a person, in their order. Raises CallFailed on the way."""
-        for answer in self.bulk_bytes(request, deadline_s=deadline_s):
-            yield pb.GetBlocksResponse.FromString(answer)
+        yield from self._streamed("GetBlocksBulk", request, pb.GetBlocksResponse.FromString, deadline_s)
 
-    def bulk_bytes(
-        self, request: pb.GetBlocksBulkRequest, *, deadline_s: float | None = None
-    ) -> Iterator[bytes]:
-        """GetBlocksBulk, answers as they came over the wire: for passing them on unread."""
+    def packs(self, request: pb.GetBlocksBulkRequest, *, deadline_s: float | None = None) -> Iterator[bytes]:
+        """GetBlocksPacks, messages as they came over the wire: for passing them on unread. Raises CallFailed
+        on the way."""
+        yield from self._streamed("GetBlocksPacks", request, None, deadline_s)
+
+    def _streamed(
+        self,
+        rpc: str,
+        request: pb.GetBlocksBulkRequest,
+        read: Callable[[bytes], Any] | None,
+        deadline_s: float | None,
+    ) -> Iterator[Any]:
         call = self._channel.unary_stream(
-            "/headrace.v1.Headrace/GetBlocksBulk", pb.GetBlocksBulkRequest.SerializeToString
+            f"/headrace.v1.Headrace/{rpc}", pb.GetBlocksBulkRequest.SerializeToString, read
         )
         try:
             yield from call(request, timeout=deadline_s, metadata=self._metadata)

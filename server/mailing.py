@@ -23,7 +23,7 @@ import msgspec
 from recsys.events import BLOCKED_IDS
 from server.client import CallFailed, Client
 from server.pb import headrace_pb2 as pb
-from server.wire import varint
+from server.wire import unpacked
 
 CHUNK: Final = 1000
 """People of one call: what a server that dies has to be asked for again."""
@@ -176,7 +176,7 @@ def _answers(clients: Sequence[Client], first: int, request: pb.GetBlocksBulkReq
     for turn in range(TRIES + BUSY_TRIES):
         client = clients[(first + turn) % len(clients)]
         try:
-            return b"".join(varint(len(answer)) + answer for answer in client.bulk_bytes(request))
+            return b"".join([answer for pack in client.packs(request) for answer in unpacked(pack)])
         except CallFailed as error:
             silent += error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED
             if error.code not in AGAIN or silent == TRIES:

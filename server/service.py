@@ -25,6 +25,7 @@ from server.pb import headrace_pb2 as pb
 from server.refusals import Refusal, bad_request, refuse, try_again
 from server.requests import BlocksRequest, RequestChecks, RequestError, render_of
 from server.served import ServedQueue
+from server.wire import packs_of
 
 log = structlog.get_logger("server.service")
 
@@ -39,7 +40,7 @@ Answers = Callable[[Any, grpc.ServicerContext], Iterator[bytes]]
 
 
 class HeadraceService:
-    """The four rpcs. Holds no state of its own."""
+    """The rpcs. Holds no state of its own."""
 
     def __init__(
         self,
@@ -86,6 +87,10 @@ class HeadraceService:
                     self._guarded_stream("GetBlocksBulk", "read", self._get_blocks_bulk),
                     pb.GetBlocksBulkRequest.FromString,
                 ),
+                "GetBlocksPacks": stream(
+                    self._guarded_stream("GetBlocksPacks", "read", self._get_blocks_packs),
+                    pb.GetBlocksBulkRequest.FromString,
+                ),
                 "Track": unary(self._guarded("Track", "write", self._track), pb.TrackRequest.FromString),
                 "Explain": unary(
                     self._guarded("Explain", "read", self._explain), pb.ExplainRequest.FromString
@@ -107,6 +112,19 @@ class HeadraceService:
     def _get_blocks_bulk(
         self, message: pb.GetBlocksBulkRequest, context: grpc.ServicerContext
     ) -> Iterator[bytes]:
+        for responses in self._chunks(message, context):
+            yield from responses
+
+    def _get_blocks_packs(
+        self, message: pb.GetBlocksBulkRequest, context: grpc.ServicerContext
+    ) -> Iterator[bytes]:
+        for responses in self._chunks(message, context):
+            yield from packs_of(responses)
+
+    def _chunks(
+        self, message: pb.GetBlocksBulkRequest, context: grpc.ServicerContext
+    ) -> Iterator[list[bytes]]:
+        """The responses to a bulk request, those that were decided together."""
         bulk = self._checks.bulk(message)
         if not self._bulk_streams.acquire(blocking=False):
             raise try_again(grpc.StatusCode.RESOURCE_EXHAUSTED, "Expected fewer bulk requests at once")
@@ -121,7 +139,7 @@ class HeadraceService:
                     time.sleep(BULK_PAUSE_S)
                 if not context.is_active():
                     return
-                yield from self._blocks.answer_each(requests)
+                yield self._blocks.answer_each(requests)
         finally:
             self._bulk_streams.release()
 

@@ -10,7 +10,7 @@ and a value; a text or message is preceded by its length. Default values are lef
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import repeat
 from operator import add
@@ -64,6 +64,9 @@ _ITEM_HEADS = tuple(b"\x2a" + varint + b"\x15" for varint in _VARINTS[_SCORE_BYT
 """What an item of `Block.items` begins with, by the size of all but its score: its tag and length, and the
 tag of its score."""
 _MOST_HEADS = len(_ITEM_HEADS)
+MAX_PACK_BYTES = 1 << 20
+_IN_PACK = b"\x0a"
+"""The tag of `BlocksPack.responses`."""
 _UNKNOWN_LAG = b"\x18" + _varint(2**64 - 1)
 """`Freshness.flow_lag_ms` of -1, which has ten bytes."""
 
@@ -286,6 +289,38 @@ def response_message(
         text_field(b"\x2a", render_id),
     )
     return b"".join(parts)
+
+
+def packs_of(responses: Sequence[bytes]) -> Iterator[bytes]:
+    """`BlocksPack`s of serialised responses, all of them in order."""
+    pack: list[bytes] = []
+    size = 0
+    for response in responses:
+        field = message_field(_IN_PACK, response)
+        if pack and size + len(field) > MAX_PACK_BYTES:
+            yield _join(pack)
+            pack, size = [], 0
+        pack.append(field)
+        size += len(field)
+    if pack:
+        yield _join(pack)
+
+
+def unpacked(pack: bytes) -> Iterator[memoryview]:
+    """The responses of a `BlocksPack`, each behind its length as `varint` writes it: without its tag."""
+    view, place = memoryview(pack), 0
+    while place < len(pack):
+        start = place + len(_IN_PACK)
+        length = shift = 0
+        place = start
+        while True:
+            byte = view[place]
+            length |= (byte & 0x7F) << shift
+            place, shift = place + 1, shift + 7
+            if byte < 0x80:
+                break
+        place += length
+        yield view[start:place]
 
 
 @lru_cache(maxsize=4096)

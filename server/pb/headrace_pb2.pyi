@@ -228,6 +228,12 @@ class GetBlocksBulkRequest(_message.Message):
     context: Context
     def __init__(self, slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., people: _Optional[_Iterable[_Union[BulkPerson, _Mapping]]] = ..., request_id: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ...) -> None: ...
 
+class BlocksPack(_message.Message):
+    __slots__ = ("responses",)
+    RESPONSES_FIELD_NUMBER: _ClassVar[int]
+    responses: _containers.RepeatedCompositeFieldContainer[GetBlocksResponse]
+    def __init__(self, responses: _Optional[_Iterable[_Union[GetBlocksResponse, _Mapping]]] = ...) -> None: ...
+
 class BulkPerson(_message.Message):
     __slots__ = ("anonymous_id", "user_id", "render_id")
     ANONYMOUS_ID_FIELD_NUMBER: _ClassVar[int]

@@ -44,6 +44,11 @@ class HeadraceStub:
                 request_serializer=server_dot_pb_dot_headrace__pb2.GetBlocksBulkRequest.SerializeToString,
                 response_deserializer=server_dot_pb_dot_headrace__pb2.GetBlocksResponse.FromString,
                 _registered_method=True)
+        self.GetBlocksPacks = channel.unary_stream(
+                '/headrace.v1.Headrace/GetBlocksPacks',
+                request_serializer=server_dot_pb_dot_headrace__pb2.GetBlocksBulkRequest.SerializeToString,
+                response_deserializer=server_dot_pb_dot_headrace__pb2.BlocksPack.FromString,
+                _registered_method=True)
         self.Track = channel.unary_unary(
                 '/headrace.v1.Headrace/Track',
                 request_serializer=server_dot_pb_dot_headrace__pb2.TrackRequest.SerializeToString,
@@ -95,6 +100,17 @@ class HeadraceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetBlocksPacks(self, request, context):
+        """As GetBlocksBulk, with several people's responses in a message, in the same order: for mailings. A
+        message of its own for each person costs caller and server more than its bytes do.
+
+        Guarantees: those of GetBlocksBulk; and a message is of at most 1 MiB, unless one person's response
+        alone is larger.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Track(self, request, context):
         """Takes events in: Segment-spec JSON, as Segment, RudderStack or analytics.js send it.
 
@@ -134,6 +150,11 @@ def add_HeadraceServicer_to_server(servicer, server):
                     servicer.GetBlocksBulk,
                     request_deserializer=server_dot_pb_dot_headrace__pb2.GetBlocksBulkRequest.FromString,
                     response_serializer=server_dot_pb_dot_headrace__pb2.GetBlocksResponse.SerializeToString,
+            ),
+            'GetBlocksPacks': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetBlocksPacks,
+                    request_deserializer=server_dot_pb_dot_headrace__pb2.GetBlocksBulkRequest.FromString,
+                    response_serializer=server_dot_pb_dot_headrace__pb2.BlocksPack.SerializeToString,
             ),
             'Track': grpc.unary_unary_rpc_method_handler(
                     servicer.Track,
@@ -200,6 +221,33 @@ class Headrace:
             '/headrace.v1.Headrace/GetBlocksBulk',
             server_dot_pb_dot_headrace__pb2.GetBlocksBulkRequest.SerializeToString,
             server_dot_pb_dot_headrace__pb2.GetBlocksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBlocksPacks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/headrace.v1.Headrace/GetBlocksPacks',
+            server_dot_pb_dot_headrace__pb2.GetBlocksBulkRequest.SerializeToString,
+            server_dot_pb_dot_headrace__pb2.BlocksPack.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,6 +30,12 @@ CALLS = {
             metadata=metadata,
         )
     ),
+    "GetBlocksPacks": lambda client, metadata: list(
+        client.GetBlocksPacks(
+            pb.GetBlocksBulkRequest(slots=SLOTS, people=[pb.BulkPerson(user_id="u", render_id="r")]),
+            metadata=metadata,
+        )
+    ),
     "Track": lambda client, metadata: client.Track(pb.TrackRequest(events=[b"{}"]), metadata=metadata),
     "Explain": lambda client, metadata: client.Explain(pb.ExplainRequest(decision_id="x"), metadata=metadata),
 }
@@ -62,9 +68,9 @@ class TestKeys:
     @pytest.mark.parametrize(
         ("key", "allowed"),
         [
-            (READ, {"GetBlocks", "GetBlocksBulk", "Explain"}),
+            (READ, {"GetBlocks", "GetBlocksBulk", "GetBlocksPacks", "Explain"}),
             (WRITE, {"Track"}),
-            (ADMIN, {"GetBlocks", "GetBlocksBulk", "Explain", "Track"}),
+            (ADMIN, set(CALLS)),
         ],
         ids=["read", "write", "admin"],
     )
@@ -135,4 +141,4 @@ def test_reflection_tells_the_contract(shop: Shop) -> None:
         "grpc.reflection.v1alpha.ServerReflection",
     }
     service = DescriptorPool(database).FindServiceByName("headrace.v1.Headrace")
-    assert [method.name for method in service.methods] == ["GetBlocks", "GetBlocksBulk", "Track", "Explain"]
+    assert [method.name for method in service.methods] == list(CALLS)

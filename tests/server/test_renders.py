@@ -288,6 +288,16 @@ class TestBulk:
         assert all(block.items for answer in answers for block in answer.blocks)
         assert answers[0].request_id == "r1"
 
+    def test_packs_have_the_same_responses(self, shop: Shop) -> None:
+        one_by_one = bulk(shop, people(150), DIGEST, CART)
+        request = pb.GetBlocksBulkRequest(slots=[DIGEST, CART], people=people(150), request_id="r1")
+        packs = list(shop.client.GetBlocksPacks(request, timeout=30))
+        assert [len(pack.responses) for pack in packs] == [64, 64, 22]
+        packed = [response for pack in packs for response in pack.responses]
+        assert [(one.render_id, one.request_id, one.blocks) for one in packed] == [
+            (one.render_id, one.request_id, one.blocks) for one in one_by_one
+        ]
+
     def test_all_of_it_again_is_the_same_and_no_new_impression(self, shop: Shop) -> None:
         first, second = bulk(shop, people(10)), bulk(shop, people(10))
         assert [answer.blocks for answer in first] == [answer.blocks for answer in second]

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.block import Block, BlockItem, Change, Freshness, Lineup, Reason, Urgency
 from recsys.catalog import Item
+from server import wire
 from server.pb import headrace_pb2 as pb
-from server.wire import bare_item_field, block_message, item_field, person_message, response_message, varint
+from server.wire import (
+    bare_item_field,
+    block_message,
+    item_field,
+    packs_of,
+    person_message,
+    response_message,
+    unpacked,
+    varint,
+)
 
 # Lengths at which a length takes one more byte, in bytes and in characters.
 texts = st.text(max_size=12) | st.sampled_from(["x" * 127, "x" * 128, "é" * 64, "x" * 16_383, "é" * 8192])
@@ -135,3 +146,15 @@ def test_varints(number: int) -> None:
     assert sum((byte & 0x7F) << 7 * place for place, byte in enumerate(encoded)) == number
     assert all(byte & 0x80 for byte in encoded[:-1])
     assert not encoded[-1] & 0x80
+
+
+@pytest.mark.parametrize("sizes", [(), (1,), (1, 100, 20_000, 3), (90_000, 20_000), (5, 300_000, 5, 5)])
+def test_packs_hold_all_responses_in_order_and_no_more_bytes_than_they_may(sizes, monkeypatch) -> None:
+    monkeypatch.setattr(wire, "MAX_PACK_BYTES", 100_000)
+    responses = [pb.GetBlocksResponse(request_id="x" * size) for size in sizes]
+    packs = list(packs_of([one.SerializeToString() for one in responses]))
+    read = [pb.BlocksPack.FromString(pack) for pack in packs]
+    assert [response for pack in read for response in pack.responses] == responses
+    assert all(len(pack) <= 100_000 or len(one.responses) == 1 for pack, one in zip(packs, read, strict=True))
+    apart = [bytes(one) for pack in packs for one in unpacked(pack)]
+    assert apart == [varint(one.ByteSize()) + one.SerializeToString() for one in responses]
