@@ -18,8 +18,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from bytewax.operators import StatefulBatchLogic
 
 from flows.source import Read
-from flows.steps import SERVED, Decoded, Kept, Told, Visited, shown
-from recsys.catalog import CatalogChange, encode_item
+from flows.steps import Decoded, Kept, Told, Visited, shown
+from recsys.catalog import encode_item
 from recsys.counters import encode_counters
 from recsys.decode import Decoder
 from recsys.events import Arrival, DeadLetter
@@ -318,24 +318,15 @@ class Stages:
 
     def _decoded(self, records: list[Record], watermark_ms: int) -> Decoded:
         """Decodes a read and sorts what comes out by where it goes."""
-        decode = self._decoder.decode
+        read = self._decoder.read(records, watermark_ms)
         visits: dict[str, list[Arrival]] = {}
-        out = Decoded(visits, [], [], [])
-        for record in records:
-            if record[3] > watermark_ms:  # noqa: PLR1730 (`max` costs ten times as much)
-                watermark_ms = record[3]
-            for one in decode(record, watermark_ms):
-                if isinstance(one, CatalogChange):
-                    out.changes.append(one)
-                elif isinstance(one, DeadLetter):
-                    out.dead.append(one)
-                elif one.event.action is SERVED:
-                    out.served.append(one)
-                elif one.event.visitor in visits:
-                    visits[one.event.visitor].append(one)
-                else:
-                    visits[one.event.visitor] = [one]
-        return out
+        for arrival in read.arrivals:
+            visitor = arrival.event.visitor
+            if visitor in visits:
+                visits[visitor].append(arrival)
+            else:
+                visits[visitor] = [arrival]
+        return Decoded(visits, read.changes, read.served, read.dead)
 
     def shown_in(self, batch: list[Decoded]) -> Iterable[tuple[str, list[ShownRecord]]]:
         return shown(batch, self._counting)

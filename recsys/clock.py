@@ -22,17 +22,17 @@ def times(wire: Call, log_received_ms: int) -> tuple[int, int]:
     received_ms = log_received_ms
     if wire.received_at is not None:
         received_ms = max(min(received_ms, ms_of(wire.received_at)), 0)
-    stamp, original = wire.timestamp, wire.original_timestamp
+    stamp, original, sent = wire.timestamp, wire.original_timestamp, wire.sent_at
     if original is None:
         original = stamp
-    if original is None:
-        return received_ms, received_ms
+        if original is None:
+            return received_ms, received_ms
     if stamp is not None and stamp != original:
         at_ms = ms_of(stamp)
-    elif wire.sent_at is None:
+    elif sent is None:
         at_ms = ms_of(original)
     else:
-        late_ms = _between_ms(original, wire.sent_at)
+        late_ms = _between_ms(original, sent)
         at_ms = received_ms - late_ms if late_ms > 0 else received_ms
     if at_ms > received_ms:
         return received_ms, received_ms
@@ -42,11 +42,11 @@ def times(wire: Call, log_received_ms: int) -> tuple[int, int]:
 def _between_ms(earlier: datetime | float, later: datetime | float) -> int:
     """`ms_of(later) - ms_of(earlier)`. Between two times of a kind, as devices send them, it takes half
     as long by their difference."""
-    if type(earlier) is datetime and type(later) is datetime and earlier.tzinfo is later.tzinfo:
+    if type(earlier) is type(later) is datetime and earlier.tzinfo is later.tzinfo:
         apart = later - earlier
         # What is below a millisecond in the earlier one is rounded down, with what it adds to the difference.
-        apart_us = apart.microseconds + earlier.microsecond % 1000
-        return apart.days * 86_400_000 + apart.seconds * 1000 + apart_us // 1000
+        apart_ms = apart.seconds * 1000 + (apart.microseconds + earlier.microsecond % 1000) // 1000
+        return apart_ms + apart.days * 86_400_000 if apart.days else apart_ms
     return ms_of(later) - ms_of(earlier)
 
 

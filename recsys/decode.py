@@ -4,24 +4,36 @@ The wire format is Segment-spec JSON as Segment, RudderStack and analytics.js se
 screen, identify, alias and group calls, one a record or a batch call of many. Records whose key
 starts with `headrace:` are Headrace's own: catalogue changes and blocks served.
 
-What comes again and again (properties, ids, names, consents) is checked once and then known.
+Nearly every event is as the spec says and much like others: it is decoded once, strictly, and what
+comes again and again (properties, ids, names, consents) is looked up. Whatever is refused there is
+read again, field by field, which tells what is wrong and mends what can be.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from hashlib import blake2b
-from typing import TypeVar
+from typing import NamedTuple
 from zlib import crc32
 
+from recsys.calls import (
+    NAMING,
+    SYSTEM_KEY,
+    Id,
+    Identity,
+    Meaning,
+    Visit,
+    consent_of,
+    device_of,
+    identity_of,
+    meaning_of,
+    source_of,
+)
 from recsys.catalog import CatalogChange, decode_change
 from recsys.clock import times
 from recsys.events import (
-    BLOCKED_IDS,
     MAX_EVENT_BYTES,
     MAX_ID_BYTES,
-    MAX_TEXT_CHARS,
     Action,
     Arrival,
     Consent,
@@ -31,46 +43,47 @@ from recsys.events import (
     Source,
     each_once,
 )
+from recsys.known import Known
 from recsys.mend import UNREADABLE
 from recsys.ports import Record
-from recsys.properties import NOTHING, PropertiesReader, id_of, optional_id, text_of
+from recsys.properties import NOTHING, id_of, optional_id, tables, text_of
 from recsys.refusal import Refused, refusal_of, refuse
-from recsys.segment import (
-    ACTIONS,
-    CALLS,
-    Call,
-    Context,
-    decode_call,
-    decode_consent,
-    read_call,
-    split_batch,
-)
+from recsys.segment import CALLS, Call, decode_call, read_call, split_batch
 from recsys.touchpoints import Touchpoints
 
-SYSTEM_KEY = "headrace:"
 CATALOG_KEY = "headrace:catalog:"
 SERVED_KEY = "headrace:served:"
 MADE_ID = "raw:"
 """Starts a message id made from the bytes of an event that came without."""
 
-MAX_CACHED_CONSENTS = 1000
 MAX_CACHED = 20_000
 """Names, ids and sources known; beyond, they are read anew."""
+MAX_CACHED_CONSENTS = 1000
 MAX_CACHED_CHARS = 200
-MAX_DEVICE_CHARS = 32
 
-ALIAS, PAGE, SERVED = Action.ALIAS, Action.PAGE, Action.SERVED
-SUBSCRIBE, UNSUBSCRIBE = Action.SUBSCRIBE, Action.UNSUBSCRIBE
+ALIAS, SERVED = Action.ALIAS, Action.SERVED
 _WITH_TRAITS = frozenset((Action.IDENTIFY, Action.GROUP))
-_NAMING = frozenset((Action.IDENTIFY, Action.ALIAS))
-_CONSENTING = frozenset((SUBSCRIBE, UNSUBSCRIBE))
+_MOBILE = frozenset(("ios", "android"))
 
-_Meaning = tuple[Action, str, int]
-"""What an event is, its name, and the name's CRC-32."""
-_Identity = tuple[str, "str | None", int, bytes]
-"""Visitor, user id, how many ids named nobody, and the two ids as bytes."""
-_K = TypeVar("_K")
-_V = TypeVar("_V")
+
+class Read(NamedTuple):
+    """What records hold, each kind in the log's order."""
+
+    arrivals: list[Arrival]
+    changes: list[CatalogChange]
+    served: list[Arrival]
+    dead: list[DeadLetter]
+
+    def add(self, one: Arrival | DeadLetter | CatalogChange) -> None:
+        """Put it where it belongs."""
+        if isinstance(one, CatalogChange):
+            self.changes.append(one)
+        elif isinstance(one, DeadLetter):
+            self.dead.append(one)
+        elif one.event.action is SERVED:
+            self.served.append(one)
+        else:
+            self.arrivals.append(one)
 
 
 class Decoder:
@@ -84,28 +97,70 @@ class Decoder:
         email_categories: tuple[str, ...] = ("email",),
     ) -> None:
         self.touchpoints = touchpoints or Touchpoints()
-        self._personalization = frozenset(name.lower() for name in personalization_categories)
-        self._email = frozenset(name.lower() for name in email_categories)
-        self._consents: dict[bytes, Consent | None] = {}
-        self._properties = PropertiesReader()
-        self._names: dict[object, _Meaning] = {}
-        self._people: dict[object, _Identity] = {}
-        self._sources: dict[object, Source] = {}
+        asked = tuple(
+            frozenset(name.lower() for name in names)
+            for names in (personalization_categories, email_categories)
+        )
+        self._tracked: Known[str | None, Meaning] = Known(
+            lambda event: meaning_of("track", event, None),
+            MAX_CACHED,
+            lambda _, meaning: _is_short(meaning.name),
+        )
+        self._called: Known[tuple[str | None, str | None, str | None], Meaning] = Known(
+            lambda said: meaning_of(*said), MAX_CACHED, lambda said, _: _is_short(*said)
+        )
+        self._people: Known[tuple[Id, Id], Identity] = Known(
+            lambda ids: identity_of(*ids), MAX_CACHED, _are_texts
+        )
+        self._sources: Known[Visit, Source | None] = Known(
+            source_of, MAX_CACHED, lambda visit, _: _is_short(*visit)
+        )
+        self._devices: Known[str | None, str] = Known(device_of, MAX_CACHED, lambda kind, _: _is_short(kind))
+        self._consents: Known[bytes, Consent | None] = Known(
+            lambda raw: consent_of(raw, *asked),
+            MAX_CACHED_CONSENTS,
+            lambda raw, _: len(raw) <= MAX_CACHED_CHARS,
+        )
+        self._told = tables()
 
     def decode(self, record: Record, watermark_ms: int) -> Sequence[Arrival | DeadLetter | CatalogChange]:
         """Every event of one record. A block served (`SERVED_KEY`) comes as an event of action
         SERVED: it is archived and indexed, and never folded into a profile."""
+        arrival = self._plain(record, watermark_ms)
+        return (arrival,) if arrival is not None else self._whatever(record, watermark_ms)
+
+    def read(self, records: Sequence[Record], watermark_ms: int) -> Read:
+        """Every event of many records; `watermark_ms`: that before them. It rises by each of them."""
+        read = Read([], [], [], [])
+        for record in records:
+            received_ms = record[3]
+            if received_ms > watermark_ms:  # noqa: PLR1730 (`max` costs ten times as much)
+                watermark_ms = received_ms
+            arrival = self._plain(record, watermark_ms)
+            if arrival is not None:
+                read.arrivals.append(arrival)
+            else:
+                for one in self._whatever(record, watermark_ms):
+                    read.add(one)
+        return read
+
+    def _plain(self, record: Record, watermark_ms: int) -> Arrival | None:
+        """The event of a record that holds one as the spec says, None for any other."""
         _, key, raw, _ = record
-        if key.startswith(SYSTEM_KEY) and key.startswith(CATALOG_KEY):
+        if len(raw) > MAX_EVENT_BYTES or key.startswith(SYSTEM_KEY):
+            return None
+        try:
+            wire = decode_call(raw)
+            return None if wire.batch else self._arrival(wire, record, 0, raw, watermark_ms)
+        except (*UNREADABLE, Refused):
+            return None
+
+    def _whatever(self, record: Record, watermark_ms: int) -> Sequence[Arrival | DeadLetter | CatalogChange]:
+        """What any record holds."""
+        if record.key.startswith(CATALOG_KEY):
             return (self._catalog(record),)
-        if len(raw) <= MAX_EVENT_BYTES:
-            try:
-                wire = decode_call(raw)
-                if not wire.batch:
-                    return (self._arrival(wire, record, 0, raw, watermark_ms),)
-            except (*UNREADABLE, Refused):
-                pass  # the second reading tells
-        return [self._one(record, index, event, watermark_ms) for index, event in enumerate(split_batch(raw))]
+        events = enumerate(split_batch(record.value))
+        return [self._one(record, index, event, watermark_ms) for index, event in events]
 
     def _catalog(self, record: Record) -> CatalogChange | DeadLetter:
         try:
@@ -133,133 +188,56 @@ class Decoder:
         watermark_ms: int,
         flaws: tuple[Flaw, ...] = (),
     ) -> Arrival:
-        action, name, name_crc = self._meaning(wire, record.key)
-        body, told = wire.properties, NOTHING
-        if action in _WITH_TRAITS:
-            body = wire.traits
-        elif body:
-            told = self._properties.read(body, action)
-        visitor, user_id, blocked, ids = self._identity(wire, action)
+        # The hottest code of the flow: looked up in place, for a call costs more than what it would do.
+        call, user = wire.type, wire.user_id
+        if record.key.startswith(SERVED_KEY):
+            meaning = meaning_of(call, wire.event, wire.name, served=True)
+        elif call == "track":
+            meaning = self._tracked[wire.event]
+        else:
+            meaning = self._called[call, wire.event, wire.name]
+        action, name = meaning.action, meaning.name
+        body = bytes(wire.traits if action in _WITH_TRAITS else wire.properties)
+        told = self._told[action][body] if body else NOTHING
+        if action in NAMING:
+            named = wire.previous_id if action is ALIAS else wire.anonymous_id
+            visitor, user_id, blocked, ids = identity_of(named, user, action)
+        else:
+            visitor, user_id, blocked, ids = self._people[wire.anonymous_id, user]
         at_ms, received_ms = times(wire, record.received_ms)
-        context, path, source, device = wire.context, told.path, None, None
-        channel = wire.channel
-        if context is not None:
-            source = self._source(context)
-            if context.device is not None:
-                device = _cut(context.device.type or "", MAX_DEVICE_CHARS)
-            if path is None and context.page is not None:
-                path = text_of(context.page.path)
-            channel = channel or context.channel
-        if not channel or channel == "client":
-            channel = _own_channel(wire, device)
         message_id = _message_id(wire, raw)
         if told.refused is not None:
             raise Refused(*told.refused)
-        # By position: named arguments cost as much as all the rest of this function.
-        event = Event(
-            record.position,
-            index,
-            at_ms,
-            received_ms,
-            watermark_ms,
-            message_id,
-            crc32(body, crc32(ids, name_crc)),
-            action,
-            name,
-            visitor,
-            user_id,
-            self.touchpoints.of(name, source.medium if source is not None else "", channel),
-            told.lines,
-            told.query,
-            told.category,
-            told.order_id,
-            told.value,
-            told.dwell_s,
-            told.scroll,
-            source,
-            device,
-            path,
-            self._consent(action, context) if context is not None or action in _CONSENTING else None,
-            blocked,
+        source, device, medium, path, consent = None, None, "", told.path, meaning.consent
+        context, channel = wire.context, wire.channel
+        if context is not None:
+            page, campaign = context.page, context.campaign
+            referrer = None
+            if page is not None:
+                referrer, path = page.referrer, path or text_of(page.path)
+            if campaign is not None:
+                source = self._sources[campaign.source, campaign.medium, campaign.name, referrer]
+            elif referrer:
+                source = self._sources[None, None, None, referrer]
+            if source is not None:
+                medium = source.medium
+            if context.device is not None:
+                device = self._devices[context.device.type]
+            if consent is None and context.consent:
+                consent = self._consents[bytes(context.consent)]
+            channel = channel or context.channel
+        if not channel or channel == "client":
+            # Segment marks every call of a library so, and its mobile libraries name themselves by the
+            # device only.
+            channel = "mobile" if device in _MOBILE else call or ""
+        event = Event(  # by position: named arguments cost as much as all the rest
+            record.position, index, at_ms, received_ms, watermark_ms, message_id,
+            crc32(body, crc32(ids, meaning.crc)), action, name, visitor, user_id,
+            self.touchpoints.by_event[name, medium, channel], told.lines, told.query, told.category,
+            told.order_id, told.value, told.dwell_s, told.scroll, source, device, path, consent, blocked,
             None if wire.group_id is None else id_of(wire.group_id, "$.groupId"),
-        )
+        )  # fmt: skip
         return Arrival(event, raw, flaws + told.flaws if told.flaws else flaws)
-
-    def _meaning(self, wire: Call, key: str) -> _Meaning:
-        call = wire.type
-        said: object = wire.event if call == "track" else (call, wire.name or wire.event)
-        is_own = key.startswith(SYSTEM_KEY)
-        known = None if is_own else self._names.get(said)
-        if known is None:
-            action, name = _meaning(wire, key)
-            known = (action, name, crc32(f"{name}\0".encode("utf-8", "surrogatepass")))
-            if call is not None and len(name) <= MAX_CACHED_CHARS and not is_own:
-                _keep(self._names, said, known)
-        return known
-
-    def _identity(self, wire: Call, action: Action) -> _Identity:
-        given, user = wire.anonymous_id, wire.user_id
-        said: object = given if user is None else (given, user)
-        if action is not ALIAS:
-            known = self._people.get(said)
-            if known is not None:
-                return known
-        visitor, user_id, blocked = _identity(wire, action)
-        ids = f"{visitor}\0{user_id}".encode("utf-8", "surrogatepass")
-        found = (visitor, user_id, blocked, ids)
-        # Texts only (1 and 1.0 are one key), and only ids whose worth does not depend on the action.
-        plain = type(given) is str and given == visitor and action is not ALIAS
-        if plain and (user is None or (type(user) is str and user_id is not None)):
-            _keep(self._people, said, found)
-        return found
-
-    def _source(self, context: Context) -> Source | None:
-        referrer = context.page.referrer if context.page is not None else None
-        campaign = context.campaign
-        said: str | tuple[str | None, ...]
-        if campaign is not None:
-            said = (campaign.source, campaign.medium, campaign.name, referrer)
-        elif referrer:
-            said = referrer
-        else:
-            return None
-        known = self._sources.get(said)
-        if known is None:
-            known = _source(context)
-            if known is not None and sum([len(text) for text in said if text]) <= MAX_CACHED_CHARS:
-                _keep(self._sources, said, known)
-        return known
-
-    def _consent(self, action: Action, context: Context | None) -> Consent | None:
-        if action is UNSUBSCRIBE:
-            return Consent(email=False)
-        if action is SUBSCRIBE:
-            return Consent(email=True)
-        if context is None or not context.consent:
-            return None
-        raw = bytes(context.consent)
-        try:
-            return self._consents[raw]
-        except KeyError:
-            if len(self._consents) >= MAX_CACHED_CONSENTS:
-                self._consents.clear()
-            consent = self._consents[raw] = self._consent_of(raw)
-            return consent
-
-    def _consent_of(self, raw: bytes) -> Consent | None:
-        try:
-            given = decode_consent(raw)
-        except UNREADABLE as error:
-            raise refusal_of(error, "$.context.consent") from None
-        preferences = given.category_preferences if given is not None else None
-        said = {name.lower(): yes for name, yes in (preferences or {}).items()}
-        consent = Consent(_all_given(said, self._personalization), _all_given(said, self._email))
-        return None if consent == Consent() else consent
-
-
-def _all_given(said: dict[str, bool], categories: frozenset[str]) -> bool | None:
-    answers = [given for name, given in said.items() if name in categories]
-    return all(answers) if answers else None
 
 
 def visitor_of(raw: bytes) -> str:
@@ -267,7 +245,9 @@ def visitor_of(raw: bytes) -> str:
     key that picks its partition."""
     try:
         wire, _ = read_call(raw)
-        return _identity(wire, CALLS.get(wire.type or "", Action.OTHER))[0]
+        action = CALLS.get(wire.type or "", Action.OTHER)
+        named = wire.previous_id if action is ALIAS else wire.anonymous_id
+        return identity_of(named, wire.user_id, action)[0]
     except Refused:
         return ""
 
@@ -283,61 +263,6 @@ def _dead(refused: Refused, record: Record, index: int, raw: bytes) -> DeadLette
         index,
         record.received_ms,
     )
-
-
-@lru_cache(maxsize=10_000)
-def _action_of(name: str) -> Action:
-    """Names come as "Product Viewed" and "product_viewed" alike."""
-    return ACTIONS.get(name.lower().replace("_", " ").strip(), Action.OTHER)
-
-
-def _meaning(wire: Call, key: str) -> tuple[Action, str]:
-    call = wire.type
-    if call == "track" or (call is None and wire.event is not None):
-        if not wire.event:
-            refuse("missing_field", "$.event", "a name", "nothing")
-        name = wire.event[:MAX_TEXT_CHARS]
-        if key.startswith(SERVED_KEY):
-            return SERVED, name
-        return _action_of(name), name
-    if call is None:
-        refuse("missing_field", "$.type", "one of track, page, screen, identify, alias, group", "nothing")
-    action = CALLS.get(call)
-    if action is None:
-        refuse("wrong_type", "$.type", "one of track, page, screen, identify, alias, group", f"`{call[:64]}`")
-    # RudderStack's mobile libraries send a screen's name as `event`.
-    return action, (wire.name or wire.event or call)[:MAX_TEXT_CHARS]
-
-
-def _identity(wire: Call, action: Action) -> tuple[str, str | None, int]:
-    """visitor, user id, and how many ids were ignored because they name nobody.
-
-    An alias is folded under the id it renames. Events without an anonymous id (a till, a server)
-    have a visitor of their own, `user:<id>`, known from the start.
-    """
-    blocked = 0
-    if action is ALIAS:
-        visitor = id_of(wire.previous_id, "$.previousId")
-    else:
-        visitor = id_of(wire.anonymous_id, "$.anonymousId")
-    user_id = id_of(wire.user_id, "$.userId") if wire.user_id is not None else None
-    if visitor is not None and visitor.lower() in BLOCKED_IDS:
-        blocked += visitor != "" or action in _NAMING
-        visitor = None
-    if user_id is not None and user_id.lower() in BLOCKED_IDS:
-        # RudderStack says "" on every event of an unknown visitor: that is no broken tracker.
-        blocked += user_id != "" or action in _NAMING
-        user_id = None
-    if visitor is None:
-        if user_id is None:
-            got = "ids that name nobody" if blocked else "nothing"
-            refuse("no_identity", "$.anonymousId", "an anonymousId or a userId", got)
-        visitor = f"user:{user_id}"
-    elif visitor.startswith((SYSTEM_KEY, "user:")):
-        refuse(
-            "no_identity", "$.anonymousId", "an id not starting with `headrace:` or `user:`", f"`{visitor}`"
-        )
-    return visitor, user_id, blocked
 
 
 def _message_id(wire: Call, raw: bytes) -> str:
@@ -356,32 +281,10 @@ def _leave_out(wire: Call, flaws: list[Flaw]) -> None:
     wire.group_id = optional_id(wire.group_id, "$.groupId", flaws)
 
 
-def _source(context: Context | None) -> Source | None:
-    if context is None:
-        return None
-    referrer = (context.page.referrer or "") if context.page else ""
-    campaign = context.campaign
-    if campaign is None or not (campaign.source or campaign.medium or campaign.name):
-        return Source("", "", "", referrer[:MAX_TEXT_CHARS]) if referrer else None
-    return Source(
-        (campaign.source or "")[:100],
-        (campaign.medium or "")[:100],
-        (campaign.name or "")[:100],
-        referrer[:200],
-    )
+def _is_short(*texts: str | None) -> bool:
+    return sum([len(text) for text in texts if text]) <= MAX_CACHED_CHARS
 
 
-def _own_channel(wire: Call, device: str | None) -> str:
-    """Where the call came from, where nothing says. Segment marks every call of a library `client`,
-    and its mobile libraries name themselves by the device only."""
-    return "mobile" if device in ("ios", "android") else wire.type or ""
-
-
-def _cut(text: str, chars: int) -> str:
-    return text if len(text) <= chars else text[:chars]
-
-
-def _keep(known: dict[_K, _V], key: _K, value: _V) -> None:
-    if len(known) >= MAX_CACHED:
-        known.clear()
-    known[key] = value
+def _are_texts(ids: tuple[Id, Id], _: Identity) -> bool:
+    """Whether both ids were sent as texts: 1, 1.0 and True would be one question."""
+    return all(each is None or type(each) is str for each in ids)

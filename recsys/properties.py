@@ -7,7 +7,7 @@ is kept by their bytes, so that most events are read by looking them up.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 import msgspec
@@ -24,11 +24,13 @@ from recsys.events import (
     article_key,
     each_once,
 )
+from recsys.known import Known
 from recsys.mend import HALF, UNREADABLE, mended, without_halves
 from recsys.refusal import Refused, refuse
 from recsys.segment import Product, Properties, decode_properties
 
-MAX_CACHED = 8192
+MAX_CACHED = 4096
+"""Properties known of actions that read them alike."""
 MAX_CACHED_BYTES = 1000
 """Longer properties (large carts, lists) are read anew: they seldom come twice."""
 MAX_URL_CHARS = 2000
@@ -53,6 +55,7 @@ _ABOUT_ITEMS = frozenset(
         Action.UNWISH,
     )
 )
+_ALONE = frozenset((READ, LIST_VIEW, CART_VIEW, Action.REFUND))
 _ABOUT_ORDERS = frozenset((Action.REFUND, Action.ORDER_UPDATE, Action.ORDER_CANCEL))
 _ITEM_FIELDS = frozenset(("products", "product_id", "sku", "content_id", "article_id"))
 _AMOUNTS = frozenset(("total", "revenue", "value"))
@@ -79,30 +82,23 @@ class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
 NOTHING = Told()
 
 
-class PropertiesReader:
-    """Reads properties. The same ones give the same answer."""
+def tables() -> dict[Action, Known[bytes, Told]]:
+    """For each action what its properties tell, by their bytes. Who reads them alike shares a table."""
+    shared: dict[object, Known[bytes, Told]] = {}
+    for action in Action:
+        shared.setdefault(_kind(action), Known(partial(_read, action=action), MAX_CACHED, _is_short))
+    return {action: shared[_kind(action)] for action in Action}
 
-    def __init__(self) -> None:
-        self._known: dict[Action, dict[bytes, Told]] = {action: {} for action in Action}
-        self._count = 0
 
-    def read(self, body: msgspec.Raw, action: Action) -> Told:
-        """Raises Refused where they are not what the spec says, for an action that reads them."""
-        data = bytes(body)
-        told = self._known[action].get(data)
-        if told is None:
-            told = _read(data, action)
-            if len(data) <= MAX_CACHED_BYTES:
-                self._keep(action, data, told)
-        return told
+def _kind(action: Action) -> object:
+    """What `_read` asks of an action."""
+    if action in _ALONE:
+        return action
+    return action in _OPAQUE, action in _ABOUT_ITEMS, action in _ABOUT_ORDERS
 
-    def _keep(self, action: Action, data: bytes, told: Told) -> None:
-        if self._count >= MAX_CACHED:
-            self._count = 0
-            for known in self._known.values():
-                known.clear()
-        self._count += 1
-        self._known[action][data] = told
+
+def _is_short(data: bytes, _: Told) -> bool:
+    return len(data) <= MAX_CACHED_BYTES
 
 
 def _read(data: bytes, action: Action) -> Told:

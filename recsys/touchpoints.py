@@ -11,6 +11,11 @@ from typing import Literal
 
 import msgspec
 
+from recsys.known import Known
+
+MAX_CACHED = 10_000
+MAX_CACHED_CHARS = 200
+
 Phase = Literal["before", "during", "after"]
 
 
@@ -111,6 +116,10 @@ def _plain(name: str) -> str:
     return name.lower().replace("_", " ").strip()
 
 
+def _is_short(event: tuple[str, str, str], _: str) -> bool:
+    return sum(map(len, event)) <= MAX_CACHED_CHARS
+
+
 class Touchpoints:
     """The registry: touchpoints by name, and which event is which."""
 
@@ -124,19 +133,12 @@ class Touchpoints:
                     f"- at `touchpoint_rules[{index}].touchpoint`"
                 )
         self._rules = rules
-        self._cache: dict[tuple[str, str, str], str] = {}
-
-    def of(self, name: str, medium: str, channel: str) -> str:
+        self.by_event: Known[tuple[str, str, str], str] = Known(self._find, MAX_CACHED, _is_short)
         """The touchpoint's name for an event's name, its visit's medium and its channel."""
-        key = (name, medium, channel)
-        found = self._cache.get(key)
-        if found is None:
-            found = self._find(_plain(name), medium.lower(), channel.lower())
-            if len(self._cache) < 10_000:  # names come from outside: bounded
-                self._cache[key] = found
-        return found
 
-    def _find(self, name: str, medium: str, channel: str) -> str:
+    def _find(self, event: tuple[str, str, str]) -> str:
+        given, medium, channel = (text.lower() for text in event)
+        name = _plain(given)
         for rule in self._rules:
             if (
                 (rule.name is None or _plain(rule.name) == name)

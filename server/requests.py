@@ -12,8 +12,8 @@ from typing import NoReturn
 import msgspec
 
 from recsys.block import Placement, Slot
+from recsys.calls import SYSTEM_KEY
 from recsys.cursor import decode_cursor
-from recsys.decode import SYSTEM_KEY
 from recsys.events import (
     ARTICLE_PREFIX,
     BLOCKED_IDS,

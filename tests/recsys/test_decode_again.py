@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 import recsys.decode
 import recsys.properties
 from recsys.decode import Decoder
+from recsys.events import Action
+from recsys.known import Known
 from tests.recsys.wire import outcomes
 
 IDS: Any = st.sampled_from(["v1", " v1", "null", "", 1, 1.0, True, None, "user:v1", "1", "x" * 300])
@@ -65,6 +67,7 @@ def test_what_came_before_changes_no_answer(calls: list[tuple[dict[str, object],
 def test_what_is_known_is_bounded(monkeypatch: Any) -> None:
     monkeypatch.setattr(recsys.properties, "MAX_CACHED", 10)
     monkeypatch.setattr(recsys.decode, "MAX_CACHED", 10)
+    monkeypatch.setattr(recsys.decode, "MAX_CACHED_CONSENTS", 10)
     decoder = Decoder()
     for number in range(100):
         call = {
@@ -72,10 +75,31 @@ def test_what_is_known_is_bounded(monkeypatch: Any) -> None:
             "name": f"page {number}",
             "anonymousId": f"v{number}",
             "properties": {"path": f"/{number}"},
-            "context": {"campaign": {"source": f"s{number}"}},
+            "context": {
+                "campaign": {"source": f"s{number}"},
+                "device": {"type": f"d{number}"},
+                "consent": {"categoryPreferences": {f"c{number}": True}},
+            },
         }
         outcomes(call, decoder=decoder)
-    assert sum(len(known) for known in decoder._properties._known.values()) <= 10
-    assert len(decoder._people) <= 10
-    assert len(decoder._names) <= 10
-    assert len(decoder._sources) <= 10
+        outcomes({**call, "type": "track", "event": f"event {number}"}, decoder=decoder)
+    known = [each for each in vars(decoder).values() if isinstance(each, Known)]
+    assert len(known) == 6
+    assert all(0 < len(each) <= 10 for each in (*known, decoder._told[Action.PAGE]))
+
+
+def test_long_texts_are_not_kept() -> None:
+    decoder = Decoder()
+    long = "x" * 201
+    call = {
+        "type": "page",
+        "name": long,
+        "anonymousId": "v1",
+        "properties": {"path": "/" + 5 * long},
+        "context": {"campaign": {"source": long}, "device": {"type": long}, "consent": {long: 1}},
+    }
+    outcomes(call, decoder=decoder)
+    outcomes({**call, "type": "track", "event": long}, decoder=decoder)
+    known = [each for each in vars(decoder).values() if isinstance(each, Known)]
+    assert sum(map(len, (*known, decoder._told[Action.PAGE]))) == 1  # the visitor
+    assert not decoder.touchpoints.by_event

@@ -118,7 +118,7 @@ def test_placements_and_touchpoints_come_beside_the_built_in_ones(tmp_path: Path
     assert found.touchpoint_rules == (Rule("kiosk", channel="kiosk"),)
     registry = found.touchpoint_registry()
     assert registry.by_name["kiosk"] == Touchpoint("store", online=False)
-    assert registry.of("Product Viewed", "", "kiosk") == "kiosk"
+    assert registry.by_event["Product Viewed", "", "kiosk"] == "kiosk"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_what_the_toml_has_as_comments_can_be_taken_as_it_stands(tmp_path: Path)
     found = loaded(tmp_path, set_ones + uncommented.replace("\n#\n", "\n"))
     assert found.placements == DEFAULT_PLACEMENTS
     assert list(found.server.keys.values()) == ["read"]
-    assert found.touchpoint_registry().of("Product Viewed", "email", "kiosk") == "kiosk"
+    assert found.touchpoint_registry().by_event["Product Viewed", "email", "kiosk"] == "kiosk"
 
 
 def test_a_variable_cannot_go_below_a_value(tmp_path: Path) -> None:

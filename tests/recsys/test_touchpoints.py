@@ -25,8 +25,8 @@ from recsys.touchpoints import DEFAULT_TOUCHPOINTS, Rule, Touchpoint, Touchpoint
 )
 def test_a_contact_is_found(name: str, medium: str, channel: str, touchpoint: str) -> None:
     registry = Touchpoints()
-    assert registry.of(name, medium, channel) == touchpoint
-    assert registry.of(name, medium, channel) == touchpoint
+    assert registry.by_event[name, medium, channel] == touchpoint
+    assert registry.by_event[name, medium, channel] == touchpoint
 
 
 def test_every_default_leads_to_a_touchpoint_that_exists() -> None:
@@ -34,7 +34,7 @@ def test_every_default_leads_to_a_touchpoint_that_exists() -> None:
     channels = ("", "mobile", "screen", "store", "pos", "call_center")
     mediums = ("", "cpc", "ppc", "paid", "organic", "social", "affiliate", "referral", "email")
     found = {
-        registry.of(name, medium, channel)
+        registry.by_event[name, medium, channel]
         for name in (*KNOWN_EVENT_NAMES, "page")
         for medium in mediums
         for channel in channels
@@ -56,9 +56,9 @@ def test_a_shops_own_rules_come_first_and_all_of_a_rule_must_match() -> None:
         {"quiz": Touchpoint("web"), "site": Touchpoint("shop")},
         (Rule("quiz", name="quiz_done", medium="Social"), Rule("affiliate", channel="partner")),
     )
-    assert registry.of("Quiz Done", "social", "web") == "quiz"
-    assert registry.of("Quiz Done", "email", "web") == "email"
-    assert registry.of("Order Completed", "", "Partner") == "affiliate"
+    assert registry.by_event["Quiz Done", "social", "web"] == "quiz"
+    assert registry.by_event["Quiz Done", "email", "web"] == "email"
+    assert registry.by_event["Order Completed", "", "Partner"] == "affiliate"
     assert registry.by_name["site"].channel == "shop"
     assert registry.by_name["email"] == DEFAULT_TOUCHPOINTS["email"]
 
@@ -75,5 +75,5 @@ def test_a_rule_that_leads_nowhere_is_refused() -> None:
 def test_names_from_outside_do_not_pile_up() -> None:
     registry = Touchpoints()
     for number in range(12_000):
-        assert registry.of(f"name {number}", "", "") == "site"
-    assert len(registry._cache) <= 10_000
+        assert registry.by_event[f"name {number}", "", ""] == "site"
+    assert len(registry.by_event) <= 10_000
