@@ -6,6 +6,7 @@ Pure: the same arguments give the same blocks. Time, seed and freshness are told
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timezone, tzinfo
 from hashlib import blake2b
 from typing import Final, Literal
 
@@ -64,6 +65,8 @@ class View(msgspec.Struct, frozen=True):
     """Of the page, and of the one that the person came from, as the caller names them."""
     decision_ids: tuple[str, ...] = ()
     """Ids to use, one for each slot; empty: made here."""
+    zone: tzinfo = timezone.utc
+    """The shop's: in which reasons tell clock times and days."""
 
 
 def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement]) -> list[Block]:
@@ -165,7 +168,8 @@ def _visit(view: View) -> Visit:
     salt, shelf = salt_of(view.person, view.seed), view.shelf
     is_unknown = bool(view.addresses) and not len(person.history_rows)
     category = came_for(view.addresses, columns.leaf_slugs) if is_unknown else -1
-    return Visit(person, columns, shelf.bundle, shelf.scratch(), salt, category, shelf.passing)
+    passing = shelf.passing
+    return Visit(person, columns, shelf.bundle, shelf.scratch(), salt, category, passing, zone=view.zone)
 
 
 def _cooling(view: View, slot: Slot, placement: Placement) -> tuple[str, ...]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timezone, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import quote
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -150,6 +152,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bundles: str = "{home}/bundles"
     recovery: str = "{home}/recovery"
     dead_letters: str = "{home}/dead.db"
+    time_zone: str = "UTC"
+    """The shop's, by its IANA name, such as Europe/Berlin: reasons tell clock times and days in it."""
     session: SessionSettings = SessionSettings()
     flow: FlowSettings = FlowSettings()
     consent: ConsentSettings = ConsentSettings()
@@ -166,6 +170,17 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def all_placements(self) -> dict[str, Placement]:
         return {**DEFAULT_PLACEMENTS, **self.placements}
+
+    def zone(self) -> tzinfo:
+        """Raises ValueError."""
+        try:
+            # A name of UTC needs no tables, and so no package or system that has them.
+            return timezone.utc if self.time_zone == "UTC" else ZoneInfo(self.time_zone)
+        except (ValueError, ZoneInfoNotFoundError, OSError):
+            raise ValueError(
+                f"Expected the IANA name of a time zone, such as Europe/Berlin, got `{self.time_zone}`"
+                " - at `time_zone`"
+            ) from None
 
     def touchpoint_registry(self) -> Touchpoints:
         return Touchpoints(self.touchpoints, self.touchpoint_rules)
@@ -201,6 +216,7 @@ def load_settings(
     settings = _filled(_convert(given, where), home)
     _check_together(settings, where)
     try:
+        settings.zone()
         settings.touchpoint_registry()
     except ValueError as error:
         raise SettingsError(f"{error} - in `{where}`") from None

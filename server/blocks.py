@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
 from threading import BoundedSemaphore
 from typing import NamedTuple
 
@@ -97,6 +98,7 @@ class Blocks:
         max_waits: int,
         shown: Shown,
         banners: Mapping[str, Banner],
+        zone: tzinfo,
         decider: Decider = decide,
     ) -> None:
         self._live = live
@@ -106,6 +108,7 @@ class Blocks:
         self._recent = recent
         self._placements = placements
         self._rules = rules
+        self._zone = zone
         self._metrics = metrics
         self._now_ms = now_ms
         self._shown = shown
@@ -239,6 +242,7 @@ class Blocks:
             shown=case.shown,
             counting=self._shown.counting,
             banners=self._banners,
+            zone=self._zone,
             market=request.caller.context.get("market", ""),
             age=request.caller.age,
             addresses=request.caller.addresses,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import tzinfo
 from itertools import zip_longest
 
 import msgspec
@@ -50,6 +51,7 @@ class Decisions:
         rules: SessionRules,
         shown: Shown,
         banners: Mapping[str, Banner],
+        zone: tzinfo,
     ) -> None:
         self._recent = recent
         self._store = store
@@ -57,6 +59,7 @@ class Decisions:
         self._live = live
         self._placements = placements
         self._rules = rules
+        self._zone = zone
         self._shown = shown
         self._banners = banners
         self._banner_fields = banner_fields(banners)
@@ -112,6 +115,7 @@ class Decisions:
             ),
             counting=self._shown.counting,
             banners=self._banners,
+            zone=self._zone,
             market=served.caller.context.get("market", ""),
             age=served.caller.age,
             addresses=served.caller.addresses,

@@ -94,12 +94,21 @@ class RunningServer:
             max_waits=server.threads - 2,
             shown=shown,
             banners=settings.banners,
+            zone=settings.zone(),
             decider=decider,
         )
         self._service = HeadraceService(
             blocks,
             Decisions(
-                recent, store, people, self.live, placements, settings.session.rules, shown, settings.banners
+                recent,
+                store,
+                people,
+                self.live,
+                placements,
+                settings.session.rules,
+                shown,
+                settings.banners,
+                settings.zone(),
             ),
             RequestChecks(placements, server),
             event_log,

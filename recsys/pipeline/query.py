@@ -4,6 +4,7 @@ context where such slots stand. What a context finds out serves every slot in it
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from datetime import timezone, tzinfo
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, TypeVar
@@ -57,6 +58,8 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
     """What is asked for the slots of each company, and a context to ask it for; see `Context.company`."""
     told: dict[Hashable, Reason] = msgspec.field(default_factory=dict)
     """Reasons already put into words."""
+    zone: tzinfo = timezone.utc
+    """In which reasons tell clock times and days."""
 
     @lazy
     def taste(self) -> Vectors | None:
@@ -214,6 +217,11 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     @property
     def item_types(self) -> int:
         return self.context.item_types
+
+    @property
+    def tells_days(self) -> bool:
+        """Whether reasons name days alone, for it may be read on another one."""
+        return self.placement.channel == "email"
 
     @property
     def page_row(self) -> int:

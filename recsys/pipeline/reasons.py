@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from time import gmtime
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,10 +18,11 @@ from recsys.models.bundle import Bundle
 from recsys.models.tables import TopTable
 from recsys.picked import picked
 from recsys.pipeline.candidates import vector_of
+from recsys.pipeline.clock_times import since, when
 from recsys.pipeline.complements import brought_by
 from recsys.pipeline.mix import CATALOGUE, NEW, Choice
 from recsys.pipeline.news import caring_deeds
-from recsys.pipeline.person import Deed, Person
+from recsys.pipeline.person import Deed
 from recsys.pipeline.query import Query, Visit
 from recsys.pipeline.source_kernels import strongest_seeds
 
@@ -73,10 +72,6 @@ _ABOUT_ANOTHER: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
 """What stands before, between and behind the title and the time, by source and Action."""
 _NEWS: Final = frozenset(("price_drop", "back_in_stock"))
 _SAME_FOR_ALL: Final = frozenset(_PLAIN)
-_MINUTE_MS: Final = 60_000
-_DAY_MINUTES: Final = 24 * 60
-_DAY_MS: Final = _DAY_MINUTES * _MINUTE_MS
-_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Told(NamedTuple):
@@ -105,12 +100,12 @@ def reasons(choice: Choice, query: Query) -> Told:
                 place = place_of[alike] = len(told)
                 told.append(_reason(row, source, query))
         places.append(place)
-    return _without_echoes(Told(told, places), choice, query.visit)
+    return _without_echoes(Told(told, places), choice, query)
 
 
-def _without_echoes(told: Told, choice: Choice, visit: Visit) -> Told:
+def _without_echoes(told: Told, choice: Choice, query: Query) -> Told:
     """Where the evidence is the very item that is shown, the words, which are about another, are changed."""
-    found, places, row_of = told.reasons, told.places, visit.columns.row_of
+    found, places, row_of = told.reasons, told.places, query.visit.columns.row_of
     for place, reason in enumerate(found[:]):
         if not reason.evidence_item or reason.source not in _SENTENCES:
             continue
@@ -119,16 +114,16 @@ def _without_echoes(told: Told, choice: Choice, visit: Visit) -> Told:
             index = choice.rows.index(row)
             if places[index] == place:
                 places[index] = len(found)
-                found.append(_of_itself(row, reason, visit))
+                found.append(_of_itself(row, reason, query))
     return told
 
 
-def _of_itself(row: int, reason: Reason, visit: Visit) -> Reason:
+def _of_itself(row: int, reason: Reason, query: Query) -> Reason:
     """What speaks for an item is that the person dealt with it before."""
-    deed = visit.person.newest_deed(row)
+    deed = query.visit.person.newest_deed(row)
     if deed is None or deed.action not in _DID:
         return reason
-    again = _because("recent", deed, visit)
+    again = _because("recent", deed, query)
     return Reason(reason.source, again.text, again.evidence_item, again.evidence_event, again.evidence_at_ms)
 
 
@@ -140,7 +135,7 @@ def _same_for_all(source: str, query: Query) -> Reason:
         deed = query.seeds.deeds[0] if query.page_row >= 0 else person.newest_in_session
     elif source in ("als", "kindred"):
         deed = person.heaviest_deed
-    return _PLAIN[source] if deed is None else _because(source, deed, query.visit)
+    return _PLAIN[source] if deed is None else _because(source, deed, query)
 
 
 def _reason(row: int, source: str, query: Query) -> Reason:
@@ -154,15 +149,15 @@ def _reason(row: int, source: str, query: Query) -> Reason:
     if source == "complements":
         return _complement(row, visit)
     if source == "cart":
-        return _in_cart(row, visit.person)
+        return _in_cart(row, query)
     if source in _NEWS:
-        return _news(row, source, visit)
+        return _news(row, source, query)
     deed = None
     if source == "buy_again":
         deed = visit.person.newest_order(row)
     elif source == "recent":
         deed = visit.person.newest_deed(row)
-    return Reason(source, _PLAIN[CATALOGUE].text) if deed is None else _because(source, deed, visit)
+    return Reason(source, _PLAIN[CATALOGUE].text) if deed is None else _because(source, deed, query)
 
 
 def _complement(row: int, visit: Visit) -> Reason:
@@ -183,44 +178,45 @@ def _complement(row: int, visit: Visit) -> Reason:
     return Reason("complements", text, deed.item, _EVENTS.get(deed.action, ""), deed.at_s * 1000)
 
 
-def _because(source: str, deed: Deed, visit: Visit) -> Reason:
+def _because(source: str, deed: Deed, query: Query) -> Reason:
     """In words once a visit, however many items of however many slots it is told of."""
-    known = visit.told.get((source, deed))
+    told, key = query.visit.told, (source, deed, query.tells_days)
+    known = told.get(key)
     if known is None:
-        known = visit.told[source, deed] = _in_words(source, deed, visit)
+        known = told[key] = _in_words(source, deed, query)
     return known
 
 
-def _in_words(source: str, deed: Deed, visit: Visit) -> Reason:
+def _in_words(source: str, deed: Deed, query: Query) -> Reason:
     event = _EVENTS.get(deed.action, "")
     at_ms = deed.at_s * 1000
     if source == "buy_again":
-        text = f"may be due again: you ordered it {_when(at_ms, visit.person.now_ms)}"
+        text = f"may be due again: you ordered it {_when(at_ms, query)}"
         return Reason(source, text, deed.item, event, at_ms)
     if source == "recent":
         what = _DID[deed.action].format("it")
-        return Reason(source, f"you {what} {_when(at_ms, visit.person.now_ms)}", deed.item, event, at_ms)
-    item = visit.columns.items[deed.row] if deed.row >= 0 else None
+        return Reason(source, f"you {what} {_when(at_ms, query)}", deed.item, event, at_ms)
+    item = query.visit.columns.items[deed.row] if deed.row >= 0 else None
     title = _cut((item.title if item is not None else "") or deed.item)
-    when = f" {_when(at_ms, visit.person.now_ms)}" if event else ""
+    when = f" {_when(at_ms, query)}" if event else ""
     said = _ABOUT_ANOTHER.get((source, deed.action)) or _ABOUT_ANOTHER[source, _OTHER]
     before, between, behind = said
     return Reason(source, f"{before}{title}{between}{when}{behind}", deed.item, event, at_ms)
 
 
-def _in_cart(row: int, person: Person) -> Reason:
-    line = next(line for line in person.cart if line.row == row)
+def _in_cart(row: int, query: Query) -> Reason:
+    line = next(line for line in query.visit.person.cart if line.row == row)
     at_ms = line.at_s * 1000
-    text = f"in your cart since {_since(at_ms, person.now_ms)}"
+    text = f"in your cart since {_since(at_ms, query)}"
     return Reason("cart", text, line.item, _EVENTS[Action.CART_ADD], at_ms)
 
 
-def _news(row: int, source: str, visit: Visit) -> Reason:
+def _news(row: int, source: str, query: Query) -> Reason:
     """What has changed about an item since the person last cared for it."""
-    now_ms, item = visit.person.now_ms, visit.columns.items[row]
-    deed = caring_deeds(visit)[row]
+    item = query.visit.columns.items[row]
+    deed = caring_deeds(query.visit)[row]
     at_ms = deed.at_s * 1000
-    did = f"you {_DID[deed.action].format('it')} {_when(at_ms, now_ms)}"
+    did = f"you {_DID[deed.action].format('it')} {_when(at_ms, query)}"
     assert item is not None
     if source == "price_drop":
         now, was = (
@@ -228,7 +224,7 @@ def _news(row: int, source: str, visit: Visit) -> Reason:
         )
         text = f"it is {now} now, and was {was} when {did}"
     else:
-        text = f"{did}, and it is here again since {_since(item.back_ms, now_ms)}"
+        text = f"{did}, and it is here again since {_since(item.back_ms, query)}"
     return Reason(source, text, deed.item, _EVENTS[deed.action], at_ms)
 
 
@@ -268,7 +264,7 @@ def _by_seeds(choice: Choice, query: Query, told: list[Reason]) -> dict[int, int
         place_of = {}
         for seed in set(strongest):
             place_of[seed] = len(told)
-            told.append(_because(source, seeds.deeds[seed], query.visit))
+            told.append(_because(source, seeds.deeds[seed], query))
         of_row.update(zip(rows, picked(strongest, place_of), strict=True))
     return of_row
 
@@ -311,24 +307,14 @@ _SEED_OF: Final[Mapping[str, Callable[[list[int], Query, Bundle], list[int]]]] =
 """For each source that goes by seeds which of them speaks most for each row, as places among the seeds."""
 
 
-def _when(at_ms: int, now_ms: int) -> str:
-    return _in_minutes(at_ms // _MINUTE_MS, now_ms // _DAY_MS)
+def _when(at_ms: int, query: Query) -> str:
+    visit = query.visit
+    return when(at_ms, visit.person.now_ms, visit.zone, query.tells_days)
 
 
-def _since(at_ms: int, now_ms: int) -> str:
-    """ "10:05 UTC" today, "3 May" before."""
-    return _when(at_ms, now_ms).removeprefix("at ").removeprefix("on ")
-
-
-@lru_cache(maxsize=4096)
-def _in_minutes(at_minute: int, today: int) -> str:
-    """ "at 10:05 UTC" today, "on 3 May" before."""
-    if at_minute // _DAY_MINUTES == today:
-        hour, minute = divmod(at_minute % _DAY_MINUTES, 60)
-        return f"at {hour:02d}:{minute:02d} UTC"
-    at, now = gmtime(at_minute * 60), gmtime(today * _DAY_MINUTES * 60)
-    year = "" if at.tm_year == now.tm_year else f" {at.tm_year}"
-    return f"on {at.tm_mday} {_MONTHS[at.tm_mon - 1]}{year}"
+def _since(at_ms: int, query: Query) -> str:
+    visit = query.visit
+    return since(at_ms, visit.person.now_ms, visit.zone, query.tells_days)
 
 
 def _cut(title: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -340,6 +341,18 @@ def test_a_reason_is_a_sentence_with_its_evidence() -> None:
     yesterday = visitor("t1", ago_s=86_400)
     (block,) = ask(shelf(), yesterday, slot("home.feed", 10))
     assert any(item.reason.text.startswith("you viewed Tent 1 on 20 Sep, and ") for item in block.items)
+
+
+def test_a_reason_tells_the_time_of_the_shop_and_in_mail_the_day_alone() -> None:
+    seen = visitor("t1", ago_s=60, cart=("m2",))
+    page, mail = ask(
+        shelf(), seen, slot("home.feed", 10), slot("email.digest", 10), zone=ZoneInfo("Asia/Tokyo")
+    )
+    texts = {item.reason.text for item in page.items}
+    assert "you viewed Tent 1 at 23:12 JST, and others went on to this" in texts
+    told = [item.reason.text for item in mail.items if "you viewed" in item.reason.text]
+    assert told
+    assert all(" on 21 Sep" in text for text in told)
 
 
 def test_the_reason_names_the_seed_that_speaks_for_the_item() -> None:

@@ -144,6 +144,16 @@ def test_placements_and_touchpoints_come_beside_the_built_in_ones(tmp_path: Path
         ),
         ("[server]\nport = true", "Expected `int`, got `bool` - at `server.port`"),
         ("[server]\nport = 'high'", "Expected `int`, got `str` - at `server.port`"),
+        *(
+            (
+                f"time_zone = '{name}'",
+                (
+                    "Expected the IANA name of a time zone, such as Europe/Berlin,"
+                    f" got `{name}` - at `time_zone`"
+                ),
+            )
+            for name in ("Berlin", "../../etc/passwd", "")
+        ),
         ("server = 5", "Expected `object`, got `int` - at `server`"),
         ("[consent]\nemail = 'news'", "Expected `array`, got `str` - at `consent.email`"),
         (

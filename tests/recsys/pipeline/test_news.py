@@ -138,7 +138,7 @@ def test_a_cart_that_was_left_counts_as_caring() -> None:
     now_cheaper = changed(dear, 10, price=20.0)
     (block,) = ask(on(now_cheaper), visitor("m1", cart=("t1",)), slot("email.price_drop", 6))
     assert block.items[0].reason.text.startswith(
-        "it is 20.00 now, and was 50.00 when you put it into your cart at "
+        "it is 20.00 now, and was 50.00 when you put it into your cart on "
     )
 
 
