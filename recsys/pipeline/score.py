@@ -85,6 +85,8 @@ def _kept_weights(pool: Pool, query: Query, *, leading: bool) -> Scores:
         if len(kept) >= MAX_WEIGHTS:
             kept.clear()
         heard = placement.leading_sources if leading else placement.sources.keys()
-        weights = [placement.sources[one] if one in heard else 0.0 for one in pool.sources]
+        weights = [
+            placement.sources[one] if one is not None and one in heard else 0.0 for one in pool.sources
+        ]
         known = kept[key] = placement, np.array(weights, np.float32)
     return known[1]
