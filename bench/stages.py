@@ -24,8 +24,6 @@ from recsys.block import Freshness, Slot
 from recsys.catalog import Item
 from recsys.decide import View, decide
 from recsys.models.ranker import Ranker
-from recsys.models.signals import Signals
-from recsys.models.trees import Trees
 from recsys.open import open_store
 from recsys.pipeline import candidates, pipeline
 from recsys.pipeline import mix as mixing
@@ -44,18 +42,15 @@ from server.wire import item_field, response_message
 STAGES: dict[tuple[Any, str], str] = {
     (deciding, "_visit"): "person",
     (Ranker, "gather"): "ranker.gather",
-    (Learned, "_live"): "ranker.live",
-    (Learned, "_said"): "ranker.opinions",
-    (Signals, "describe"): "ranker.describe",
-    (Trees, "score"): "ranker.trees",
     (pipeline, "candidates"): "candidates",
-    (pipeline, "offered"): "filter",
+    (Learned, "weighed"): "weighed",
     (pipeline, "score"): "score",
     (mixing, "best"): "rank",
     (mixing, "draws"): "explore",
     (pipeline, "mix"): "mix",
 }
-"""Where each is called from, and what DESIGN.md calls it. `mix` includes `rank` and `explore`."""
+"""Where each is called from, and what DESIGN.md calls it. `weighed` is one kernel: the union, the filter
+and the ranker; `mix` includes `rank` and `explore`."""
 WARM_UP = 200
 
 

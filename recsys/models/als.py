@@ -65,6 +65,7 @@ class Als:
     """item_factors float32[n_items, f] (zero for items nobody taught it), and an index over them.
 
     kind_weights float32[4] is the weight of each InteractionKind, as `fold_in` wants it.
+    nobody float32[f] is the vector of somebody of whom nothing is known.
     gram float64[f, f] is Y'Y + regularisation x I, what folding a person in needs of all items.
     """
 
@@ -80,6 +81,7 @@ class Als:
         self.gram = gram
         self.index = index
         self.kind_weights = np.asarray(settings.kind_weights, np.float32)
+        self.nobody = np.zeros(item_factors.shape[1], np.float32)
         self._gram_inverse = np.ascontiguousarray(np.linalg.pinv(gram, hermitian=True))
 
     @classmethod

@@ -52,5 +52,13 @@ def load_array(directory: Path, name: str) -> npt.NDArray[Any]:
     return np.asarray(mapped)
 
 
+def frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A read-only view. Kernels that take arrays in a named tuple have one signature for those in memory and
+    mapped ones: both read-only."""
+    view = np.ascontiguousarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
 def load_settings(directory: Path, kind: type[_S]) -> _S:
     return msgspec.json.decode((directory / _SETTINGS_FILE).read_bytes(), type=kind)

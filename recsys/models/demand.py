@@ -89,7 +89,7 @@ def _fold(
 @kernel(
     [void(_I4, heats, heats, f8, f8, _I4, _F8, f8, f4[:, ::1]) for heats in (read_only(f4), read_only(f8))]
 )
-def _tell_live(
+def tell_live(
     rows: Array,
     demand: Array,
     surge: Array,
@@ -176,7 +176,7 @@ def live_of(
     """For candidates `rows` int32[c]: from the heats [n] of all items by demand and by surge, the greatest
     of each, and what people went on to from the item at hand: rows int32[a] and their heats float64[a]."""
     live = np.empty((N_LIVE, len(rows)), np.float32)
-    _tell_live(rows, demand, surge, *best, *after, now_s / AFTER_HALF_LIFE_S, live)
+    tell_live(rows, demand, surge, *best, *after, now_s / AFTER_HALF_LIFE_S, live)
     return live
 
 

@@ -26,7 +26,6 @@ from recsys.models.signal_arrays import (
 )
 
 _I4, _I8, _F4, _U1 = (read_only(dtype) for dtype in (i4, i8, f4, u1))
-_F4_2D = read_only(f4, 2)
 
 _COMPARED_ITEMS = 6
 """How many of the session's newest items a candidate is compared with."""
@@ -36,7 +35,6 @@ _SHARES = N_CHANNELS
 _COSINES = FEATURES.index("cosine_last")
 _COLUMNS = FEATURES.index(COLUMNS[0])
 _OF_CANDIDATE = FEATURES.index("steps_back")
-_LIVE = FEATURES.index("demand")
 _OF_VISIT = FEATURES.index("session_items")
 _POPULARITY, _REPEAT = COLUMNS.index("popularity"), COLUMNS.index("repeat")
 _NEAR, _FOLLOWING = FEATURES.index("neighbours_near"), FEATURES.index("following_last")
@@ -134,7 +132,7 @@ def _circumstances(
         features[_OF_VISIT + offset, :n] = value
 
 
-@kernel(void(JOINED_TYPE, _I4, _U1, _I8, i8, f8, _F4_2D, f4[:, ::1]))
+@kernel(void(JOINED_TYPE, _I4, _U1, _I8, i8, f8, f4[:, ::1]))
 def describe(
     joined: Any,
     rows: Array,
@@ -142,20 +140,18 @@ def describe(
     at_s: Array,
     start: int,
     now_s: float,
-    live: Array,
     features: Array,
 ) -> None:
     """Fill `features` float32[N_FEATURES, m >= n] for the candidates `rows` int32[n].
 
     kinds uint8[t], at_s int64[t] epoch seconds and `start` are the trail that `gather` was asked about. The
-    last rows, of opinions, are left as they are.
+    last rows, from LIVE_AT on, are left as they are: demand now, and opinions of other models.
     """
     model, desk, n = joined.model, joined.desk, len(rows)
     _average(model, desk)
     _circumstances(model, desk, kinds, at_s, start, n, features)
     _likenesses(model, desk, rows, features)
     _acquaintance(desk, rows, at_s, now_s, features)
-    features[_LIVE : _LIVE + len(live), :n] = live
     place, sums, best, columns = desk.place, desk.sums, desk.best, model.columns
     for index in range(n):
         row = rows[index]

@@ -7,6 +7,7 @@ this project, and those that they import.
 
 from __future__ import annotations
 
+import pickle
 import re
 from functools import lru_cache
 from hashlib import sha256
@@ -31,8 +32,22 @@ class BySources:
             found = locator.from_function(function, path)
             if found is not None:
                 found.get_source_stamp = lambda: stamp_of(Path(path))
+                index = f"{Path(path).stem}.{function.__qualname__}-{found.get_disambiguator()}.*.nbi"
+                for one in Path(found.get_cache_path()).glob(index):
+                    _drop_unreadable(one)
                 return found
         return None
+
+
+def _drop_unreadable(index: Path) -> None:
+    """An index names types by the modules they stood in. One from before a type moved cannot be read, and
+    numba reads it before it looks at the stamp: without this an update would end at its first import."""
+    try:
+        with index.open("rb") as file:
+            for _ in ("numba's version", "stamp and types"):
+                pickle.load(file)  # noqa: S301 - as numba is about to do
+    except (AttributeError, ImportError):
+        index.unlink(missing_ok=True)
 
 
 def stamp_of(path: Path) -> str:

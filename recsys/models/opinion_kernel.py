@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 
 from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, void
 
@@ -18,6 +19,23 @@ N_OPINIONS = len(OPINIONS)
 _TASTE, _CONTENT_LAST, _CONTENT_SESSION, _ALIKE, _, _BOUGHT, _ = range(N_OPINIONS)
 _SEEDS = 5
 """How many of the session's newest items are asked about; each counts half of the one after it."""
+
+
+class OpinionArrays(NamedTuple):
+    """The models that are asked. ALS factors float32[n, f], content vectors float32[n, d], and the tables of
+    item to item and of what is bought together; see `recsys.models.tables.TopTable`."""
+
+    factors: Array
+    contents: Array
+    alike_rows: Array
+    alike_scores: Array
+    alike_lengths: Array
+    bought_rows: Array
+    bought_scores: Array
+    bought_lengths: Array
+
+
+OPINIONS_TYPE = types.NamedTuple((_F4_2D, _F4_2D, *(_I4_2D, _F4_2D, _I4) * 2), OpinionArrays)
 
 
 @kernel(f4(_F4, _F4), fastmath=True)
@@ -74,35 +92,22 @@ def _ask_table(
             sums[table_rows[seeds[place], at]] = np.float32(0)
 
 
-@kernel(
-    void(
-        *(_I4, _I4, _F4, _F4_2D, _F4_2D),
-        *(_I4_2D, _F4_2D, _I4, _I4_2D, _F4_2D, _I4),
-        *(f4[::1], f4[::1], f4[:, ::1]),
-    ),
-    fastmath=True,
-)
+@kernel(void(_I4, _I4, _F4, OPINIONS_TYPE, f4[::1], f4[::1], f4[:, ::1]), fastmath=True)
 def ask_models(
     rows: Array,
     session: Array,
     taste: Array,
-    factors: Array,
-    contents: Array,
-    alike_rows: Array,
-    alike_scores: Array,
-    alike_lengths: Array,
-    bought_rows: Array,
-    bought_scores: Array,
-    bought_lengths: Array,
+    models: OpinionArrays,
     mean: Array,
     sums: Array,
     opinions: Array,
 ) -> None:
-    """Fill opinions float32[N_OPINIONS, n] of candidates `rows` int32[n]; 0 of those newer than the models.
+    """Fill opinions float32[N_OPINIONS, m >= n] of candidates `rows` int32[n]; 0 of newer ones.
 
     session int32[h]: its items, oldest first; taste float32[f]: the person's ALS vector, zero for nobody;
     mean float32[d] is left as the direction of the session's texts; sums float32[n_items] are all zero.
     """
+    factors, contents = models.factors, models.contents
     seeds = np.empty(_SEEDS, np.int32)
     n_seeds = _seeds_of(session, len(factors), seeds)
     opinions[:] = np.float32(0)
@@ -121,10 +126,38 @@ def ask_models(
             opinions[_CONTENT_SESSION, index] = _product(contents[row], mean)
     if n_seeds:
         _ask_table(
-            rows, seeds, n_seeds, alike_rows, alike_scores, alike_lengths, sums,
+            rows, seeds, n_seeds, models.alike_rows, models.alike_scores, models.alike_lengths, sums,
             opinions[_ALIKE : _ALIKE + 2],
         )  # fmt: skip
         _ask_table(
-            rows, seeds, n_seeds, bought_rows, bought_scores, bought_lengths, sums,
+            rows, seeds, n_seeds, models.bought_rows, models.bought_scores, models.bought_lengths, sums,
             opinions[_BOUGHT : _BOUGHT + 2],
         )  # fmt: skip
+
+
+@kernel(void(_I4, _I4, _F4_2D, _F4, _I4, _F4_2D, i8, f4[:, ::1]), fastmath=True)
+def ask_texts(
+    rows: Array,
+    session: Array,
+    contents: Array,
+    mean: Array,
+    new_rows: Array,
+    new_vectors: Array,
+    n_new: int,
+    opinions: Array,
+) -> None:
+    """What the texts say of those of `rows` that are newer than the models, after `ask_models`: the first
+    `n_new` of `new_rows` int32[k] have the vectors beside them, float32[k, d]."""
+    if not len(session):
+        return
+    last = session[len(session) - 1]
+    for index in range(len(rows)):
+        if rows[index] < len(contents):
+            continue
+        for place in range(n_new - 1, -1, -1):
+            if new_rows[place] == rows[index]:
+                vector = new_vectors[place]
+                if 0 <= last < len(contents):
+                    opinions[_CONTENT_LAST, index] = _product(vector, contents[last])
+                opinions[_CONTENT_SESSION, index] = _product(vector, mean)
+                break

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys.models.als import Als
 from recsys.models.als_kernels import fade
-from recsys.models.arrays import Rows, Vectors
+from recsys.models.arrays import Rows, Vectors, frozen
 from recsys.models.bought_together import BoughtTogether
 from recsys.models.content import Content
 from recsys.models.item_to_item import ItemToItem
-from recsys.models.opinion_kernel import N_OPINIONS, OPINIONS, ask_models
+from recsys.models.opinion_kernel import N_OPINIONS, OpinionArrays, ask_models, ask_texts
 from recsys.models.scratch import Scratch
 from recsys.models.signals import Trail
 
 Said = npt.NDArray[np.float32]
 """float32[N_OPINIONS, c]: a row for each of `opinion_kernel.OPINIONS`, a column for each candidate."""
 
-_CONTENT_LAST: Final = OPINIONS.index("content_last")
-_CONTENT_SESSION: Final = OPINIONS.index("content_session")
+
+class NewVectors(NamedTuple):
+    """Content vectors of items newer than the models: rows int32[k] and vectors float32[k, d], of which the
+    first `filled` count; -1 for an entry that has been replaced."""
+
+    rows: Rows
+    vectors: Vectors
+    filled: int
 
 
 class Opinions:
@@ -32,36 +37,26 @@ class Opinions:
         self, als: Als, item_to_item: ItemToItem, bought_together: BoughtTogether, content: Content
     ) -> None:
         self._als = als
-        self._content = content
         alike, bought = item_to_item.table, bought_together.table
-        self._tables = (
+        arrays = (
+            als.item_factors, content.vectors,
             alike.rows, alike.scores, alike.lengths, bought.rows, bought.scores, bought.lengths,
         )  # fmt: skip
+        self.arrays = OpinionArrays(*(frozen(array) for array in arrays))
 
     def of(
-        self,
-        rows: Rows,
-        trail: Trail,
-        taste: Vectors | None,
-        scratch: Scratch,
-        vector_of_new: Callable[[int], Vectors | None] = lambda _: None,
+        self, rows: Rows, trail: Trail, taste: Vectors | None, scratch: Scratch, new: NewVectors | None = None
     ) -> Said:
-        """About candidates `rows` int32[c] for somebody of that taste float32[f], None for nobody's.
-        `vector_of_new` tells the content vector of an item that is newer than the models."""
+        """About candidates `rows` int32[c] for somebody of that taste float32[f], None for nobody's; `new`
+        tells the content vectors of items that are newer than the models."""
         said = np.empty((N_OPINIONS, len(rows)), np.float32)
-        contents, factors = self._content.vectors, self._als.item_factors
+        contents = self.arrays.contents
         mean = np.empty(contents.shape[1], np.float32)
         session = trail.rows[trail.start :]
-        taste = np.zeros(factors.shape[1], np.float32) if taste is None else taste
-        ask_models(rows, session, taste, factors, contents, *self._tables, mean, scratch.sums, said)
-        new = np.flatnonzero(rows >= len(contents))
-        if len(new) and len(session):
-            last = contents[session[-1]] if 0 <= session[-1] < len(contents) else None
-            for place in new.tolist():
-                vector = vector_of_new(int(rows[place]))
-                if vector is not None:
-                    said[_CONTENT_LAST, place] = vector @ last if last is not None else 0.0
-                    said[_CONTENT_SESSION, place] = vector @ mean
+        taste = self._als.nobody if taste is None else taste
+        ask_models(rows, session, taste, self.arrays, mean, scratch.sums, said)
+        if new is not None:
+            ask_texts(rows, session, contents, mean, *new, said)
         return said
 
     def taste(self, trail: Trail, scratch: Scratch) -> Vectors | None:

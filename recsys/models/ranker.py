@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recsys.models.arrays import EVERYTHING, Offer, Rows, Scores
+from recsys.models.arrays import EVERYTHING, Offer, Rows
 from recsys.models.demand import Live
 from recsys.models.opinions import Said
 from recsys.models.signal_arrays import FEATURES, N_FEATURES, Desk
 from recsys.models.signals import Features, Signals, Trail
-from recsys.models.trees import LANES, Trees
+from recsys.models.trees import Trees
 
 
 class Ranker:
@@ -32,17 +32,12 @@ class Ranker:
         """The candidates int32[c] of those on offer."""
         return self.signals.gather(trail, desk, offer)
 
-    def score(self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Said) -> Scores:
-        """float32[c], the greater the better, for candidates `rows` int32[c]; after `gather`. live
-        float32[N_LIVE, c]: the demand for them now; said float32[N_OPINIONS, c]: what other models think."""
-        room = len(rows) + -len(rows) % LANES
-        return self.trees.score(self.signals.describe(rows, trail, desk, live, said, room))[: len(rows)]
-
     def effects(
         self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Said
     ) -> tuple[Features, Features]:
-        """float32[F, c] each: the features of the candidates as `score` sees them, and how much each moved
-        the score; see `Trees.effects`. After `gather`."""
+        """float32[F, c] each: the features of candidates `rows` int32[c], and how much each moved the
+        score; see `Trees.effects`. After `gather`. live float32[N_LIVE, c]: the demand for them now;
+        said float32[N_OPINIONS, c]: what other models think."""
         features = self.signals.describe(rows, trail, desk, live, said)
         return features, self.trees.effects(features)
 

@@ -45,6 +45,9 @@ FEATURES = (
 )  # fmt: skip
 """The rows of the ranker's features; `_share` is the share of the channel's best."""
 N_FEATURES = len(FEATURES)
+LIVE_AT = FEATURES.index("demand")
+OPINIONS_AT = FEATURES.index(OPINIONS[0])
+"""Where the features begin that are told by live counters, and by other models."""
 
 MAX_POOL = 192
 """Candidates of one session."""

@@ -22,6 +22,7 @@ from recsys.models.arrays import (
     Offer,
     Rows,
     Vectors,
+    frozen,
     load_array,
     load_settings,
     save_arrays,
@@ -30,9 +31,16 @@ from recsys.models.column_kernel import count_columns
 from recsys.models.demand import Live
 from recsys.models.describe_kernel import describe
 from recsys.models.interactions import Interactions
-from recsys.models.opinion_kernel import N_OPINIONS
 from recsys.models.progress import Progress, silent
-from recsys.models.signal_arrays import MAX_POOL, N_COLUMNS, N_FEATURES, Desk, SignalArrays
+from recsys.models.signal_arrays import (
+    LIVE_AT,
+    MAX_POOL,
+    N_COLUMNS,
+    N_FEATURES,
+    OPINIONS_AT,
+    Desk,
+    SignalArrays,
+)
 from recsys.models.signal_kernels import gather
 from recsys.models.tables import TopTable, likeness_table, window_table
 from recsys.models.vectors import VectorIndex, unit_length
@@ -40,7 +48,6 @@ from recsys.models.vectors import VectorIndex, unit_length
 Features = npt.NDArray[np.float32]
 """float32[N_FEATURES, c]: a row for each of `signal_arrays.FEATURES`, a column for each candidate."""
 
-_OPINIONS: Final = N_FEATURES - N_OPINIONS
 _SHORTEST_CUT: Final = 20
 _STEP: Final = "signals"
 _LATE: Final = 8
@@ -101,8 +108,7 @@ class Signals:
 
     def __init__(self, settings: SignalSettings, arrays: SignalArrays) -> None:
         self.settings = settings
-        # Kernels have one signature for arrays in memory and mapped ones: both read-only.
-        self.arrays = SignalArrays(*(_read_only(array) for array in arrays))
+        self.arrays = SignalArrays(*(frozen(array) for array in arrays))
 
     @classmethod
     def fit(
@@ -162,17 +168,13 @@ class Signals:
         found = gather(desk.joined, trail.rows, trail.kinds, trail.start, k_neighbours, *offer, pool)
         return pool[:found]
 
-    def describe(
-        self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Features, room: int = 0
-    ) -> Features:
+    def describe(self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Features) -> Features:
         """What speaks for and against each candidate of `rows` int32[c], gathered or from elsewhere; live
-        float32[N_LIVE, c]: the demand for them now; said float32[N_OPINIONS, c]: what other models think.
-        With `room` for more than c there are so many columns, those behind the candidates' of nobody."""
-        features = np.empty((N_FEATURES, max(len(rows), room)), np.float32)
-        features[_OPINIONS:, : len(rows)] = said
+        float32[N_LIVE, c]: the demand for them now; said float32[N_OPINIONS, c]: what other models think."""
+        features = np.empty((N_FEATURES, len(rows)), np.float32)
+        features[LIVE_AT:OPINIONS_AT], features[OPINIONS_AT:] = live, said
         describe(
-            desk.joined, rows, trail.kinds, trail.at_s, trail.start, float(trail.now_s),
-            np.ascontiguousarray(live), features,
+            desk.joined, rows, trail.kinds, trail.at_s, trail.start, float(trail.now_s), features
         )  # fmt: skip
         return features
 
@@ -183,12 +185,6 @@ class Signals:
     def load(cls, directory: Path) -> Signals:
         arrays = SignalArrays(*(load_array(directory, name) for name in SignalArrays._fields))
         return cls(load_settings(directory, SignalSettings), arrays)
-
-
-def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    view = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
 
 
 def _starts(counts: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -6,14 +6,14 @@ So the answers, one bit a level, are the number of a candidate's leaf, and no br
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from recsys.models.arrays import Scores, load_array, load_settings, save_arrays
+from recsys.models.arrays import Scores, frozen, load_array, load_settings, save_arrays
 from recsys.models.compiled import Array, f4, i4, kernel, read_only, void
 
 _I4_2D, _F4_2D = (read_only(dtype, 2) for dtype in (i4, f4))
@@ -22,7 +22,7 @@ _U4 = types.uint32
 MAX_DEPTH: Final = 6
 LANES: Final = 8
 """So many candidates are asked at a time; those left over one by one, each for the price of three."""
-_TOGETHER: Final = 4
+TOGETHER: Final = 4
 """So many trees are added up together."""
 
 
@@ -30,17 +30,29 @@ class _NoSettings(msgspec.Struct, frozen=True):
     """Trees have no settings of their own."""
 
 
-@kernel(void(_F4_2D, _I4_2D, _F4_2D, _F4_2D, _U4[:, ::1], f4[::1]))
-def _sum_leaves(
-    features: Array, asked: Array, borders: Array, values: Array, leaf: Array, totals: Array
-) -> None:
+class TreeArrays(NamedTuple):
+    """Trees as they are asked: as many as go together, each of MAX_DEPTH levels."""
+
+    asked: Array
+    """int32[t, MAX_DEPTH]: the feature of each question."""
+    borders: Array
+    """float32[t, MAX_DEPTH]."""
+    leaves: Array
+    """float32[t, 2 ** depth]."""
+
+
+TREES_TYPE = types.NamedTuple((_I4_2D, _F4_2D, _F4_2D), TreeArrays)
+
+
+@kernel(void(_F4_2D, TREES_TYPE, _U4[:, ::1], f4[::1]))
+def sum_leaves(features: Array, trees: TreeArrays, leaf: Array, totals: Array) -> None:
     """All levels of a tree in one pass, and leaves without a sign: so eight candidates go at a time. The
     leaves of four trees, in `leaf` uint32[4, n], are added up together: a total is fetched once for them."""
-    n = len(totals)
+    asked, borders, values, n = trees.asked, trees.borders, trees.leaves, len(totals)
     no = np.uint32(0)
     totals[:] = np.float32(0)
-    for first in range(0, len(asked), _TOGETHER):
-        for place in range(_TOGETHER):
+    for first in range(0, len(asked), TOGETHER):
+        for place in range(TOGETHER):
             of, border, its = asked[first + place], borders[first + place], leaf[place]
             c0, c1, c2 = features[of[0]], features[of[1]], features[of[2]]
             c3, c4, c5 = features[of[3]], features[of[4]], features[of[5]]
@@ -78,17 +90,19 @@ class Trees:
         self.values = values
         # The levels that a shallower tree lacks ask nothing: no number is greater than infinity. Trees that
         # are lacking to the last few together are worth nothing.
-        trees = (0, -len(features) % _TOGETHER)
+        trees = (0, -len(features) % TOGETHER)
         levels = (0, MAX_DEPTH - features.shape[1])
-        self._asked = np.pad(features, (trees, levels))
-        self._borders = np.pad(thresholds, (trees, levels), constant_values=np.inf)
-        self._leaves = np.pad(values, (trees, (0, 0)))
+        self.arrays = TreeArrays(
+            frozen(np.pad(features, (trees, levels))),
+            frozen(np.pad(thresholds, (trees, levels), constant_values=np.inf)),
+            frozen(np.pad(values, (trees, (0, 0)))),
+        )
 
     def score(self, features: npt.NDArray[np.float32]) -> Scores:
         """float32[c] for features float32[F, c]: the sum over the trees."""
         totals = np.empty(features.shape[1], np.float32)
-        leaf = np.empty((_TOGETHER, features.shape[1]), np.uint32)
-        _sum_leaves(features, self._asked, self._borders, self._leaves, leaf, totals)
+        leaf = np.empty((TOGETHER, features.shape[1]), np.uint32)
+        sum_leaves(features, self.arrays, leaf, totals)
         return totals
 
     def effects(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -8,7 +8,7 @@ does not depend on the context is asked once a visit.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from recsys.pipeline.complements import best_of_category, brought
 from recsys.pipeline.kindred import Acquainted, named_by_kindred
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.news import dropped, ranked_news, returned
+from recsys.pipeline.pool import Answer
 from recsys.pipeline.query import Ask, Context, Visit
 from recsys.pipeline.source_kernels import hottest_of_leaf, looked_at
 
@@ -41,13 +42,6 @@ MIN_CATEGORY_POOL: Final = 10
 
 _DAY_S: Final = 86_400
 _NOTHING_AFTER: Final = (np.empty(0, np.int32), np.empty(0))
-
-
-class Answer(NamedTuple):
-    """What one source said."""
-
-    ask: Ask
-    ranked: Ranked
 
 
 def candidates(wanted: Mapping[Ask, Context], learned: Learned, acquainted: Acquainted) -> list[Answer]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import repeat
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from recsys.models.arrays import Rows
 from recsys.models.bundle import Bundle
 from recsys.pipeline.arrival import slug
 from recsys.pipeline.cold import ColdItems
+from recsys.pipeline.lazy import lazy
+from recsys.pipeline.workplace import stock_of
 
 PRODUCT: Final = 1
 ARTICLE: Final = 2
@@ -134,6 +136,11 @@ class Columns:
             goes_with={},
             cold=ColdItems.empty(bundle.content.dimensions if bundle is not None else 0),
         )
+
+    @lazy
+    def stock(self) -> Any:
+        """What kernels read of it, as one argument."""
+        return stock_of(self.heat, self.surge, self.cold.rows, self.cold.vectors)
 
     @property
     def capacity(self) -> int:

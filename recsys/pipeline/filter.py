@@ -10,8 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from recsys.pipeline.candidates import Answer
-from recsys.pipeline.pool import Pool
+from recsys.pipeline.pool import Named, Pool
 from recsys.pipeline.pool_kernels import unite
 from recsys.pipeline.query import Context, Query
 
@@ -88,21 +87,7 @@ class Bars:
             self.marks[of_leaf] = 0
 
 
-def offered(answers: Sequence[Answer], context: Context) -> Pool:
-    """The union of the answers, without what the catalogue does not offer there."""
-    rows, scores, starts, size = [], [], [0], 0
-    for _, (rows_of, scores_of) in answers:
-        if len(rows_of):  # each array costs 1,600 instructions to join, an empty one too
-            rows.append(rows_of)
-            scores.append(scores_of)
-            size += len(rows_of)
-        starts.append(size)
-    asks = tuple([ask for ask, _ in answers])
-    names = tuple([name for name, _ in asks])
-    cells, found = np.zeros((2 + len(asks), size + 1), np.int32), 0
-    if size:
-        found = unite(
-            np.concatenate(rows), np.concatenate(scores), np.array(starts, np.int64),
-            context.offer, context.item_types, context.visit.scratch.place, cells,
-        )  # fmt: skip
-    return Pool(asks, names, names, (1 << len(asks)) - 1, cells[0, :found], cells)
+def offered(named: Named, context: Context) -> Pool:
+    """The union of what was named, without what the catalogue does not offer there."""
+    place = context.visit.scratch.place
+    return named.pool(unite(*named.arrays, context.offer, context.item_types, place, named.cells))

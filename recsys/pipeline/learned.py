@@ -6,13 +6,16 @@ from typing import Final
 
 import numpy as np
 
-from recsys.models.arrays import NOTHING, Ranked, Rows, Scores
-from recsys.models.demand import NOTHING_AFTER, Live, live_of
+from recsys.counters import AFTER_HALF_LIFE_S
+from recsys.models.arrays import NOTHING, Ranked, Rows
+from recsys.models.demand import NOTHING_AFTER, live_of
 from recsys.models.interactions import InteractionKind
-from recsys.models.opinions import Said
+from recsys.models.opinions import NewVectors
 from recsys.models.signals import Features, Trail
-from recsys.pipeline.columns import ANY_TYPE
+from recsys.pipeline.columns import ANY_TYPE, Heats
+from recsys.pipeline.pool import Named, Pool
 from recsys.pipeline.query import Context
+from recsys.pipeline.weigh_kernel import weigh_all
 
 _LEAST: Final = np.float32(1e-3)
 """The score of a candidate that no neighbour named: less than that of any they did."""
@@ -26,8 +29,8 @@ class Learned:
         self._ranker = visit.bundle.ranker if visit.bundle is not None else None
         self._desk = visit.scratch.models.desk if visit.scratch.models is not None else None
         self._context = context
+        self._trail = trail_of(context)
         if self._ranker is not None and self._desk is not None:
-            self._trail = trail_of(context)
             self._rows = self._ranker.gather(self._trail, self._desk, context.on_offer)
 
     @property
@@ -41,38 +44,47 @@ class Learned:
             return NOTHING
         return self._rows, self._desk.arrays.votes[: len(self._rows)] + _LEAST
 
-    def totals(self, rows: Rows) -> Scores:
-        """float32[c], the greater the better: how likely each of `rows` int32[c] is to be what comes next."""
-        assert self._ranker is not None
-        assert self._desk is not None
-        return self._ranker.score(rows, self._trail, self._desk, self._live(rows), self._said(rows))
+    def weighed(self, named: Named) -> Pool:
+        """What was named and is on offer, with how likely each is to be what comes next."""
+        context, trail, visit = self._context, self._trail, self._context.visit
+        most, after, taste = self._most(), self._after(), visit.taste
+        assert visit.bundle is not None
+        totals = np.empty(len(named.arrays[0]), np.float32)
+        n = weigh_all(
+            visit.scratch.workplace, visit.columns.stock, visit.columns.cold.count,
+            trail.rows, trail.kinds, trail.at_s, trail.start, trail.now_s,
+            visit.bundle.als.nobody if taste is None else taste,
+            *named.arrays, context.offer, context.item_types,
+            *most, *after, trail.now_s / AFTER_HALF_LIFE_S, named.cells, totals,
+        )  # fmt: skip
+        return named.pool(n, totals[:n])
 
     def effects(self, rows: Rows) -> tuple[Features, Features]:
         """float32[F, c] each: the features of `rows` int32[c] and how much each moved the score; of no
         features without a ranker."""
-        if self._ranker is None or self._desk is None or not len(rows):
+        visit = self._context.visit
+        bundle, models, columns, trail = visit.bundle, visit.scratch.models, visit.columns, self._trail
+        if self._ranker is None or self._desk is None or bundle is None or models is None or not len(rows):
             nothing = np.empty((0, len(rows)), np.float32)
             return nothing, nothing
-        return self._ranker.effects(rows, self._trail, self._desk, self._live(rows), self._said(rows))
+        live = live_of(rows, columns.heat, columns.surge, self._most(), self._after(), trail.now_s)
+        cold = columns.cold
+        new = NewVectors(cold.rows, cold.vectors, cold.count)
+        said = bundle.opinions.of(rows, trail, visit.taste, models, new)
+        return self._ranker.effects(rows, trail, self._desk, live, said)
 
-    def _live(self, rows: Rows) -> Live:
-        columns = self._context.visit.columns
-        demand, surge = (
+    def _most(self) -> tuple[float, float]:
+        """The greatest heat of all items by demand, and by surge."""
+        demand, surge = [
             float(heat[warm[ANY_TYPE][0]]) if len(warm[ANY_TYPE]) else -np.inf
-            for heat, warm in columns.warmths
-        )
-        at_hand = int(self._trail.rows[-1]) if len(self._trail.rows) else -1
-        after = columns.after.get(at_hand, NOTHING_AFTER)
-        return live_of(rows, columns.heat, columns.surge, (demand, surge), after, self._trail.now_s)
+            for heat, warm in self._context.visit.columns.warmths
+        ]
+        return demand, surge
 
-    def _said(self, rows: Rows) -> Said:
-        """What the other models think of the candidates, new ones by their texts."""
-        visit = self._context.visit
-        assert visit.bundle is not None
-        assert visit.scratch.models is not None
-        return visit.bundle.opinions.of(
-            rows, self._trail, visit.taste, visit.scratch.models, visit.columns.cold.vector
-        )
+    def _after(self) -> tuple[Rows, Heats]:
+        """What people went on to from the item at hand."""
+        at_hand = int(self._trail.rows[-1]) if len(self._trail.rows) else -1
+        return self._context.visit.columns.after.get(at_hand, NOTHING_AFTER)
 
 
 def trail_of(context: Context) -> Trail:

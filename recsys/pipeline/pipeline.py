@@ -12,7 +12,7 @@ from recsys.pipeline.filter import Bars, offered
 from recsys.pipeline.kindred import Acquainted
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import Choice, mix
-from recsys.pipeline.pool import NO_POOL, Pool
+from recsys.pipeline.pool import NO_POOL, Named, Pool
 from recsys.pipeline.query import Ask, Context, Query
 from recsys.pipeline.score import score
 
@@ -44,9 +44,10 @@ def _weighed(wanted: Mapping[Ask, Context]) -> Pool:
     context = next(iter(wanted.values()))
     learned = Learned(context)
     with Acquainted(context) as acquainted:
-        pool = offered(candidates(wanted, learned, acquainted), context)
+        named = Named.by(candidates(wanted, learned, acquainted))
         if learned.knows:
-            return msgspec.structs.replace(pool, learned=learned.totals(pool.rows))
+            return learned.weighed(named)
+        pool = offered(named, context)
         if acquainted.knows:
             return msgspec.structs.replace(pool, learned=acquainted.totals(pool.rows))
         return pool

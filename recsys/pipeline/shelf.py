@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,10 +19,10 @@ from recsys.models.arrays import Rows, Scores
 from recsys.models.bundle import Bundle
 from recsys.models.complements import complements_of
 from recsys.models.content import item_text
-from recsys.models.scratch import Scratch
 from recsys.pipeline.cold import MAX_COLD_ITEMS
 from recsys.pipeline.columns import HOT_ITEMS, TYPE_SETS, Columns, Heats32, offer_of
 from recsys.pipeline.passing import Passing
+from recsys.pipeline.workplace import workplace_of
 
 Serialise = Callable[[Item], bytes]
 """How a server sends an item; called once for each version of it."""
@@ -164,8 +165,7 @@ class Shelf:
         scratch: PipelineScratch | None = getattr(self._of_thread, "scratch", None)
         capacity = self.columns.capacity
         if scratch is None or len(scratch.place) < capacity:
-            models = self.bundle.scratch() if self.bundle is not None else None
-            scratch = self._of_thread.scratch = PipelineScratch(capacity, models)
+            scratch = self._of_thread.scratch = PipelineScratch(capacity, self.bundle)
         return scratch
 
     def _row_for(self, item_id: str) -> int:
@@ -288,14 +288,17 @@ def _with_row(heat: Heats32, warm: Rows, row: int, own_heat: float) -> Rows:
 class PipelineScratch:
     """Buffers of one thread. `place` int32[c] and `barred` uint8[c + 1] are all zero between calls. The last
     cell of `barred` is that of unknown rows, -1; `barred_cells` are the same cells, in which Python marks one
-    in a tenth of the time. `models` is the bundle's scratch, None without a bundle; `weights`: see
-    `recsys.pipeline.score`."""
+    in a tenth of the time. `models` is the bundle's scratch, None without a bundle; `workplace`: see
+    `recsys.pipeline.workplace`, None without a ranker; `weights`: see `recsys.pipeline.score`."""
 
-    __slots__ = ("barred", "barred_cells", "models", "place", "weights")
+    __slots__ = ("barred", "barred_cells", "models", "place", "weights", "workplace")
 
-    def __init__(self, capacity: int, models: Scratch | None) -> None:
+    def __init__(self, capacity: int, bundle: Bundle | None) -> None:
         self.place = np.zeros(capacity, np.int32)
         self.barred_cells = bytearray(capacity + 1)
         self.barred = np.frombuffer(self.barred_cells, np.uint8)
-        self.models = models
+        self.models = models = bundle.scratch() if bundle is not None else None
+        self.workplace: Any = None
+        if bundle is not None and bundle.ranker is not None and models is not None:
+            self.workplace = workplace_of(bundle.ranker, bundle.opinions, models, self.place)
         self.weights: dict[tuple[int, tuple[str | None, ...], bool], tuple[Placement, Scores]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import pickle
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -61,3 +62,25 @@ def test_a_kernel_is_compiled_again_when_a_constant_of_another_file_has_changed(
         found.append(uses.limit())
     assert list((sources / "__pycache__").glob("uses.limit-*.nbi")), "nothing was kept"
     assert found == [1, 2]
+
+
+def test_what_names_a_type_that_has_moved_is_compiled_again(
+    sources: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an update in place."""
+    (sources / "uses.py").write_text("LIMIT = 3\n" + KERNEL.replace("from recsys.limit import LIMIT", ""))
+    moved = ModuleType("recsys.moved")
+    moved.Type = type("Type", (), {"__module__": "recsys.moved"})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "recsys.moved", moved)
+    spec = importlib.util.spec_from_file_location("uses", sources / "uses.py")
+    assert spec is not None
+    assert spec.loader is not None
+    uses = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(uses)
+    (index,) = (sources / "__pycache__").glob("uses.limit-*.nbi")
+    with index.open("rb") as file:
+        version = pickle.load(file)
+    index.write_bytes(pickle.dumps(version) + pickle.dumps(("stamp", moved.Type())))
+    monkeypatch.delattr(moved, "Type")
+    spec.loader.exec_module(uses)
+    assert uses.limit() == 3

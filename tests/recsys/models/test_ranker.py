@@ -18,7 +18,7 @@ from recsys.models.interactions import Interactions
 from recsys.models.item_to_item import ItemToItem
 from recsys.models.lessons import Lessons, LessonSettings
 from recsys.models.opinion_kernel import N_OPINIONS, OPINIONS
-from recsys.models.opinions import Opinions
+from recsys.models.opinions import NewVectors, Opinions
 from recsys.models.ranker import Ranker
 from recsys.models.signal_arrays import FEATURES
 from recsys.models.signal_kernels import _QUOTAS
@@ -49,6 +49,12 @@ def opinions(interactions, texts=None):
 
 def nothing_said(rows):
     return np.zeros((N_OPINIONS, len(rows)), np.float32)
+
+
+def scores(ranker, rows, asked, desk):
+    """What the trees give candidates of whom nobody else has said anything; after `gather`."""
+    described = ranker.signals.describe(rows, asked, desk, no_live(len(rows)), nothing_said(rows))
+    return ranker.trees.score(described)
 
 
 def fitted(interactions, settings=SETTINGS):
@@ -211,9 +217,7 @@ def test_the_ranker_learns_the_order_of_the_circles():
             seen = [f"{circle}{(place + step) % 8}" for step in range(3)]
             asked = trail([interactions.item_ids.index(item) for item in seen])
             pool = ranker.gather(asked, desk)
-            best = int(
-                pool[np.argmax(ranker.score(pool, asked, desk, no_live(len(pool)), nothing_said(pool)))]
-            )
+            best = int(pool[np.argmax(scores(ranker, pool, asked, desk))])
             right += interactions.item_ids[best] == f"{circle}{(place + 3) % 8}"
     assert right >= 22  # of 24
 
@@ -232,10 +236,7 @@ def test_saved_is_loaded(tmp_path):
         desk, other_desk = one.desk(), other.desk()
         pool = one.gather(asked, desk)
         np.testing.assert_array_equal(pool, other.gather(asked, other_desk))
-        live, said = no_live(len(pool)), nothing_said(pool)
-        np.testing.assert_array_equal(
-            one.score(pool, asked, desk, live, said), other.score(pool, asked, other_desk, live, said)
-        )
+        np.testing.assert_array_equal(scores(one, pool, asked, desk), scores(other, pool, asked, other_desk))
     assert loaded.weights() == ranker.weights()
     assert sum(loaded.weights().values()) == pytest.approx(1.0, abs=0.01)
 
@@ -329,7 +330,8 @@ def test_an_item_newer_than_the_models_is_known_by_its_text():
     like_b = Content.fit(["red shoe", "red boot", "blue hat", "blue cap"]).embed("red boot")
     asked = trail(rows(interactions, "ab"))
     new = np.array([900, 901], np.int32)
-    said = told.of(new, asked, None, told.scratch(), {900: like_b}.get)
+    known = NewVectors(np.array([900, 901, 7], np.int32), np.array([like_b, -like_b, like_b]), filled=1)
+    said = told.of(new, asked, None, told.scratch(), known)
     said = dict(zip(OPINIONS, said.T[0], strict=True)), dict(zip(OPINIONS, said.T[1], strict=True))
     assert said[0]["content_last"] == pytest.approx(1.0, abs=1e-5)
     assert said[0]["content_session"] > said[0]["content_last"]
@@ -339,5 +341,5 @@ def test_an_item_newer_than_the_models_is_known_by_its_text():
 def test_nobody_with_no_session_gets_no_opinion():
     interactions = sessions("abc", "abd")
     told = opinions(interactions)
-    said = told.of(rows(interactions, "abc"), trail([]), None, told.scratch(), lambda _: None)
+    said = told.of(rows(interactions, "abc"), trail([]), None, told.scratch())
     assert not said.any()
