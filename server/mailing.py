@@ -4,15 +4,20 @@ The file holds one GetBlocksResponse a person, in the order of the people, each 
 format that `google.protobuf.proto.parse_length_prefixed` reads. What a kill has cut off is cut away and
 asked for again. Render ids name campaign and person, so the server answers with the same blocks, and
 nobody is decided on, or counted, twice.
+
+Two lines may be one person: a former user id beside the one that counts, a device beside its customer. The
+server says who it is, and all but the first get an answer without items, whose blocks say `same_person`.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import blake2b
 from itertools import count, islice
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -23,7 +28,7 @@ import msgspec
 from recsys.events import BLOCKED_IDS
 from server.client import CallFailed, Client
 from server.pb import headrace_pb2 as pb
-from server.wire import unpacked
+from server.wire import unpacked, varint
 
 CHUNK: Final = 1000
 """People of one call: what a server that dies has to be asked for again."""
@@ -35,6 +40,8 @@ minutes where machines are busy."""
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 16.0
 AGAIN: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+SAME_PERSON: Final = "same_person"
+"""The fallback of a block for somebody whom an earlier line of the mailing named by another id."""
 _VARINT_BYTES: Final = 5
 
 Progress = Callable[[int, int], None]
@@ -114,7 +121,40 @@ def cut_back(out: Path, check: Callable[[int, bytes], None] = lambda *_: None) -
     return place
 
 
-def gone_on_with(out: Path, people: Iterator[pb.BulkPerson], slots: Sequence[pb.Slot]) -> int:
+class Written:
+    """Whom a mailing writes to: 8 bytes of hash a person, about 70 bytes of memory."""
+
+    def __init__(self) -> None:
+        self._people: set[bytes] = set()
+
+    def add(self, answer: pb.GetBlocksResponse) -> bool:
+        """Whether the answer's person is somebody new. Of whom nothing is known, nothing says who it is."""
+        if not answer.person.known:
+            return True
+        digest = blake2b(answer.person.person.encode(), digest_size=8).digest()
+        is_new = digest not in self._people
+        self._people.add(digest)
+        return is_new
+
+    def once(self, framed: memoryview) -> bytes | memoryview:
+        """An answer behind its length, or one without items where the person has been written to already."""
+        answer, _ = next(answers_in(io.BytesIO(framed)))
+        found = pb.GetBlocksResponse.FromString(answer)
+        if self.add(found):
+            return framed
+        blocks = [
+            pb.Block(slot=block.slot, placement=block.placement, fallback=SAME_PERSON)
+            for block in found.blocks
+        ]
+        empty = pb.GetBlocksResponse(
+            blocks=blocks, person=found.person, request_id=found.request_id, render_id=found.render_id
+        ).SerializeToString()
+        return varint(len(empty)) + empty
+
+
+def gone_on_with(
+    out: Path, people: Iterator[pb.BulkPerson], slots: Sequence[pb.Slot], written: Written
+) -> int:
     """Take from `people` those whom `out` has answers for, and cut what is not whole from its end; how
     many they are. Raises OtherMailing for a file that the same people, campaign and slots did not make."""
     placements = [slot.placement for slot in slots]
@@ -130,6 +170,7 @@ def gone_on_with(out: Path, people: Iterator[pb.BulkPerson], slots: Sequence[pb.
         if made != placements:
             got = f"{', '.join(made)} - in answer {place} of `{out}`"
             raise OtherMailing(f"Expected slots {', '.join(placements)}, got {got}")
+        written.add(found)
 
     return cut_back(out, check)
 
@@ -148,8 +189,9 @@ def send_all(
     are used; at most two chunks a client are in memory. Every chunk is durable before it is counted.
     Raises CallFailed when no server has answered for a minute, OtherMailing for a file of another one.
     """
-    done = before = gone_on_with(out, people, slots)
-    waiting: deque[Future[bytes]] = deque()
+    written = Written()
+    done = before = gone_on_with(out, people, slots, written)
+    waiting: deque[Future[list[memoryview]]] = deque()
     counts: deque[int] = deque()
     with out.open("ab") as file, ThreadPoolExecutor(len(clients), thread_name_prefix="mailing") as pool:
         turns = count()
@@ -162,21 +204,21 @@ def send_all(
                 continue
             if not waiting:
                 return done
-            file.write(waiting.popleft().result())
+            file.writelines(map(written.once, waiting.popleft().result()))
             file.flush()
             os.fsync(file.fileno())
             done += counts.popleft()
             progress(done, done - before)
 
 
-def _answers(clients: Sequence[Client], first: int, request: pb.GetBlocksBulkRequest) -> bytes:
+def _answers(clients: Sequence[Client], first: int, request: pb.GetBlocksBulkRequest) -> list[memoryview]:
     """The chunk's answers as the file has them; asked for again while no server answers, each time of
     the next client: several connections may have met at one process, which takes so many streams only."""
     pause_s, silent = FIRST_PAUSE_S, 0
     for turn in range(TRIES + BUSY_TRIES):
         client = clients[(first + turn) % len(clients)]
         try:
-            return b"".join([answer for pack in client.packs(request) for answer in unpacked(pack)])
+            return [answer for pack in client.packs(request) for answer in unpacked(pack)]
         except CallFailed as error:
             silent += error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED
             if error.code not in AGAIN or silent == TRIES:

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.proto import parse_length_prefixed
+from msgspec.structs import replace
 
 from server import mailing
 from server.client import CallFailed, Client
 from server.mailing import OtherMailing, WrongPerson, cut_back, people_of, send_all
 from server.pb import headrace_pb2 as pb
-from tests.server.shop import Shop
+from tests.server.shop import Shop, put_customer, put_visitor, viewed
 
 DIGEST = [pb.Slot(placement="email.digest", limit=2)]
 ROOT = Path(__file__).parents[2]
@@ -59,6 +60,29 @@ def test_everybody_is_in_the_file_in_their_order(client: Client, tmp_path: Path,
     assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(40)]
     assert all(answer.blocks[0].items for answer in answers(out))
     assert told[-1] == (40, 40)
+
+
+def test_who_is_named_twice_is_written_to_once(shop: Shop, client: Client, tmp_path: Path) -> None:
+    anna = viewed("p1", at_ms=time.time_ns() // 1_000_000)
+    put_customer(shop.store, "anna", replace(anna, renamed="ben", renamed_ms=1))
+    put_customer(shop.store, "ben", replace(anna, former=("anna",)))
+    put_visitor(shop.store, "phone", user_id="ben")
+    out = tmp_path / "out.pb"
+    people = ["u:nobody", "u:anna", "a:phone", "u:ben", "u:nobody-else"]
+    send_all([client], DIGEST, people_of(people[:2], "may"), out, nothing)
+    send_all([client], DIGEST, people_of(people, "may"), out, nothing)  # gone on with, as after a kill
+    found = answers(out)
+    assert [answer.render_id for answer in found] == [f"may:{line}" for line in people]
+    assert [answer.blocks[0].fallback == "same_person" for answer in found] == [
+        False,
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert [bool(answer.blocks[0].items) for answer in found] == [True, True, False, False, True]
+    assert {answer.person.person for answer in found[1:4]} == {"u:ben"}
+    assert {answer.blocks[0].placement for answer in found} == {"email.digest"}
 
 
 @pytest.mark.parametrize("cut", [1, 3, 200])

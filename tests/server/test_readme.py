@@ -50,11 +50,18 @@ def test_a_page_without_a_server_is_shown_all_the_same() -> None:
 
 def test_an_email_rendered_twice_is_one_decision(shop: Shop, client: Client) -> None:
     now_s = int(time.time())
-    left = viewed("p3", "p4", at_ms=now_s * 1000, cart=(CartLine("p4", 1.0, None, now_s),))
+    cart = (CartLine("p5", 1.0, None, now_s - 60), CartLine("p4", 1.0, None, now_s))
+    left = viewed("p3", "p4", at_ms=now_s * 1000, cart=cart)
     put_customer(shop.store, "anna", left)
-    cart_email = example("def cart_email")["cart_email"]
+    names = example("def cart_email")
+    cart_email = names["cart_email"]
     html = cart_email(client, "anna", "left")
     assert html.index("Trail Tent 4</a>") < html.index("</li>"), "what was left comes first"
     assert "in your cart since" in html
     assert cart_email(client, "anna", "left") == html
+    plain = cart_email(client, "anna", "left", names["TEXT"])
+    links = re.findall(r'href="(.*?)">(.*?)</a>', html)
+    assert len(links) > 1
+    assert re.findall(r"\n\n(.*)\n.*\n  (.*)", plain) == [(title, link) for link, title in links]
+    assert "<" not in plain
     assert cart_email(client, "nobody-here", "left") is None
