@@ -9,6 +9,7 @@ from zlib import crc32
 
 from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import BlockItem, Lineup, Reason
+from recsys.markets import market_code
 from recsys.pipeline.blend import places_of
 from recsys.pipeline.person import Person
 from recsys.pipeline.query import Query
@@ -62,7 +63,7 @@ def rule_against(
         return "starts"
     if banner.ends is not None and now_ms >= _ms_of(banner.ends):
         return "ends"
-    if banner.markets and market not in banner.markets:
+    if banner.markets and market_code(market) not in map(market_code, banner.markets):
         return "markets"
     if banner.tiers and person.tier not in banner.tiers:
         return "tiers"

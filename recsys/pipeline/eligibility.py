@@ -7,10 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from recsys.markets import market_code
 from recsys.pipeline.passing import Passing
-
-MAX_MARKET_CHARS: Final = 64
-"""Of what a caller calls a market; what is longer names none that a feed could."""
 
 
 class Rule(NamedTuple):
@@ -32,7 +30,7 @@ def rules_of(passing: Passing, market: str, age: int) -> Mapping[str, Rule]:
     rules = {}
     if passing.asks_age:
         rules[f"min_age <= {max(age, 0)}.0"] = Rule("age", str(age))
-    market = market.strip().upper()[:MAX_MARKET_CHARS]
+    market = market_code(market)
     if market and passing.asks_market:
         named = json.dumps(market, ensure_ascii=False)
         text = f"(size(markets) == 0 || {named} in markets) && !({named} in not_markets)"

@@ -81,6 +81,7 @@ def banner_of(profile: Profile | None, banners: dict[str, Banner], **view: objec
         ({"starts": at(0), "ends": at(1)}, True),
         ({"starts": at(1)}, False),
         ({"ends": at(0)}, False),
+        ({"markets": ("germany", "AT")}, True),
         ({"ends": datetime(2020, 1, 1)}, False),  # noqa: DTZ001 (a time without a zone is UTC)
         ({"markets": ("DE", "AT")}, True),
         ({"markets": ("FR",)}, False),

@@ -71,6 +71,12 @@ def test_the_rule_goes_with_the_last_item_that_asks_for_it() -> None:
     assert not on.passing.asks_age
 
 
+def test_a_market_is_known_by_its_name_too() -> None:
+    on = upserted(shelf(), replace(SPIRIT, min_age=0, markets=("DE",)))
+    for market, sold in (("Germany", True), ("de", True), ("France", False), ("Nowhere", False)):
+        assert ("w1" in shown(ask(on, visitor("t1"), slot("home.feed", 60), market=market)[0])) == sold
+
+
 def test_a_block_is_full_of_what_is_sold_here_when_that_is_one_in_a_thousand() -> None:
     rng = np.random.default_rng(3)
     items = [

@@ -1,0 +1,64 @@
+"""Markets by their code: feeds name countries as ISO 3166 does ("US"), analytics by "United States"."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Final
+
+MAX_MARKET_CHARS: Final = 64
+"""Of what a caller calls a market; what is longer names none that a feed could."""
+
+# As Google's analytics and Unicode's CLDR call them, where tzdata's table has another name.
+_ALSO: Final = {
+    "american samoa": "AS",
+    "british virgin islands": "VG",
+    "cabo verde": "CV",
+    "caribbean netherlands": "BQ",
+    "congo brazzaville": "CG",
+    "congo kinshasa": "CD",
+    "czechia": "CZ",
+    "eswatini": "SZ",
+    "falkland islands islas malvinas": "FK",
+    "kosovo": "XK",
+    "macao": "MO",
+    "north korea": "KP",
+    "palestinian territories": "PS",
+    "pitcairn islands": "PN",
+    "samoa": "WS",
+    "sint maarten": "SX",
+    "south korea": "KR",
+    "st martin": "MF",
+    "timor leste": "TL",
+    "turkiye": "TR",
+    "turks and caicos islands": "TC",
+    "uk": "GB",
+    "united kingdom": "GB",
+    "united states of america": "US",
+    "us virgin islands": "VI",
+}
+
+
+@lru_cache(maxsize=1024)
+def market_code(market: str) -> str:
+    """The code of a country that is named in English; of anything else its capitals, as it may be a code
+    already or a market of the shop's own. At most MAX_MARKET_CHARS."""
+    market = market.strip()[:MAX_MARKET_CHARS]
+    return _codes().get(_plain(market)) or market.upper()
+
+
+@cache
+def _codes() -> dict[str, str]:
+    """By the plain words of each country's name its ISO 3166 code, from the table that tzdata ships."""
+    table = (files("tzdata") / "zoneinfo" / "iso3166.tab").read_text("utf-8")
+    rows = [line.split("\t") for line in table.splitlines() if line and not line.startswith("#")]
+    return {_plain(name): code for code, name in rows} | _ALSO
+
+
+def _plain(name: str) -> str:
+    """ "Saint-Barthélemy" -> "saint barthelemy", "Antigua & Barbuda" and "The Bahamas" likewise."""
+    letters = unicodedata.normalize("NFKD", name.casefold().replace("&", " and ").replace("-", " "))
+    words = re.sub(r"[^\w\s]|[\u0300-\u036f]", "", letters).split()
+    return " ".join(words[1:] if words[:1] == ["the"] else words)
