@@ -30,7 +30,7 @@ from server.served import Served, claim_of, decode_served, encode_served
 
 log = structlog.get_logger("server.renders")
 
-_NAMESPACE = uuid.UUID("6f1f9a54-0b5e-4c4e-9d7c-2f6f0c8b5a11")
+_NAMESPACE = uuid.UUID("6f1f9a54-0b5e-4c4e-9d7c-2f6f0c8b5a11").bytes
 KEPT_TIMES: Final = 2
 """A rendering is kept for so many times `render_ttl_s`, so that the answer behind it can say what changed."""
 MAX_STEPS: Final = 6
@@ -56,14 +56,14 @@ class _Now(NamedTuple):
 
 def decision_id_of(render_id: str, asker: Asker, slot: str) -> str:
     """The same for the same rendering, person as the request names them, and slot."""
-    return _uuid5(_NAMESPACE.bytes, msgspec.json.encode((render_id, asker.user_id, asker.visitor, slot)))
+    return _uuid5(_NAMESPACE, msgspec.json.encode((render_id, asker.user_id, asker.visitor, slot)))
 
 
 def retry_id_of(request: BlocksRequest, slot: Slot) -> str:
     """The same for the same question of the same request id: asking for other slots, or for somebody else,
     under it is no retry."""
     asked = ("request", request.caller.request_id, request.asker, slot, request.caller.context)
-    return _uuid5(_NAMESPACE.bytes, msgspec.json.encode(asked))
+    return _uuid5(_NAMESPACE, msgspec.json.encode(asked))
 
 
 class Rendering(NamedTuple):
@@ -201,12 +201,15 @@ class Renders:
             missing = [place for place in own if place.served is None]
             if not missing:
                 continue
-            slots = [_wanted(place, own) for place in missing]
+            there = [place.served for place in own if place.served is not None]
+            slots = [_wanted(place, there) for place in missing]
             decided = decide(index, slots, [place.decision_id for place in missing])
             for place, one in zip(missing, decided, strict=True):
                 whole = one if place.before is None else _changed(one, place.before, place)
-                whole = msgspec.structs.replace(whole, asked=place.slot, message=finish(whole.block))
-                place.served = msgspec.structs.replace(whole, encoded=encode_served(whole))
+                if whole.asked is not place.slot:
+                    whole = msgspec.structs.replace(whole, asked=place.slot)
+                encoded, message = encode_served(whole), finish(whole.block)
+                place.served = msgspec.structs.replace(whole, encoded=encoded, message=message)
                 claims.append((place, claim_of(place.served)))
         return self._claim(claims)
 
@@ -247,13 +250,13 @@ def _uuid5(namespace: bytes, name: bytes) -> str:
     return hyphenated(digest.hex())
 
 
-def _wanted(place: _Place, beside: Sequence[_Place]) -> Slot:
-    """What to decide: nothing that the other blocks of the rendering show already."""
-    there = [one.served for one in beside if one.served is not None]
+def _wanted(place: _Place, there: Sequence[Served]) -> Slot:
+    """What to decide: nothing that the rendering shows already, `there` or before in its place."""
     if place.gone and place.before is not None:
-        there.append(place.before)
-    shown = tuple(item for one in there for item in one.block.items.ids)
-    slot = place.slot
+        there = [*there, place.before]
+    if not there:
+        return place.slot
+    slot, shown = place.slot, tuple([item for one in there for item in one.block.items.ids])
     limit = len(place.gone) or slot.limit
     return msgspec.structs.replace(slot, exclude=slot.exclude + shown, limit=limit) if shown else slot
 

@@ -70,7 +70,8 @@ class Shown:
                 continue
             impression = Impression(block.decision_id, block.placement, block.at_ms, block.items.ids)
             with self._lock:
-                self._own[name] = remembered(self._own.get(name, ()), (impression,))
+                own = self._own.get(name)
+                self._own[name] = (impression,) if own is None else remembered(own, (impression,))
                 self._own.move_to_end(name)
                 while len(self._own) > MAX_PEOPLE:
                     self._own.popitem(last=False)

@@ -150,9 +150,10 @@ def banner_fields(banners: Mapping[str, Banner]) -> dict[str, bytes]:
     return fields
 
 
+@lru_cache(maxsize=_MOST_TEXTS)
 def _why(reason: Reason) -> bytes:
-    """`BlockItem.source` and `BlockItem.reason`, tags and lengths included. Made for every reason of every
-    answer, so in one go; texts that are "" are told as such."""
+    """`BlockItem.source` and `BlockItem.reason`, tags and lengths included. Made in one go; texts that are ""
+    are told as such. What slots of a page say in the same words, or what everybody is told, is made once."""
     source, text, evidence_item, evidence_event, evidence_at_ms = _fields(reason)
     words, evidence = text.encode(), evidence_item.encode()
     told = _join(
@@ -235,6 +236,7 @@ def _change(change: Change) -> bytes:
     )
 
 
+@lru_cache(maxsize=64)
 def _freshness(freshness: Freshness) -> bytes:
     lag_ms = freshness.flow_lag_ms
     return (

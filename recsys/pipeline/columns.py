@@ -77,6 +77,9 @@ class Columns:
     """For each set of types a bitmap of the bundle's rows, as VectorIndex.nearest wants it."""
     n_offered: dict[int, int]
     """How many rows may be shown, by type."""
+    offered_types: dict[int, int]
+    """For each set of types those of which anything may be shown; all of them where nothing may. A shop
+    without articles need not find a block's candidates apart from those of a block that may show both."""
     popular: dict[int, Rows]
     """For each set of types the bundle's rows by popularity, the most popular first."""
     hot: dict[int, Rows]
@@ -124,6 +127,7 @@ class Columns:
             n_bundle=n_bundle,
             eligible_bits={types: np.zeros((n_bundle + 7) // 8, np.uint8) for types in TYPE_SETS},
             n_offered={PRODUCT: 0, ARTICLE: 0},
+            offered_types={types: types for types in TYPE_SETS},
             popular=_popular_by_types(bundle, item_ids),
             hot={types: np.empty(0, np.int32) for types in TYPE_SETS},
             surging={types: np.empty(0, np.int32) for types in TYPE_SETS},
@@ -146,11 +150,12 @@ class Columns:
     def capacity(self) -> int:
         return len(self.offer)
 
-    def offered_of(self, item_types: int) -> int:
-        """Of these types those of which anything may be shown; all of them where nothing may. A shop without
-        articles need not find a block's candidates apart from those of a block that may show both."""
-        there = sum([types for types, count in self.n_offered.items() if count])
-        return item_types & there or item_types
+    def offered_more(self, item_type: int, rows: int) -> None:
+        """So many more rows of a type may be shown; fewer where negative."""
+        self.n_offered[item_type] += rows
+        there = sum([one for one, count in self.n_offered.items() if count])
+        for types in TYPE_SETS:
+            self.offered_types[types] = types & there or types
 
     def row(self, item_id: str) -> int:
         """-1 for an unknown item, and for one that came after this Columns was left behind."""

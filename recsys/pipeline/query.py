@@ -29,6 +29,9 @@ most of them."""
 _BY_SEEDS: Final = frozenset(("item_to_item", "bought_together", "content", "lately", "kindred"))
 """Sources whose answer follows from the seeds, not from the visit and what may be shown alone."""
 _WHOLE_VISIT: Final = -1
+_SPEAKING: Final[dict[int, tuple[Placement, tuple[SourceName, ...]]]] = {}
+MOST_SPEAKING: Final = 1024
+"""Placements whose sources are kept."""
 _Found = TypeVar("_Found")
 Ask = tuple[SourceName, int]
 """A source, and which seeds it is asked about: the `seeds_key` of a context."""
@@ -195,7 +198,7 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     def context(self) -> Context:
         """The one that other slots of the visit may stand in too."""
         visit = self.visit
-        types = visit.columns.offered_of(self.types or type_set(self.placement.item_types))
+        types = visit.columns.offered_types[self.types or type_set(self.placement.item_types)]
         if self.page_item is not None:
             row = visit.columns.row(self.page_item)
             if row >= 0:
@@ -234,7 +237,7 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     @property
     def sources(self) -> tuple[SourceName, ...]:
         """Those that may name items for the slot."""
-        return _speaking(tuple(self.placement.sources.items()))
+        return _speaking(self.placement)
 
     @lazy
     def asks(self) -> tuple[Ask, ...]:
@@ -251,9 +254,15 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
         return wanted
 
 
-@lru_cache(maxsize=1024)
-def _speaking(weights: tuple[tuple[SourceName, float], ...]) -> tuple[SourceName, ...]:
-    return tuple([source for source, weight in weights if weight > 0])
+def _speaking(placement: Placement) -> tuple[SourceName, ...]:
+    """Worked out once. By id: the placement is kept beside, so no other can come to have it."""
+    known = _SPEAKING.get(id(placement))
+    if known is None:
+        if len(_SPEAKING) >= MOST_SPEAKING:
+            _SPEAKING.clear()
+        sources = tuple([source for source, weight in placement.sources.items() if weight > 0])
+        known = _SPEAKING[id(placement)] = placement, sources
+    return known[1]
 
 
 @lru_cache(maxsize=4096)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -171,8 +172,7 @@ def _complement(row: int, visit: Visit) -> Reason:
         (one for one in reversed(person.session.tolist()) if one >= 0 and columns.leaf[one] == code), -1
     )
     deed = person.newest_deed(newest)
-    name = next(name for name, known in columns.leaf_codes.items() if known == code)
-    text = f"goes with {_cut(name)}, which you looked at {times} times in this session"
+    text = f"goes with {_cut(_category(code, visit))}, which you looked at {times} times in this session"
     if deed is None:
         return Reason("complements", text)
     return Reason("complements", text, deed.item, _EVENTS.get(deed.action, ""), deed.at_s * 1000)
@@ -230,9 +230,12 @@ def _news(row: int, source: str, query: Query) -> Reason:
 
 def _in_category(visit: Visit) -> Reason:
     """What an unknown person came for."""
-    codes = visit.columns.leaf_codes.items()
-    name = next(name for name, code in codes if code == visit.came_for)
-    return Reason("trending", f"in demand in {_cut(name)}, which you came for")
+    return Reason("trending", f"in demand in {_cut(_category(visit.came_for, visit))}, which you came for")
+
+
+def _category(code: int, visit: Visit) -> str:
+    """The name of a last category; codes are given one after the other."""
+    return next(islice(visit.columns.leaf_codes, code, None))
 
 
 def _demand(counters: ItemCounters | None, visit: Visit) -> Reason:

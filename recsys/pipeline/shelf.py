@@ -219,7 +219,7 @@ class Shelf:
         columns = self.columns
         for types, change in ((int(columns.offer[row]), -1), (offer, 1)):
             if types:
-                columns.n_offered[types] += change
+                columns.offered_more(types, change)
         columns.offer[row] = offer
         if row >= columns.n_bundle:
             return

@@ -113,7 +113,9 @@ class LmdbStore:
             check_value(key, value)
         with self._writing() as txn:
             now_ms = int(self._clock() * 1000)
-            return [self._claimed(txn, key_bytes(key), value, now_ms, ttl_s) for key, value in claims]
+            kept = [self._claimed(txn, key_bytes(key), value, now_ms, ttl_s) for key, value in claims]
+            self._drop_expired(txn, now_ms, EXPIRED_PER_CLAIM * len(claims))
+        return kept
 
     def _claimed(
         self, txn: lmdb.Transaction[bytes], raw_key: bytes, value: bytes, now_ms: int, ttl_s: int
@@ -124,13 +126,12 @@ class LmdbStore:
         expiry = _U64.pack(now_ms + ttl_s * 1000)
         txn.put(raw_key, _CLAIM + expiry + value)
         txn.put(expiry + raw_key, b"", db=self._expiries)
-        self._drop_expired(txn, now_ms)
         return value
 
-    def _drop_expired(self, txn: lmdb.Transaction[bytes], now_ms: int) -> None:
+    def _drop_expired(self, txn: lmdb.Transaction[bytes], now_ms: int, most: int) -> None:
         # The index may name a record that was put or claimed anew since: only its header counts.
         cursor = txn.cursor(self._expiries)
-        for _ in range(EXPIRED_PER_CLAIM):
+        for _ in range(most):
             if not cursor.first() or _U64.unpack_from(cursor.key())[0] > now_ms:
                 return
             raw_key = cursor.key()[_U64.size :]

@@ -69,12 +69,12 @@ def test_types_have_their_own_bits() -> None:
 
 def test_the_types_of_which_anything_may_be_shown_follow_the_catalogue() -> None:
     on = bare_shelf([product("t", 1), article("pitch", "tent")])
-    assert on.columns.offered_of(ANY_TYPE) == ANY_TYPE
+    assert on.columns.offered_types[ANY_TYPE] == ANY_TYPE
     on.upsert(article("pitch", "tent", available=False))
-    assert on.columns.offered_of(ANY_TYPE) == PRODUCT
-    assert on.columns.offered_of(ARTICLE) == ARTICLE  # a slot of articles alone stays one
+    assert on.columns.offered_types[ANY_TYPE] == PRODUCT
+    assert on.columns.offered_types[ARTICLE] == ARTICLE  # a slot of articles alone stays one
     on.upsert(article("knots", "rope"))
-    assert on.columns.offered_of(ANY_TYPE) == ANY_TYPE
+    assert on.columns.offered_types[ANY_TYPE] == ANY_TYPE
 
 
 def test_prices_and_categories_are_columns() -> None:
