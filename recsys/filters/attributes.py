@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
+from itertools import islice
 from operator import attrgetter
 from typing import Final, Literal
 
@@ -40,6 +42,8 @@ published is published_ms as a timestamp; attributes is a map from string to str
 strings. Numbers and published may be null."""
 
 UNKNOWN_MS: Final = np.iinfo(np.int64).min
+MAX_CHANGES: Final = 1024
+"""Changes remembered: who asks what has changed since longer ago looks at every row."""
 
 _STRINGS = tuple(name for name, type_ in ATTRIBUTES.items() if type_ == "string")
 _SAME_STRINGS = tuple(name for name in _STRINGS if name not in ("id", "item_type"))
@@ -58,7 +62,7 @@ class Attributes:
     Strings are codes of one dictionary, so that strings of different columns compare as numbers. Texts
     that no row holds any more are dropped when they outnumber the others. Memory: 106 bytes a row of
     capacity, 12 for each entry of a list or of `attributes` (at most twice that), and what a dictionary
-    of the distinct texts takes, which shares the strings of the items.
+    of the distinct texts takes, which shares the strings of the items; 10 KB for the newest changes.
     """
 
     def __init__(self, capacity: int = 64) -> None:
@@ -66,6 +70,8 @@ class Attributes:
         self.version = 0
         """Grows with each change. Who keeps an answer notes the version from before asking for it."""
         self.n_rows = 0
+        self._changed: deque[int] = deque(maxlen=MAX_CHANGES)
+        """The row of each change, the newest last."""
         self._codes = _Codes([""])  # 0, the string of rows that were never set
         self.present = np.zeros(capacity, np.bool_)
         self.available = np.zeros(capacity, np.bool_)
@@ -90,7 +96,18 @@ class Attributes:
             self.n_rows = max(self.n_rows, row + 1)
             if len(self.texts) > 2 * self._n_texts_kept + 1024:
                 self._drop_unused_texts()
+            self._changed.append(row)
             self.version += 1
+
+    def changed_since(self, version: int) -> npt.NDArray[np.int32] | None:
+        """int32[k]: the rows changed since a version, each once; None where that is longer ago than is
+        remembered."""
+        with self.lock:
+            count = self.version - version
+            if count > MAX_CHANGES:
+                return None
+            newest = islice(reversed(self._changed), count)
+            return np.array(sorted(set(newest)), np.int32)
 
     @property
     def texts(self) -> list[str]:

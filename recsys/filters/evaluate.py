@@ -46,30 +46,37 @@ Comparison = Callable[[npt.NDArray[Any], npt.NDArray[Any]], Bools]
 
 
 class Rows:
-    """The rows of one evaluation; lives while it holds the lock of `attributes`."""
+    """The rows of one evaluation, all of them or some (`only`, int32[k]); lives while it holds the lock of
+    `attributes`."""
 
-    def __init__(self, attributes: Attributes) -> None:
-        self.n = attributes.n_rows
+    def __init__(self, attributes: Attributes, only: Codes | None = None) -> None:
+        self.n = attributes.n_rows if only is None else len(only)
         self._attributes = attributes
+        self._only = only
+        self._at: slice | Codes = slice(self.n) if only is None else only
         self._own_texts: dict[str, int] = {}
 
     def available(self) -> Truth:
-        yes = self._attributes.available[: self.n]
+        yes = self._attributes.available[self._at]
         return Truth(yes, ~yes)
 
     def strings(self, name: str) -> Column:
-        return Column(self._attributes.strings[name][: self.n])
+        return Column(self._attributes.strings[name][self._at])
 
     def numbers(self, name: str) -> Column:
-        data = self._attributes.numbers[name][: self.n]
+        data = self._attributes.numbers[name][self._at]
         return Column(data, np.isnan(data).view(np.uint8))
 
     def published(self) -> Column:
-        data = self._attributes.published_ms[: self.n]
+        data = self._attributes.published_ms[self._at]
         return Column(data, (data == UNKNOWN_MS).view(np.uint8))
 
+    def present(self) -> Bools:
+        return self._attributes.present[self._at]
+
     def ragged(self, name: str) -> Ragged:
-        return self._attributes.ragged[name]
+        whole = self._attributes.ragged[name]
+        return whole if self._only is None else whole.part(self._only)
 
     def code(self, text: str) -> int:
         """A text of the filter that no item holds gets a code of this evaluation's own."""

@@ -47,11 +47,14 @@ class Filter:
     """In passes over a column, see `recsys.filters.checker.MAX_COST`."""
     _truth: Callable[[Rows], Truth]
 
-    def rows(self, attributes: Attributes) -> npt.NDArray[np.bool_]:
-        """bool[attributes.n_rows]: True where there is an item and it passes. A new array."""
+    def rows(
+        self, attributes: Attributes, only: npt.NDArray[np.int32] | None = None
+    ) -> npt.NDArray[np.bool_]:
+        """bool[attributes.n_rows], or bool[k] of the rows `only`, int32[k]: True where there is an item and
+        it passes. A new array."""
         with attributes.lock, np.errstate(all="ignore"):
-            rows = Rows(attributes)
-            passing: npt.NDArray[np.bool_] = attributes.present[: rows.n] & self._truth(rows).yes
+            rows = Rows(attributes, only)
+            passing: npt.NDArray[np.bool_] = rows.present() & self._truth(rows).yes
             return passing
 
 

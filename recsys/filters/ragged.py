@@ -21,13 +21,13 @@ class Ragged:
     rows hold, plus 1,024. Memory: 12 bytes for each place, 8 bytes a row.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, room: int = 1024) -> None:
         self._start = np.zeros(capacity, np.int32)
         self.count = np.zeros(capacity, np.int32)
         """int32[capacity]: how many pairs each row has."""
-        self._owner = np.full(1024, 0, np.int32)
-        self._key = np.full(1024, _NONE, np.int32)
-        self._value = np.full(1024, _NONE, np.int32)
+        self._owner = np.zeros(room, np.int32)
+        self._key = np.full(room, _NONE, np.int32)
+        self._value = np.full(room, _NONE, np.int32)
         self._used = 0
 
     def grow(self, capacity: int) -> None:
@@ -51,6 +51,18 @@ class Ragged:
             self._key[start : start + now] = keys
             self._value[start : start + now] = values
         self.count[row] = now
+
+    def part(self, rows: Codes) -> Ragged:
+        """The pairs of some rows alone; the first of them is row 0 there."""
+        part = Ragged(0, room=0)
+        counts = self.count[rows]
+        ends = np.cumsum(counts, dtype=np.int32)
+        part._used = int(ends[-1]) if len(ends) else 0
+        part._start, part.count = ends - counts, counts
+        part._owner = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
+        places = np.arange(part._used) + np.repeat(self._start[rows] - part._start, counts)
+        part._key, part._value = self._key[places], self._value[places]
+        return part
 
     def at(self, key: int, n: int) -> Codes:
         """int32[n]: each row's value for `key`, -1 where it has none."""

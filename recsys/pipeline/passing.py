@@ -1,4 +1,4 @@
-"""Which rows pass a filter: looked at once for each filter and version of the catalogue."""
+"""Which rows pass a filter: all are looked at once for each filter, and those that change once again."""
 
 from __future__ import annotations
 
@@ -45,12 +45,27 @@ class Passing:
             if known is not None and known[0] == version and len(known[1]) == capacity:
                 self._kept.move_to_end(text)
                 return known[1]
-        found = compile_filter(text).rows(self._attributes)
-        mask = np.zeros(capacity, np.bool_)
-        mask[: len(found)] = found[:capacity]
+        mask = None
+        if known is not None and len(known[1]) == capacity:
+            mask = self._patched(text, *known)
+        if mask is None:
+            found = compile_filter(text).rows(self._attributes)
+            mask = np.zeros(capacity, np.bool_)
+            mask[: len(found)] = found[:capacity]
         with self._lock:
             self._kept[text] = version, mask
             self._kept.move_to_end(text)
             while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         return mask
+
+    def _patched(self, text: str, version: int, mask: Mask) -> Mask | None:
+        """The rows of an older version, those that have changed since looked at again; None where that was
+        too long ago."""
+        changed = self._attributes.changed_since(version)
+        if changed is None:
+            return None
+        changed = changed[changed < len(mask)]
+        patched = mask.copy()
+        patched[changed] = compile_filter(text).rows(self._attributes, changed)
+        return patched

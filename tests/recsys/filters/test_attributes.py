@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from recsys.catalog import Item
 from recsys.filters import Attributes, compile_filter
+from recsys.filters.attributes import MAX_CHANGES
 from recsys.filters.ragged import Ragged
 from tests.recsys.filters.expressions import items
 
@@ -39,6 +40,33 @@ def test_changed_rows_are_as_if_set_once(changes):
 
     assert rows_of(changed) == rows_of(once)
     assert rows_of(told) == rows_of(once)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), items), min_size=1, max_size=30), st.integers(0, 30))
+def test_of_the_changed_rows_alone_the_answer_is_that_of_all(changes, first_seen):
+    attributes = Attributes(capacity=1)
+    version, changed = 0, set()
+    for place, (row, item) in enumerate(changes):
+        if place == first_seen:
+            version, changed = attributes.version, set()
+        attributes.set(row, item)
+        changed.add(row)
+    rows = attributes.changed_since(version)
+    assert rows.tolist() == sorted(changed)
+    for text, whole in zip(FILTERS, rows_of(attributes), strict=True):
+        of_changed = compile_filter(text).rows(attributes, rows).tolist()
+        assert of_changed == [whole[row] for row in rows.tolist()]
+
+
+def test_changes_of_long_ago_are_not_remembered():
+    attributes = Attributes()
+    for _ in range(MAX_CHANGES):
+        attributes.set(1, Item("a"))
+    assert attributes.changed_since(0).tolist() == [1]
+    attributes.set(2, Item("b"))
+    assert attributes.changed_since(0) is None
+    assert attributes.changed_since(attributes.version).tolist() == []
 
 
 def test_a_row_without_an_item_passes_nothing():
