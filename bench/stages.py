@@ -1,9 +1,8 @@
 """How long each stage of an answer takes: the pipeline run in-process, with a clock around its stages.
 
-The pipeline is one sentence of five calls (`recsys.pipeline.pipeline`), and candidates are asked of a
-table of sources; here each of these names is replaced by itself with a clock around it. So what is
-timed is what serves, with about a microsecond added for each call. The clock is the thread's own
-processor time, so that whatever else the core does is left out.
+The pipeline is one sentence (`recsys.pipeline.pipeline`); here each of the names it calls is replaced by
+itself with a clock around it. So what is timed is what serves, with about a microsecond added for each call.
+The clock is the thread's own processor time, so that whatever else the core does is left out.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from recsys.catalog import Item
 from recsys.decide import View, decide
 from recsys.models.ranker import Ranker
 from recsys.open import open_store
-from recsys.pipeline import candidates, pipeline
 from recsys.pipeline import mix as mixing
+from recsys.pipeline import pipeline
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
@@ -42,15 +41,15 @@ from server.wire import item_field, response_message
 STAGES: dict[tuple[Any, str], str] = {
     (deciding, "_visit"): "person",
     (Ranker, "gather"): "ranker.gather",
-    (pipeline, "candidates"): "candidates",
-    (Learned, "weighed"): "weighed",
+    (pipeline, "found"): "candidates",
+    (Learned, "totals"): "ranker.weigh",
     (pipeline, "score"): "score",
     (mixing, "best"): "rank",
     (mixing, "draws"): "explore",
     (pipeline, "mix"): "mix",
 }
-"""Where each is called from, and what DESIGN.md calls it. `weighed` is one kernel: the union, the filter
-and the ranker; `mix` includes `rank` and `explore`."""
+"""Where each is called from. `candidates` are found and filtered by one kernel, and `mix` includes `rank` and
+`explore`."""
 WARM_UP = 200
 
 
@@ -93,14 +92,12 @@ def clocked_pipeline(clocks: Clocks) -> Iterator[None]:
         for (owner, name), stage in STAGES.items():
             patches.enter_context(patch.object(owner, name, clocks.around(stage, getattr(owner, name))))
         patches.enter_context(patch.object(deciding, "reasons", clocks.around("reasons", reasons)))
-        sources = {name: clocks.around(f"candidates.{name}", ask) for name, ask in candidates.SOURCES.items()}
-        patches.enter_context(patch.object(candidates, "SOURCES", sources))
         yield
 
 
 def stages(argument: dict[str, Any]) -> dict[str, dict[str, float]]:
     """p50 and p99 of each stage over `requests` people of the data set, in microseconds: `read` the
-    person from the state, `decide` (of which candidates, filter, score, rank, mix, reasons are parts),
+    person from the state, `decide` (of which candidates, score, rank, mix, reasons are parts),
     `serialise` the answer."""
     settings = load_settings(Path(argument["home"]))
     store = open_store(settings.state)

@@ -18,8 +18,6 @@ from threadpoolctl import threadpool_limits
 
 from recsys.models.als_kernels import fold_person
 from recsys.models.arrays import (
-    NOTHING,
-    Ranked,
     Rows,
     Scores,
     Vectors,
@@ -134,10 +132,6 @@ class Als:
             scratch.solve_shares, scratch.solve_matrix, scratch.solve_target, vector,
         )  # fmt: skip
         return vector
-
-    def nearest(self, vector: Vectors, k: int, eligible: npt.NDArray[np.uint8] | None = None) -> Ranked:
-        """The k items that a person of this vector float32[f] likes best; see VectorIndex.nearest."""
-        return self.index.nearest(vector, k, eligible) if np.count_nonzero(vector) else NOTHING
 
     def save(self, directory: Path) -> None:
         save_arrays(directory, {"item_factors": self.item_factors, "gram": self.gram}, self.settings)

@@ -19,10 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from recsys.models.arrays import (
     NOTHING,
-    Offer,
     Ranked,
-    Rows,
-    Scores,
     Vectors,
     load_array,
     load_settings,
@@ -30,7 +27,6 @@ from recsys.models.arrays import (
 )
 from recsys.models.progress import Progress, silent
 from recsys.models.readings import Readings
-from recsys.models.scratch import Scratch
 from recsys.models.sentence_model import Encoder, ModelIdentity, reopen
 from recsys.models.tables import TopTable, likeness_table
 from recsys.models.vectors import VectorIndex, unit_length
@@ -164,19 +160,6 @@ class Content:
         speaking, weights = self.reader.read(text)
         vector: Vectors = unit_length((weights @ self.components[speaking])[None, :])[0]
         return vector
-
-    def like(self, seeds: Rows, weights: Scores, k: int, scratch: Scratch, offer: Offer) -> Ranked:
-        """For each of the types on offer the k items most like the seeds, int32[s] with float32[s]
-        weights, by the weighted sum of their cosines; a seed counts for its nearest neighbours only."""
-        found = [
-            table.blend(seeds, weights, k, scratch, offer)
-            for one, table in self.neighbours.items()
-            if one & offer.types
-        ]
-        if len(found) <= 1:
-            return found[0] if found else NOTHING
-        rows, scores = zip(*found, strict=True)
-        return np.concatenate(rows), np.concatenate(scores)
 
     def similar(self, row: int, k: int, eligible: npt.NDArray[np.uint8] | None = None) -> Ranked:
         """The k items whose texts are most like that of item `row`, itself left out."""

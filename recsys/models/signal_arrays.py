@@ -121,6 +121,8 @@ class DeskArrays(NamedTuple):
     last one shared, its step in our session, and how many are shared."""
     fade: Array
     """float32[sessions]: by the age of each neighbour."""
+    gathered: Array
+    """int32[candidates]."""
     votes: Array
     """float32[candidates]: what like sessions say of each, as a share of what they say of the best."""
     mean: Array
@@ -138,7 +140,7 @@ SIGNALS_TYPE = types.NamedTuple(
 DESK_TYPE = types.NamedTuple(
     (
         *(i4[::1], i4[::1], f4[:, ::1], i4[::1], i4[::1], i8[::1], i4[::1], i8[::1], i4[::1], u1[::1]),
-        *(f4[::1], f4[::1], i4[:, ::1], f4[:, ::1], i8[:, ::1], f4[::1], f4[::1], f4[::1], i8[::1]),
+        *(f4[::1], f4[::1], i4[:, ::1], f4[:, ::1], i8[:, ::1], f4[::1], i4[::1], f4[::1], f4[::1], i8[::1]),
     ),
     DeskArrays,
 )
@@ -186,7 +188,8 @@ class Desk:
             found_session=np.zeros((2, m_sessions), np.int32),
             found_similarity=np.zeros((2, m_sessions), np.float32),
             voter=np.zeros((m_sessions, 5), np.int64), fade=np.zeros(m_sessions, np.float32),
-            votes=np.zeros(MAX_POOL, np.float32), mean=np.zeros(model.vectors.shape[1], np.float32),
+            gathered=np.zeros(MAX_POOL, np.int32), votes=np.zeros(MAX_POOL, np.float32),
+            mean=np.zeros(model.vectors.shape[1], np.float32),
             facts=np.zeros(N_FACTS, np.int64),
         )  # fmt: skip
         self.joined = _join(model, self.arrays)

@@ -209,7 +209,7 @@ def _enter_best(
     return size
 
 
-@kernel(i8(JOINED_TYPE, _I4, _U1, i8, i8, _U1, u1, i4[::1]))
+@kernel(i8(JOINED_TYPE, _I4, _U1, i8, i8, _U1, u1))
 def gather(
     joined: Any,
     trail: Array,
@@ -218,16 +218,15 @@ def gather(
     k_neighbours: int,
     offer: Array,
     item_types: int,
-    pool: Array,
 ) -> int:
-    """Ask all sources for a trail and put the candidates into `pool` int32[m]; returns how many.
+    """Ask all sources for a trail and put the candidates into the desk's `gathered`; returns how many.
 
     trail int32[t], kinds uint8[t]: what the person did, oldest first; `trail[start:]` is the session. Rows
     that the model does not know keep their place and find nothing. Candidates are rows with one of the bits
     `item_types` in `offer` uint8[c], all where that is empty. The desk is ready for `describe` afterwards.
     """
     model, desk = joined.model, joined.desk
-    rows, pooled = desk.rows, desk.pooled
+    rows, pooled, pool = desk.rows, desk.pooled, desk.gathered
     _clear(desk)
     _seat_trail(desk, trail, kinds, start)
     ask_neighbours(model, desk, k_neighbours)

@@ -34,7 +34,6 @@ from recsys.models.interactions import Interactions
 from recsys.models.progress import Progress, silent
 from recsys.models.signal_arrays import (
     LIVE_AT,
-    MAX_POOL,
     N_COLUMNS,
     N_FEATURES,
     OPINIONS_AT,
@@ -161,12 +160,11 @@ class Signals:
         return Desk(self.arrays, self.settings.m_most_recent_sessions)
 
     def gather(self, trail: Trail, desk: Desk, offer: Offer = EVERYTHING) -> Rows:
-        """The candidates int32[c] for a trail, of those on offer, in no order. The desk keeps what
-        the sources said until it is asked again."""
-        pool = np.empty(MAX_POOL, np.int32)
+        """The candidates int32[c] for a trail, of those on offer, in no order. The desk keeps them, and what
+        the sources said, until it is asked again."""
         k_neighbours = self.settings.k_neighbours
-        found = gather(desk.joined, trail.rows, trail.kinds, trail.start, k_neighbours, *offer, pool)
-        return pool[:found]
+        found = gather(desk.joined, trail.rows, trail.kinds, trail.start, k_neighbours, *offer)
+        return desk.arrays.gathered[:found]
 
     def describe(self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Features) -> Features:
         """What speaks for and against each candidate of `rows` int32[c], gathered or from elsewhere; live

@@ -12,9 +12,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from recsys.models.arrays import (
-    EVERYTHING,
     NOTHING,
-    Offer,
     Ranked,
     Rows,
     Scores,
@@ -24,7 +22,7 @@ from recsys.models.arrays import (
     save_arrays,
 )
 from recsys.models.interactions import Interactions
-from recsys.models.kernels import blend_rows, count_following, top_of_sparse
+from recsys.models.kernels import count_following, top_of_sparse
 from recsys.models.progress import Progress
 from recsys.models.scratch import Scratch
 from recsys.models.vectors import VectorIndex
@@ -79,18 +77,6 @@ class TopTable:
             return NOTHING
         length = min(k, int(self.lengths[row]))
         return self.rows[row, :length], self.scores[row, :length]
-
-    def blend(
-        self, seeds: Rows, weights: Scores, k: int, scratch: Scratch, offer: Offer = EVERYTHING
-    ) -> Ranked:
-        """The best k on offer of the sum of the seeds' rows, each times its weight; without the seeds."""
-        k = min(k, len(self.lengths))
-        top_rows, top_scores = np.empty(k, np.int32), np.empty(k, np.float32)
-        found = blend_rows(
-            seeds, weights, self.rows, self.scores, self.lengths, *offer,
-            scratch.sums, scratch.touched, scratch.spare, top_rows, top_scores,
-        )  # fmt: skip
-        return top_rows[:found], top_scores[:found]
 
     def scaled_rows(self, factor: npt.NDArray[np.floating[Any]]) -> TopTable:
         """The same table with the scores of row i times factor[i] (> 0)."""

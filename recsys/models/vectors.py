@@ -92,14 +92,20 @@ class Lists(msgspec.Struct, frozen=True):
 
 class VectorIndex:
     """An index over float32[n, d]. `recall` is the measured share of the exact first 100 that its
-    search finds on a sample of queries (1.0 where it is exact); `probes` lists are read for that."""
+    search finds on a sample of queries (1.0 where it is exact); `probes` lists are read for that, which hold
+    at most `room`."""
 
     def __init__(self, lists: Lists, facts: _IndexFacts) -> None:
         self._lists = lists
         self._facts = facts
         self._across = np.ascontiguousarray(lists.centroids.T)
         longest = np.sort(np.diff(lists.starts))[-facts.probes :]
-        self._room = max(int(longest.sum()), len(lists.centroids))
+        self.room = max(int(longest.sum()), len(lists.centroids))
+
+    @property
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """As `scan_lists` takes them, with `probes` and `room`."""
+        return self._across, self._lists.starts, self._lists.rows, self._lists.vectors
 
     @property
     def recall(self) -> float:
@@ -173,7 +179,7 @@ class VectorIndex:
         lists = self._lists
         return scan_lists(
             vector, self._across, lists.starts, lists.rows, lists.vectors,
-            _EVERY_ROW if eligible is None else eligible, self._facts.probes, self._room, rows, scores,
+            _EVERY_ROW if eligible is None else eligible, self._facts.probes, self.room, rows, scores,
         )  # fmt: skip
 
     def save(self, directory: Path) -> None:

@@ -1,96 +1,83 @@
 """Candidates: each source names items worth a look, with scores that only it understands.
 
-A source is a function of the context that answers (rows int32[k], scores float32[k]). An answer may
-hold rows that may not be shown: the filter comes next. Sources that know nothing answer nothing. What
-does not depend on the context is asked once a visit.
+A source is a function of the context that answers (rows int32[k], scores float32[k]), or names the compiled
+loop that will (`recsys.pipeline.find_kernel`). An answer may hold rows that may not be shown: the filter
+comes next. Sources that know nothing answer nothing. What does not depend on the context is asked once a
+visit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 
 from recsys.block import SourceName
-from recsys.counters import AFTER_HALF_LIFE_S, SURGE_HALF_LIFE_S
-from recsys.fold import leaf_of
+from recsys.counters import AFTER_HALF_LIFE_S
 from recsys.models.arrays import NOTHING, Ranked, Rows, Vectors
 from recsys.models.interactions import InteractionKind
-from recsys.models.tables import TopTable
-from recsys.pipeline.columns import Heats32
 from recsys.pipeline.complements import best_of_category, brought
-from recsys.pipeline.kindred import Acquainted, named_by_kindred
-from recsys.pipeline.learned import Learned
+from recsys.pipeline.find_kernel import COLD_POOL, Loop
+from recsys.pipeline.kindred import named_by_kindred
 from recsys.pipeline.news import dropped, ranked_news, returned
-from recsys.pipeline.pool import Answer
-from recsys.pipeline.query import Ask, Context, Visit
-from recsys.pipeline.source_kernels import hottest_of_leaf, looked_at
+from recsys.pipeline.query import Context, Visit
 
 NEIGHBOUR_POOL: Final = 200
-ALS_POOL: Final = 40
-TABLE_POOL: Final = 30
 CONTENT_POOL: Final = 30
-COLD_POOL: Final = 20
-POPULAR_POOL: Final = 30
 WHOLE_POOL: Final = 200
 LEAST_DUE: Final = 0.02
 """What is ordered again less likely than this is no more due than anything else."""
-MIN_CATEGORY_POOL: Final = 10
-"""A category with fewer items in demand than this does not stand for what is trending."""
-
-
+Answer = Ranked | Loop
 _DAY_S: Final = 86_400
 _NOTHING_AFTER: Final = (np.empty(0, np.int32), np.empty(0))
 
 
-def candidates(wanted: Mapping[Ask, Context], learned: Learned, acquainted: Acquainted) -> list[Answer]:
-    """Ask the sources; where there is a ranker it has looked for its own already."""
-    answers = []
-    for ask, context in wanted.items():
-        source = ask[0]
-        if source == "neighbours" and learned.knows:
-            ranked = learned.neighbours()
-        elif source == "kindred" and acquainted.knows:
-            ranked = acquainted.candidates()
-        else:
-            ranked = SOURCES[source](context)
-        answers.append(Answer(ask, ranked))
-    return answers
-
-
-def neighbours(context: Context) -> Ranked:
-    """What sessions like this one went on to; the page's item counts as the newest of the session."""
+def neighbours(context: Context) -> Answer:
+    """What sessions like this one went on to; the page's item counts as the newest of the session. The
+    ranker, where there is one, has found it already."""
     visit, session = context.visit, context.session
     bundle, models = visit.bundle, visit.scratch.models
     if bundle is None or models is None or not len(session):
         return NOTHING
+    if bundle.ranker is not None:
+        return Loop.GATHERED
     key = ("neighbours", int(session[-1]), context.shown_key)
     offer = context.on_offer
     return visit.once(key, lambda: bundle.neighbours.recommend(session, NEIGHBOUR_POOL, models, offer=offer))
 
 
-def als(context: Context) -> Ranked:
+def als(context: Context) -> Answer:
     """What fits the taste that the whole history shows: the history folded in, now."""
-    return context.visit.once(("als", context.shown_key), lambda: _nearest_to_taste(context))
+    visit = context.visit
+    if visit.bundle is None or visit.taste is None:
+        return NOTHING
+    if context.few is not None:
+        return _likest(context.few, visit.bundle.als.item_factors, visit.taste, WHOLE_POOL)
+    return cast(Answer, visit.answers.get(("als", context.shown_key), Loop.ALS))
 
 
-def item_to_item(context: Context) -> Ranked:
+def item_to_item(_: Context) -> Answer:
     """Items liked by the same people, or seen in the same sessions, as the seeds."""
-    bundle = context.visit.bundle
-    return NOTHING if bundle is None else _around(context, "item_to_item", bundle.item_to_item.table)
+    return Loop.ITEM_TO_ITEM
 
 
-def bought_together(context: Context) -> Ranked:
+def bought_together(_: Context) -> Answer:
     """What shares baskets with the seeds."""
-    bundle = context.visit.bundle
-    return NOTHING if bundle is None else _around(context, "bought_together", bundle.bought_together.table)
+    return Loop.BOUGHT_TOGETHER
 
 
-def content(context: Context) -> Ranked:
-    """Items whose texts are like those of the seeds, those newer than the model included; without a model,
-    what is of the category of the page's item."""
-    return _of_same_category(context) if context.visit.bundle is None else _alike(context)
+def content(context: Context) -> Answer:
+    """Items whose texts are like those of the seeds, those newer than the model included: from the tables of
+    the training where it knew the seeds, else by a search near their vectors. Without a model, what is of the
+    category of the page's item."""
+    bundle, seeds = context.visit.bundle, context.seeds
+    if bundle is None:
+        return _of_same_category(context)
+    if not len(seeds.rows):
+        return NOTHING
+    is_known = bool(bundle.content.neighbours) and max(seeds.rows.tolist()) < bundle.n_items
+    return Loop.CONTENT if is_known and not context.filters else _alike(context)
 
 
 def new_items(context: Context) -> Rows:
@@ -100,18 +87,20 @@ def new_items(context: Context) -> Rows:
     return rows if len(rows) else context.visit.columns.cold.newest(COLD_POOL)
 
 
-def trending(context: Context) -> Ranked:
+def trending(context: Context) -> Answer:
     """What is in demand now: in the category the session is in, or an unknown person came for, else in the
     whole shop."""
-    return context.visit.once(("trending", context.shown_key), lambda: _in_demand(context))
+    came_for = context.visit.came_for
+    if came_for >= 0 and context.page_row < 0:
+        rows = best_of_category(context, came_for)
+        if len(rows):
+            return _by_place(rows)
+    return Loop.TRENDING
 
 
-def surging(context: Context) -> Ranked:
+def surging(_: Context) -> Answer:
     """What most people look at in these hours; scores are views, each worth half after an hour."""
-    visit = context.visit
-    rows = _warm(context, visit.columns.surge, visit.columns.surging)
-    ago = (visit.person.now_ms / 1000 - visit.columns.base_s) / SURGE_HALF_LIFE_S
-    return rows, np.exp2(visit.columns.surge[rows] - np.float32(ago))
+    return Loop.SURGING
 
 
 def lately(context: Context) -> Ranked:
@@ -131,11 +120,10 @@ def lately(context: Context) -> Ranked:
     return np.concatenate(rows), np.concatenate(scores).astype(np.float32)
 
 
-def recent(context: Context) -> Ranked:
+def recent(_: Context) -> Answer:
     """What the person looked at before, the newest and most often seen first; not the last of it all,
     and not what was ordered since."""
-    visit = context.visit
-    return visit.once("recent", lambda: _looked_at(visit))
+    return Loop.RECENT
 
 
 def buy_again(context: Context) -> Ranked:
@@ -163,20 +151,12 @@ def back_in_stock(context: Context) -> Ranked:
     return context.visit.once("back_in_stock", lambda: ranked_news(returned(context.visit)))
 
 
-def popular(context: Context) -> Ranked:
+def popular(_: Context) -> Answer:
     """What people liked of late, as of the last training."""
-    columns = context.visit.columns
-    rows = columns.popular[context.item_types]
-    if context.filters:
-        # Where a filter leaves few, all of those that anybody liked are weighed: the tables and lists of
-        # other sources know too few of them.
-        rows = rows[context.offer[rows] != 0][: POPULAR_POOL if context.few is None else WHOLE_POOL]
-    else:
-        rows = rows[:POPULAR_POOL]
-    return rows, columns.popularity[rows]
+    return Loop.POPULAR
 
 
-SOURCES: Mapping[SourceName, Callable[[Context], Ranked]] = {
+SOURCES: Mapping[SourceName, Callable[[Context], Answer]] = {
     "neighbours": neighbours,
     "als": als,
     "kindred": named_by_kindred,
@@ -204,40 +184,15 @@ def vector_of(visit: Visit, row: int) -> Vectors | None:
     return bundle.content.vectors[row] if row < bundle.n_items else visit.columns.cold.vector(row)
 
 
-def _nearest_to_taste(context: Context) -> Ranked:
-    visit = context.visit
-    if visit.bundle is None or visit.taste is None:
-        return NOTHING
-    if context.few is not None:
-        return _likest(context.few, visit.bundle.als.item_factors, visit.taste, WHOLE_POOL)
-    return visit.bundle.als.nearest(visit.taste, ALS_POOL, context.eligible_bits)
-
-
-def _around(context: Context, name: str, table: TopTable) -> Ranked:
-    visit, seeds, models = context.visit, context.seeds, context.visit.scratch.models
-    if models is None or not len(seeds.rows):
-        return NOTHING
-    key, offer = (name, context.seeds_key, context.shown_key), context.on_offer
-    k = TABLE_POOL if context.few is None else WHOLE_POOL
-    return visit.once(key, lambda: table.blend(seeds.rows, seeds.weights, k, models, offer))
-
-
 def _alike(context: Context) -> Ranked:
-    """From the tables of the training where it knew the seeds, else by a search near their vectors;
-    among the items that came later always by their vectors."""
+    """By a search near the vectors of the seeds, which a filter narrows, or of which some came later."""
     visit, seeds = context.visit, context.seeds
-    bundle, models = visit.bundle, visit.scratch.models
-    if bundle is None or models is None or not len(seeds.rows):
-        return NOTHING
-    content = bundle.content
+    bundle = visit.bundle
+    assert bundle is not None
     if context.few is not None:
-        known = _likest(context.few, content.vectors, _wanted(context), WHOLE_POOL)
-    elif not context.filters and content.neighbours and max(seeds.rows.tolist()) < bundle.n_items:
-        known = content.like(seeds.rows, seeds.weights, CONTENT_POOL, models, context.on_offer)
-        if not visit.columns.cold.count:
-            return known
+        known = _likest(context.few, bundle.content.vectors, _wanted(context), WHOLE_POOL)
     else:
-        known = content.nearest(_wanted(context), CONTENT_POOL, context.eligible_bits)
+        known = bundle.content.nearest(_wanted(context), CONTENT_POOL, context.eligible_bits)
     added = _new_alike(context)
     rows, scores = np.concatenate((known[0], added[0])), np.concatenate((known[1], added[1]))
     others = (rows[:, None] != seeds.rows).all(axis=1)
@@ -280,44 +235,9 @@ def _wanted(context: Context) -> Vectors:
     return wanted
 
 
-def _in_demand(context: Context) -> Ranked:
-    visit, columns, item_types = context.visit, context.visit.columns, context.item_types
-    code = columns.leaf_codes.get(leaf_of(visit.person.category), -1) if visit.person.category else -1
-    if visit.came_for >= 0 and context.page_row < 0:
-        rows = best_of_category(context, visit.came_for)
-        if len(rows):
-            return _by_place(rows)
-    of_leaf = columns.leaf_rows.get(code)
-    if of_leaf is not None:
-        top_rows, top_heat = np.empty(POPULAR_POOL, np.int32), np.empty(POPULAR_POOL, np.float32)
-        found = hottest_of_leaf(
-            of_leaf, columns.leaf, code, columns.heat, context.offer, item_types, top_rows, top_heat
-        )
-        if found >= MIN_CATEGORY_POOL:
-            return top_rows[:found], np.exp2(top_heat[:found] - top_heat[0])
-    rows = _warm(context, columns.heat, columns.hot)
-    heat = columns.heat[rows]
-    return rows, np.exp2(heat - heat.max()) if len(rows) else heat
-
-
 def _by_place(rows: Rows) -> Ranked:
     """Rows in an order that says all there is to say."""
     return rows, (1.0 / (1.0 + np.arange(len(rows)))).astype(np.float32)
-
-
-def _warm(context: Context, heat: Heats32, warm: Mapping[int, Rows]) -> Rows:
-    """int32[k]: the rows of the greatest heat that the context may show."""
-    columns, item_types = context.visit.columns, context.item_types
-    if context.filters:
-        # Enough of the warmest are left unless the filter leaves few: then all rows are looked through.
-        known: Rows = warm[item_types]
-        known = known[known < columns.capacity]
-        known = known[context.offer[known] != 0]
-        if len(known) >= POPULAR_POOL:
-            return known[:POPULAR_POOL]
-        return columns.warmest(heat, item_types, context.offer)[:POPULAR_POOL]
-    rows = warm[item_types][:POPULAR_POOL]
-    return rows[rows < columns.capacity]
 
 
 def _likest(rows: Rows, vectors: Vectors, wanted: Vectors, k: int) -> Ranked:
@@ -327,18 +247,6 @@ def _likest(rows: Rows, vectors: Vectors, wanted: Vectors, k: int) -> Ranked:
     best = np.argsort(-scores, kind="stable")[:k]
     best = best[scores[best] > 0]
     return rows[best], scores[best]
-
-
-def _looked_at(visit: Visit) -> Ranked:
-    person = visit.person
-    n_touches = len(person.rows)
-    if not n_touches:
-        return NOTHING
-    rows, scores = np.empty(n_touches, np.int32), np.empty(n_touches, np.float32)
-    found = looked_at(
-        person.rows, person.actions, person.at_s, person.now_ms // 1000, visit.scratch.place, rows, scores
-    )
-    return rows[:found], scores[:found]
 
 
 def _due(visit: Visit) -> Ranked:

@@ -144,7 +144,8 @@ class Columns:
     @lazy
     def stock(self) -> Any:
         """What kernels read of it, as one argument."""
-        return stock_of(self.heat, self.surge, self.cold.rows, self.cold.vectors)
+        cold = self.cold
+        return stock_of(self.heat, self.surge, self.popularity, self.leaf, cold.rows, cold.vectors)
 
     @property
     def capacity(self) -> int:

@@ -10,9 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from recsys.pipeline.pool import Named, Pool
-from recsys.pipeline.pool_kernels import unite
-from recsys.pipeline.query import Context, Query
+from recsys.pipeline.query import Query
 
 STRICT: Final = 1
 """The page's own item, what the caller excludes, what other slots of the request show."""
@@ -85,9 +83,3 @@ class Bars:
             cells[row] = 0
         for of_leaf in self._of_categories:
             self.marks[of_leaf] = 0
-
-
-def offered(named: Named, context: Context) -> Pool:
-    """The union of what was named, without what the catalogue does not offer there."""
-    place = context.visit.scratch.place
-    return named.pool(unite(*named.arrays, context.offer, context.item_types, place, named.cells))

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 
 from recsys.counters import AFTER_HALF_LIFE_S
-from recsys.models.arrays import NOTHING, Ranked, Rows
+from recsys.models.arrays import Rows, Scores
 from recsys.models.demand import NOTHING_AFTER, live_of
 from recsys.models.interactions import InteractionKind
 from recsys.models.opinions import NewVectors
 from recsys.models.signals import Features, Trail
 from recsys.pipeline.columns import ANY_TYPE, Heats
-from recsys.pipeline.pool import Named, Pool
 from recsys.pipeline.query import Context
-from recsys.pipeline.weigh_kernel import weigh_all
-
-_LEAST: Final = np.float32(1e-3)
-"""The score of a candidate that no neighbour named: less than that of any they did."""
+from recsys.pipeline.weigh_kernel import weigh
 
 
 class Learned:
@@ -30,34 +24,27 @@ class Learned:
         self._desk = visit.scratch.models.desk if visit.scratch.models is not None else None
         self._context = context
         self._trail = trail_of(context)
+        self.n_gathered = 0
+        """How many candidates of its own are in the thread's memory."""
         if self._ranker is not None and self._desk is not None:
-            self._rows = self._ranker.gather(self._trail, self._desk, context.on_offer)
+            self.n_gathered = len(self._ranker.gather(self._trail, self._desk, context.on_offer))
 
     @property
     def knows(self) -> bool:
         """Whether there is a ranker at all."""
         return self._ranker is not None and self._desk is not None
 
-    def neighbours(self) -> Ranked:
-        """Its candidates; the score is the votes of sessions like this one."""
-        if self._desk is None or not len(self._context.session):
-            return NOTHING
-        return self._rows, self._desk.arrays.votes[: len(self._rows)] + _LEAST
-
-    def weighed(self, named: Named) -> Pool:
-        """What was named and is on offer, with how likely each is to be what comes next."""
-        context, trail, visit = self._context, self._trail, self._context.visit
-        most, after, taste = self._most(), self._after(), visit.taste
+    def totals(self, rows: Rows) -> Scores:
+        """float32[c], the greater the better: how likely each of `rows` int32[c] is to be what comes next."""
+        trail, visit = self._trail, self._context.visit
         assert visit.bundle is not None
-        totals = np.empty(len(named.arrays[0]), np.float32)
-        n = weigh_all(
-            visit.scratch.workplace, visit.columns.stock, visit.columns.cold.count,
-            trail.rows, trail.kinds, trail.at_s, trail.start, trail.now_s,
-            visit.bundle.als.nobody if taste is None else taste,
-            *named.arrays, context.offer, context.item_types,
-            *most, *after, trail.now_s / AFTER_HALF_LIFE_S, named.cells, totals,
+        taste = visit.bundle.als.nobody if visit.taste is None else visit.taste
+        totals: Scores = weigh(
+            visit.scratch.workplace.whole, visit.columns.stock, visit.columns.cold.count, rows,
+            trail.rows, trail.kinds, trail.at_s, trail.start, trail.now_s, taste,
+            *self._most(), *self._after(), trail.now_s / AFTER_HALF_LIFE_S,
         )  # fmt: skip
-        return named.pool(n, totals[:n])
+        return totals
 
     def effects(self, rows: Rows) -> tuple[Features, Features]:
         """float32[F, c] each: the features of `rows` int32[c] and how much each moved the score; of no

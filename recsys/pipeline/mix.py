@@ -12,9 +12,9 @@ import numpy as np
 
 from recsys.models.arrays import Rows
 from recsys.picked import picked
-from recsys.pipeline.candidates import trending
 from recsys.pipeline.explore import draws
 from recsys.pipeline.filter import ALL_BARS, CHOSEN, COOLING, IN_CART, IN_SESSION, SUBSTITUTE, Bars
+from recsys.pipeline.find import named_by
 from recsys.pipeline.place_kernels import fill
 from recsys.pipeline.pool import Pool
 from recsys.pipeline.pool_kernels import tell
@@ -152,7 +152,7 @@ def mix(scored: Scored, query: Query, bars: Bars) -> Choice:
 def _take_fallback(block: _Block, bars: int) -> None:
     """What is in demand, else what was popular, else anything of the slot's types that may be shown."""
     context = block.query.context
-    block.take(trending(context)[0], "trending", bars)
+    block.take(named_by("trending", context)[0], "trending", bars)
     if block.n_missing:
         block.take(context.visit.columns.popular[context.item_types], "popular", bars)
     if block.n_missing:

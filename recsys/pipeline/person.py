@@ -125,9 +125,10 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         return self.history_rows[n_older:] if n_older else self.history_rows
 
     @lazy
-    def actions(self) -> Kinds:
-        """uint8[t]: the Action of each touch."""
-        return np.frombuffer(bytes(self.done.actions), np.uint8)
+    def kinds(self) -> Kinds:
+        """uint8[t]: an InteractionKind for each touch."""
+        n_older = len(self._older_orders)
+        return self.history_kinds[n_older:] if n_older else self.history_kinds
 
     @lazy
     def at_s(self) -> Times:

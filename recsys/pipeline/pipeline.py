@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from recsys.pipeline.blend import blend
-from recsys.pipeline.candidates import candidates
-from recsys.pipeline.filter import Bars, offered
+from recsys.pipeline.filter import Bars
+from recsys.pipeline.find import found
 from recsys.pipeline.kindred import Acquainted
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import Choice, mix
-from recsys.pipeline.pool import NO_POOL, Named, Pool
+from recsys.pipeline.pool import NO_POOL, Pool
 from recsys.pipeline.query import Ask, Context, Query
 from recsys.pipeline.score import score
 
@@ -44,10 +44,9 @@ def _weighed(wanted: Mapping[Ask, Context]) -> Pool:
     context = next(iter(wanted.values()))
     learned = Learned(context)
     with Acquainted(context) as acquainted:
-        named = Named.by(candidates(wanted, learned, acquainted))
+        pool = found(wanted, learned.n_gathered, acquainted)
         if learned.knows:
-            return learned.weighed(named)
-        pool = offered(named, context)
+            return msgspec.structs.replace(pool, learned=learned.totals(pool.rows))
         if acquainted.knows:
             return msgspec.structs.replace(pool, learned=acquainted.totals(pool.rows))
         return pool

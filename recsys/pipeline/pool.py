@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from recsys.block import SourceName
-from recsys.models.arrays import NOTHING, Ranked, Rows, Scores
+from recsys.models.arrays import Rows, Scores
 from recsys.pipeline.query import Ask
 
 
@@ -71,39 +70,3 @@ def _heard(asks: tuple[Ask, ...], heeded: tuple[Ask, ...]) -> tuple[tuple[Source
 
 
 NO_POOL: Final = Pool((), (), (), 0, np.empty(0, np.int32), np.zeros((2, 1), np.int32))
-
-
-class Answer(NamedTuple):
-    """What one source said."""
-
-    ask: Ask
-    ranked: Ranked
-
-
-class Named(NamedTuple):
-    """What all sources said, to be made a pool of. `arrays`, as `unite` takes them: rows int32[k] and scores
-    float32[k], one answer behind the other, and where each begins and the last ends, int64[s + 1]. `cells`
-    are all zero."""
-
-    asks: tuple[Ask, ...]
-    arrays: tuple[Rows, Scores, npt.NDArray[np.int64]]
-    cells: npt.NDArray[np.int32]
-
-    @classmethod
-    def by(cls, answers: Sequence[Answer]) -> Named:
-        rows, scores, starts, size = [], [], [0], 0
-        for _, (rows_of, scores_of) in answers:
-            if len(rows_of):  # each array costs 1,600 instructions to join, an empty one too
-                rows.append(rows_of)
-                scores.append(scores_of)
-                size += len(rows_of)
-            starts.append(size)
-        all_rows, all_scores = (np.concatenate(rows), np.concatenate(scores)) if size else NOTHING
-        cells = np.zeros((2 + len(answers), size + 1), np.int32)
-        asks = tuple([ask for ask, _ in answers])
-        return cls(asks, (all_rows, all_scores, np.array(starts, np.int64)), cells)
-
-    def pool(self, n: int, learned: Scores | None = None) -> Pool:
-        """Of the `n` candidates that are in the cells now."""
-        names = tuple([name for name, _ in self.asks])
-        return Pool(self.asks, names, names, (1 << len(names)) - 1, self.cells[0, :n], self.cells, learned)

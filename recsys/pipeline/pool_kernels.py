@@ -10,17 +10,17 @@ from numba import types
 from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only, void
 
 _u1, _u8 = types.uint8, types.uint64
-_U1, _I4, _I8, _F4 = (read_only(dtype) for dtype in (_u1, i4, i8, f4))
+_U1, _I4, _F4 = (read_only(dtype) for dtype in (_u1, i4, f4))
 _I4_2D, _F4_2D = (read_only(dtype, 2) for dtype in (i4, f4))
 
 _TWO_TO_MINUS_53 = 2.0**-53
 
 
-@kernel(i8(_I4, _F4, _I8, _U1, _u1, i4[::1], i4[:, ::1]))
+@kernel(i8(_I4, _F4, _I4_2D, _U1, _u1, i4[::1], i4[:, ::1]))
 def unite(
     rows: Array,
     scores: Array,
-    source_starts: Array,
+    plan: Array,
     offer: Array,
     item_types: int,
     place: Array,
@@ -29,15 +29,15 @@ def unite(
     """The union of several sources' rows as far as the catalogue offers them, into the `cells` of a
     `recsys.pipeline.pool.Pool`; what a source names twice it is added up.
 
-    Source s has `rows[source_starts[s]:source_starts[s + 1]]`. `cells` come in as zeros; `place` int32[n] is
-    all zero between calls. Returns how many rows there are.
+    Source s, of as many as there are cells for, has the rows `plan[s, 1]` to `plan[s, 2]`. `cells` come in as
+    zeros; `place` int32[n] is all zero between calls. Returns how many rows there are.
     """
     pool_rows, named, pool_scores = cells[0], cells[1].view(np.uint32), cells[2:].view(np.float32)
     size, of_best = 0, cells.shape[1] - 1
-    for source in range(len(source_starts) - 1):
+    for source in range(len(pool_scores)):
         bit = np.uint32(1) << np.uint32(source)
         best = np.float32(0)
-        for index in range(source_starts[source], source_starts[source + 1]):
+        for index in range(plan[source, 1], plan[source, 2]):
             row = rows[index]
             if row < 0 or row >= len(offer) or not scores[index] > 0 or not (offer[row] & item_types):
                 continue

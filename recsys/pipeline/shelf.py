@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -22,7 +21,7 @@ from recsys.models.content import item_text
 from recsys.pipeline.cold import MAX_COLD_ITEMS
 from recsys.pipeline.columns import HOT_ITEMS, TYPE_SETS, Columns, Heats32, offer_of
 from recsys.pipeline.passing import Passing
-from recsys.pipeline.workplace import workplace_of
+from recsys.pipeline.workplace import Workplace
 
 Serialise = Callable[[Item], bytes]
 """How a server sends an item; called once for each version of it."""
@@ -289,7 +288,7 @@ class PipelineScratch:
     """Buffers of one thread. `place` int32[c] and `barred` uint8[c + 1] are all zero between calls. The last
     cell of `barred` is that of unknown rows, -1; `barred_cells` are the same cells, in which Python marks one
     in a tenth of the time. `models` is the bundle's scratch, None without a bundle; `workplace`: see
-    `recsys.pipeline.workplace`, None without a ranker; `weights`: see `recsys.pipeline.score`."""
+    `recsys.pipeline.workplace`; `weights`: see `recsys.pipeline.score`."""
 
     __slots__ = ("barred", "barred_cells", "models", "place", "weights", "workplace")
 
@@ -298,7 +297,5 @@ class PipelineScratch:
         self.barred_cells = bytearray(capacity + 1)
         self.barred = np.frombuffer(self.barred_cells, np.uint8)
         self.models = models = bundle.scratch() if bundle is not None else None
-        self.workplace: Any = None
-        if bundle is not None and bundle.ranker is not None and models is not None:
-            self.workplace = workplace_of(bundle.ranker, bundle.opinions, models, self.place)
+        self.workplace = Workplace(bundle, models, self.place)
         self.weights: dict[tuple[int, tuple[str | None, ...], bool], tuple[Placement, Scores]] = {}

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from recsys.events import Action
 from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, void
+from recsys.models.interactions import InteractionKind
 
 _u1 = types.uint8
 _U1, _I4, _I8, _F4 = (read_only(dtype) for dtype in (_u1, i4, i8, f4))
 _I4_2D, _F4_2D = (read_only(dtype, 2) for dtype in (i4, f4))
 
-_ORDER, _CART_ADD, _WISH = int(Action.ORDER), int(Action.CART_ADD), int(Action.WISH)
+_ORDER, _CART = int(InteractionKind.ORDER), int(InteractionKind.CART)
 _LOOK_HALF_LIFE_S = 3 * 86_400.0
 _LOOK_STEP = 0.9
 _KEPT_LOOK = 1.5
@@ -24,7 +24,7 @@ _KEPT_LOOK = 1.5
 
 @kernel(i8(_I4, _U1, _I8, i8, i4[::1], i4[::1], f4[::1]))
 def looked_at(
-    rows: Array, actions: Array, at_s: Array, now_s: int, place: Array, found_rows: Array, found_scores: Array
+    rows: Array, kinds: Array, at_s: Array, now_s: int, place: Array, found_rows: Array, found_scores: Array
 ) -> int:
     """What was touched, the newest first, each row once with the sum of its fading looks: they fade by
     age and by what was touched since. Not the last of all, nor what was ordered since."""
@@ -34,13 +34,13 @@ def looked_at(
         row = rows[index]
         if row < 0 or row >= len(place):
             continue
-        if actions[index] == _ORDER and place[row] == 0:
+        if kinds[index] == _ORDER and place[row] == 0:
             place[row] = -1
         if place[row] == -1 or row == last:
             continue
         half_lives = max(now_s - at_s[index], 0) / _LOOK_HALF_LIFE_S
         weight = _LOOK_STEP ** (len(rows) - 1 - index) * 2.0**-half_lives
-        if actions[index] == _CART_ADD or actions[index] == _WISH:
+        if kinds[index] == _CART:
             weight *= _KEPT_LOOK
         if place[row] == 0:
             found_rows[size] = row

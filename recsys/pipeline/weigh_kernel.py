@@ -1,4 +1,4 @@
-"""The compiled sentence: what the sources named, united and filtered, and weighed by the bundle's ranker."""
+"""Candidates are weighed by the bundle's ranker in one call: described, asked about, and put to the trees."""
 
 from __future__ import annotations
 
@@ -13,62 +13,53 @@ from recsys.models.describe_kernel import describe
 from recsys.models.opinion_kernel import ask_models, ask_texts
 from recsys.models.signal_arrays import LIVE_AT, N_FEATURES, OPINIONS_AT
 from recsys.models.trees import LANES, TOGETHER, sum_leaves
-from recsys.pipeline.pool_kernels import unite
 from recsys.pipeline.workplace import STOCK_TYPE, WORKPLACE_TYPE
 
-_u1 = types.uint8
-_U1, _I4, _I8, _F4, _F8 = (read_only(dtype) for dtype in (_u1, i4, i8, f4, f8))
+_U1, _I4, _I8, _F4, _F8 = (read_only(dtype) for dtype in (types.uint8, i4, i8, f4, f8))
 
 
 @kernel(
-    i8(
-        *(WORKPLACE_TYPE, STOCK_TYPE, i8, _I4, _U1, _I8, i8, f8, _F4),
-        *(_I4, _F4, _I8, _U1, _u1, f8, f8, _I4, _F8, f8, i4[:, ::1], f4[::1]),
+    f4[::1](
+        *(WORKPLACE_TYPE, STOCK_TYPE, i8, _I4, _I4, _U1, _I8, i8, f8, _F4),
+        *(f8, f8, _I4, _F8, f8),
     )
 )
-def weigh_all(
+def weigh(
     workplace: Any,
     stock: Any,
     n_new: int,
+    rows: Array,
     trail: Array,
     kinds: Array,
     at_s: Array,
     start: int,
     now_s: float,
     taste: Array,
-    named: Array,
-    scores: Array,
-    source_starts: Array,
-    offer: Array,
-    item_types: int,
     most_demand: float,
     most_surge: float,
     after_rows: Array,
     after_heats: Array,
     half_lives: float,
-    cells: Array,
-    totals: Array,
-) -> int:
-    """Unite what the sources named (see `unite`) in `cells`, and weigh each candidate into `totals`, which
-    has room for all of them; how many there are. After `gather` of this trail.
+) -> Array:
+    """What the ranker gives candidates `rows` int32[n]: float32[n], the greater the better. After `gather` of
+    this trail.
 
     trail int32[t], kinds uint8[t], at_s int64[t], `start` and `now_s`: see `recsys.models.signals.Trail`;
     taste float32[f]: see `ask_models`; from `most_demand` to `half_lives`: see `tell_live`. Of the stock's
     new items the first `n_new` count.
     """
-    n = unite(named, scores, source_starts, offer, item_types, workplace.place, cells)
+    n = len(rows)
     room = n + -n % LANES
-    rows, session, opinions = cells[0, :n], trail[start:], workplace.opinions
+    session, opinions = trail[start:], workplace.sources.opinions
     features = np.empty((N_FEATURES, room), np.float32)
     live, said = features[LIVE_AT:OPINIONS_AT], features[OPINIONS_AT:]
     tell_live(
         rows, stock.heat, stock.surge, most_demand, most_surge, after_rows, after_heats, half_lives, live
     )
     mean = np.empty(opinions.contents.shape[1], np.float32)
-    ask_models(rows, session, taste, opinions, mean, workplace.sums, said)
+    ask_models(rows, session, taste, opinions, mean, workplace.sources.memory.sums, said)
     ask_texts(rows, session, opinions.contents, mean, stock.new_rows, stock.new_vectors, n_new, said)
     describe(workplace.desk, rows, kinds, at_s, start, now_s, features)
-    leaves, weighed = np.empty((TOGETHER, room), np.uint32), np.empty(room, np.float32)
-    sum_leaves(features, workplace.trees, leaves, weighed)
-    totals[:n] = weighed[:n]
-    return n
+    leaves, totals = np.empty((TOGETHER, room), np.uint32), np.empty(room, np.float32)
+    sum_leaves(features, workplace.trees, leaves, totals)
+    return totals[:n]

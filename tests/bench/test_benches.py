@@ -89,7 +89,7 @@ def test_serving_prints_rate_latencies_and_stages_and_keeps_its_data(tmp_path):
         "ordinary_empty_server_per_s",
         "empty",
     }
-    assert {"read", "candidates", "weighed", "score", "rank", "mix", "decide", "serialise"} < set(
+    assert {"read", "candidates", "ranker.weigh", "score", "rank", "mix", "decide", "serialise"} < set(
         report["stages_us"]
     )
     assert all(stage["p50"] <= stage["p99"] for stage in report["stages_us"].values())

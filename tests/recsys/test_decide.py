@@ -14,8 +14,8 @@ from recsys.counters import ItemCounters
 from recsys.events import Action
 from recsys.models.als import Als
 from recsys.models.neighbours import SessionNeighbours
-from recsys.models.vectors import VectorIndex
-from recsys.pipeline import pipeline
+from recsys.pipeline import candidates, pipeline
+from recsys.pipeline.find_kernel import Loop
 from recsys.pipeline.shelf import Shelf
 from recsys.profile import Order, Profile, Touch
 from tests.recsys.pipeline.shops import (
@@ -188,11 +188,25 @@ def test_slots_of_a_request_share_what_depends_on_the_person_only(monkeypatch) -
 
     counted(Als, "fold_in")
     counted(SessionNeighbours, "recommend")
-    counted(VectorIndex, "nearest")
+
+    def als(context):
+        answer = candidates.als(context)
+        asked.extend(["search"] if answer is Loop.ALS else [])
+        return answer
+
+    monkeypatch.setitem(candidates.SOURCES, "als", als)
     slots = [slot("home.hero"), slot("home.feed"), slot("cart.cross_sell"), slot("email.digest")]
-    ask(shelf(), visitor("t1", "t2"), *slots)
-    # The digest may show articles: one more search near the same taste, and in the same sessions.
-    assert sorted(asked) == ["fold_in", "nearest", "nearest", "recommend", "recommend"]
+    beside = {"beside": Placement(sources={"als": 1.0})}
+    ask(
+        shelf(),
+        visitor("t1", "t2"),
+        *slots,
+        slot("beside", item="t3"),
+        placements={**DEFAULT_PLACEMENTS, **beside},
+    )
+    # The digest may show articles: one more search near the same taste, and in the same sessions. What the
+    # page of another item may show is what the home page may: no search.
+    assert sorted(asked) == ["fold_in", "recommend", "recommend", "search", "search"]
 
 
 @pytest.mark.parametrize("row", [0, 1])
@@ -211,8 +225,8 @@ def test_a_page_beside_other_slots_is_decided_as_if_it_stood_alone(row) -> None:
 
 def test_what_slots_of_a_visit_ask_is_united_once(monkeypatch) -> None:
     united = []
-    real = pipeline.offered
-    monkeypatch.setattr(pipeline, "offered", lambda *of: united.append(of) or real(*of))
+    real = pipeline.found
+    monkeypatch.setattr(pipeline, "found", lambda *of: united.append(of) or real(*of))
     slots = [
         slot("home.hero"),
         slot("home.feed"),
@@ -232,8 +246,8 @@ def test_slots_of_other_types_are_one_company_where_only_one_type_may_be_shown(
     catalogue, companies, monkeypatch
 ) -> None:
     united = []
-    real = pipeline.offered
-    monkeypatch.setattr(pipeline, "offered", lambda *of: united.append(of) or real(*of))
+    real = pipeline.found
+    monkeypatch.setattr(pipeline, "found", lambda *of: united.append(of) or real(*of))
     ask(shelf(catalogue), visitor("t1", "t2"), slot("home.hero"), slot("email.digest"))
     assert len(united) == companies
 

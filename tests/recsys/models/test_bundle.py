@@ -59,8 +59,8 @@ def test_loaded_models_answer_like_those_saved(tmp_path):
         (bundle.transitions.recommend(session, 9), MODELS.transitions.recommend(session, 9)),
         (bundle.neighbours.recommend(session, 9, scratch), MODELS.neighbours.recommend(session, 9, scratch)),
         (
-            bundle.als.nearest(bundle.als.fold_in(session, weights, scratch), 9),
-            MODELS.als.nearest(MODELS.als.fold_in(session, weights, scratch), 9),
+            bundle.als.index.nearest(bundle.als.fold_in(session, weights, scratch), 9),
+            MODELS.als.index.nearest(MODELS.als.fold_in(session, weights, scratch), 9),
         ),
         (bundle.item_to_item.similar(0, 9), MODELS.item_to_item.similar(0, 9)),
         (bundle.bought_together.with_item(bought, 9), MODELS.bought_together.with_item(bought, 9)),

@@ -8,6 +8,7 @@ import pytest
 from recsys.models.arrays import Offer
 from recsys.models.content import Content, ContentSettings, item_text
 from recsys.models.scratch import Scratch
+from tests.recsys.models.toys import blended
 
 SHOP = [
     item_text("Ultralight tent", "A tent for two people, with pegs.", "Camping", "Alp"),
@@ -63,7 +64,9 @@ TYPES = np.array([PRODUCT] * 4 + [ARTICLE] * 2 + [PRODUCT], np.uint8)
 def like(model, seeds, weights, types, k=9):
     scratch = Scratch(len(model.vectors))
     offer = Offer(np.full(len(model.vectors), types, np.uint8), types)
-    return model.like(np.array(seeds, np.int32), np.array(weights, np.float32), k, scratch, offer)
+    tables = [table for one, table in model.neighbours.items() if one & types]
+    found = [blended(table, seeds, weights, k, scratch, offer) for table in tables]
+    return tuple(np.concatenate([one[part] for one in found] or [np.empty(0)]) for part in range(2))
 
 
 def test_neighbours_are_kept_for_each_type():

@@ -8,7 +8,7 @@ import pytest
 from recsys.models.scratch import Scratch
 from recsys.models.tables import TopTable
 from recsys.models.transitions import MARKOV, Transitions, TransitionSettings
-from tests.recsys.models.toys import names, random_interactions, rows, sessions
+from tests.recsys.models.toys import blended, names, random_interactions, rows, sessions
 
 
 def test_what_follows_nearer_and_more_often_comes_first():
@@ -78,7 +78,7 @@ def test_blending_rows_equals_adding_them_densely():
                 found, scores = table.of(int(seed), 100)
                 dense[found] += weight * scores
         dense[seeds[seeds >= 0]] = 0
-        found, scores = table.blend(seeds, weights, 7, scratch)
+        found, scores = blended(table, seeds, weights, 7, scratch)
         np.testing.assert_allclose(scores, np.sort(dense)[::-1][: len(scores)], rtol=1e-5)
         np.testing.assert_allclose(dense[found], scores, rtol=1e-5)
         assert not scratch.sums.any()

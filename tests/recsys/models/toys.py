@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from recsys.models.als import Als, AlsSettings
+from recsys.models.arrays import EVERYTHING
 from recsys.models.bought_together import BoughtTogether
 from recsys.models.bundle import Models
 from recsys.models.content import Content
 from recsys.models.interactions import InteractionKind, Interactions
 from recsys.models.item_to_item import ItemToItem
+from recsys.models.kernels import blend_rows
 from recsys.models.neighbours import SessionNeighbours
 from recsys.models.popularity import Popularity
 from recsys.models.transitions import Transitions
@@ -85,3 +87,15 @@ def small_models(seed: int = 0) -> tuple[Interactions, Models]:
             [f"thing number {item_id} of {item_id[-1]}" for item_id in interactions.item_ids]
         ),
     )
+
+
+def blended(table, seeds, weights, k, scratch, offer=EVERYTHING):
+    """The best k on offer of the sum of the seeds' rows, each times its weight, as the pipeline's sources ask
+    a table."""
+    rows, scores = np.empty(k, np.int32), np.empty(k, np.float32)
+    seeds, weights = np.asarray(seeds, np.int32), np.asarray(weights, np.float32)
+    found = blend_rows(
+        seeds, weights, table.rows, table.scores, table.lengths, *offer,
+        scratch.sums, scratch.touched, scratch.spare, rows, scores,
+    )  # fmt: skip
+    return rows[:found], scores[:found]

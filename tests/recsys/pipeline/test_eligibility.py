@@ -11,7 +11,7 @@ from recsys.catalog import Item
 from recsys.counters import ItemCounters
 from recsys.decide import View, why
 from recsys.fold import SessionRules
-from recsys.pipeline.candidates import POPULAR_POOL
+from recsys.pipeline.find_kernel import POPULAR_POOL
 from recsys.pipeline.sentences import sentence
 from recsys.pipeline.shelf import Shelf
 from tests.recsys.pipeline.shops import (

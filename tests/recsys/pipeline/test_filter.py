@@ -13,9 +13,7 @@ from recsys.catalog import Item
 from recsys.counters import ItemCounters
 from recsys.filters.syntax import FilterError
 from recsys.models.interactions import InteractionKind, Interactions
-from recsys.models.neighbours import SessionNeighbours
-from recsys.models.tables import TopTable
-from recsys.pipeline import candidates
+from recsys.pipeline import candidates, find
 from recsys.pipeline.shelf import Shelf
 from tests.recsys.pipeline.shops import (
     CATALOGUE,
@@ -178,20 +176,15 @@ def rare(on: Shelf, placement: str) -> Block:
 def test_the_order_is_that_of_all_that_passes(
     learned: Shelf, placement: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As if each source were asked for everything it knows, and the filter came after."""
+    """As if each source were asked for everything it knows: then it is all the same whether the filter comes
+    before or after."""
     found = rare(learned, placement)
     if DEFAULT_PLACEMENTS[placement].fills and DEFAULT_PLACEMENTS[placement].item_types != ("article",):
         assert len(found.items) == 30
-    for name in ("NEIGHBOUR_POOL", "TABLE_POOL", "POPULAR_POOL", "WHOLE_POOL"):
-        monkeypatch.setattr(candidates, name, 50_000)
-    for model in (TopTable, SessionNeighbours):
-        asked = "blend" if model is TopTable else "recommend"
-        method = getattr(model, asked)
-        monkeypatch.setattr(
-            model,
-            asked,
-            lambda self, *given, method=method, offer=None, **named: method(self, *given[:4], **named),
-        )
+    monkeypatch.setattr(candidates, "NEIGHBOUR_POOL", 50_000)
+    monkeypatch.setattr(find, "TABLE_POOL", 50_000)
+    for module in (candidates, find):
+        monkeypatch.setattr(module, "WHOLE_POOL", 50_000)
     everything = rare(learned, placement)
     assert [(item.item, item.reason.source) for item in found.items] == [
         (item.item, item.reason.source) for item in everything.items
