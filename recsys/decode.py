@@ -197,8 +197,11 @@ class Decoder:
         else:
             meaning = self._called[call, wire.event, wire.name]
         action, name = meaning.action, meaning.name
-        body = bytes(wire.traits if action in _WITH_TRAITS else wire.properties)
-        told = self._told[action][body] if body else NOTHING
+        if action in _WITH_TRAITS:
+            body, told = bytes(wire.traits), NOTHING  # they tell of the person, not of what happened
+        else:
+            body = bytes(wire.properties)
+            told = self._told[action][body] if body else NOTHING
         if action in NAMING:
             named = wire.previous_id if action is ALIAS else wire.anonymous_id
             visitor, user_id, blocked, ids = identity_of(named, user, action)

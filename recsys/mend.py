@@ -112,7 +112,7 @@ def _mended_value(raw: bytes, kind: Any, path: str, strict: bool, flaws: list[Fl
         return None if isinstance(inner, Refused) else inner
     if isinstance(kind, list) and raw.startswith(b"["):
         return _list(raw, kind[0], path, strict, flaws)
-    value = _REPAIRS[kind](_plain(raw)) if kind in (str, float, datetime) else None
+    value = _REPAIRS[kind](_plain(raw, path)) if kind in (str, float, datetime) else None
     flaws.append(Flaw(wrong.kind, path, wrong.expected, wrong.got, is_repaired=value is not None))
     return value
 
@@ -154,12 +154,15 @@ def _time_of_text(value: object) -> float | None:
     return float(str(value)) if is_number else None
 
 
-def _plain(raw: bytes) -> object:
-    """A number or a text, None for anything else."""
+def _plain(raw: bytes, path: str) -> object:
+    """A number or a text, None for anything else. Raises Refused for bytes that are no UTF-8: where a
+    number or a time is wanted, the strict decoder has not come to look at them."""
     try:
         value: object = _number_or_text.decode(raw)
     except msgspec.ValidationError:  # beyond what a float holds, too
         return None
+    except UNREADABLE as error:
+        raise refusal_of(error, path) from None
     return value
 
 

@@ -377,3 +377,14 @@ def test_a_block_served_comes_as_an_event() -> None:
     call = track("Block Served", {"products": [{"product_id": "tent"}]})
     assert taken(call, key="headrace:served:d1").action is Action.SERVED
     assert taken(call, key="v1").action is Action.OTHER
+
+
+@pytest.mark.parametrize("call", ["identify", "group"])
+@pytest.mark.parametrize(
+    "traits", [[], "abc", 5, {"name": 5, "products": [{"product_id": "t"}], "query": "tents", "order_id": 7}]
+)
+def test_traits_tell_nothing_of_what_happened(call: str, traits: object) -> None:
+    event = taken({"type": call, "anonymousId": "v1", "userId": "anna", "groupId": "g", "traits": traits})
+    assert event.user_id == "anna"
+    assert (event.lines, event.query, event.order_id) == ((), None, None)
+    assert not flaws({"type": call, "anonymousId": "v1", "userId": "anna", "groupId": "g", "traits": traits})

@@ -14,10 +14,14 @@ from recsys.decode import Decoder, visitor_of
 from recsys.events import MAX_EVENT_BYTES, Arrival, DeadLetter
 from recsys.ports import Position, Record
 from recsys.segment import KNOWN_EVENT_NAMES, split_batch
-from tests.recsys.wire import POSITION, RECEIVED_MS, outcomes, refused, taken, track
+from tests.recsys.wire import POSITION, RECEIVED_MS, analytics_js_page, outcomes, refused, taken, track
 
 INVALID = "invalid_json: Expected JSON in UTF-8, "
 CALLS = "one of track, page, screen, identify, alias, group"
+PROPERTIES = {
+    "order_id": "o", "revenue": 12.5, "products": [{"product_id": "t", "price": "12,5", "quantity": 1}],
+    "product_id": "t", "price": 9, "name": "T\u00e9nt",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -112,6 +116,40 @@ def test_text_that_is_no_utf8_is_refused(bad: bytes) -> None:
     raw = b'{"type":"track","event":"Product Viewed","anonymousId":"a' + bad + b'"}'
     assert refused(raw).kind == "invalid_json"
     assert visitor_of(raw) == ""
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b'"timestamp":"2026\xff"',
+        b'"properties":{"product_id":"t","price":"12\xa0EUR"}',
+        b'"properties":{"product_id":"t","products":[{"product_id":"t","price":"1\xff"}]}',
+    ],
+)
+def test_a_number_or_a_time_that_is_no_utf8_is_refused(field: bytes) -> None:
+    raw = b'{"type":"track","event":"Product Viewed","anonymousId":"a",' + field + b"}"
+    assert refused(raw).kind == "invalid_json"
+    (letter,) = [one for one in outcomes(b'{"batch":[' + raw + b"]}") if isinstance(one, DeadLetter)]
+    assert letter.kind == "invalid_json"
+
+
+@settings(max_examples=300)
+@given(
+    call=st.sampled_from([
+        analytics_js_page(), *(track(name, PROPERTIES) for name in ("Order Completed", "Product Viewed")),
+        {"type": "identify", "userId": "u", "anonymousId": "v", "traits": {"email": "a@b.example"}},
+        {"batch": [track("Cart Viewed", PROPERTIES)], "sentAt": "2026-01-01T00:00:00Z"},
+    ]),
+    place=st.floats(0, 1, exclude_max=True),
+    new=st.binary(max_size=3),
+)  # fmt: skip
+def test_whatever_bytes_come_each_event_is_taken_or_refused(call: object, place: float, new: bytes) -> None:
+    raw = json.dumps(call).encode()
+    at = int(place * len(raw))
+    raw = raw[:at] + new + raw[at + 1 :]
+    for one in outcomes(raw):
+        assert isinstance(one, Arrival | DeadLetter)
+    visitor_of(raw)
 
 
 def test_bytes_that_nobody_reads_stay_as_they_are() -> None:
