@@ -74,7 +74,10 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def price_at(self, at_ms: int) -> float | None:
         """What it was sold at then; None: not known."""
-        return next((one.price for one in reversed(self.prices) if one.at_ms <= at_ms), None)
+        for one in reversed(self.prices):
+            if one.at_ms <= at_ms:
+                return one.price
+        return None
 
     @property
     def price_now(self) -> float | None:

@@ -49,8 +49,10 @@ def brought_by(row: int, visit: Visit) -> tuple[int, int] | None:
 
 
 def _looks(visit: Visit) -> dict[int, int]:
-    rows = visit.person.session
-    codes = Counter(visit.columns.leaf[rows[rows >= 0]].tolist())
+    rows, leaf = visit.person.session.tolist(), visit.columns.leaf
+    if len(rows) < LEAST_LOOKS:
+        return {}
+    codes = Counter([leaf.item(row) for row in rows if row >= 0])
     return {code: times for code, times in codes.most_common() if times >= LEAST_LOOKS and code >= 0}
 
 

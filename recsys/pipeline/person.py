@@ -254,10 +254,15 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
     @lazy
     def session_seeds(self) -> Seeds:
         """The last distinct items of the session, the newest first and with the greatest weight."""
-        newest = dict.fromkeys(reversed(self.done.rows[self.session_from :]))
-        newest.pop(-1, None)
-        places = self._newest_places
-        return _seeds(tuple([self.deed(places[row]) for row in list(newest)[:SEED_ITEMS]]))
+        items, rows, actions, at_s = self.done
+        newest: dict[int, Deed] = {}
+        for place in range(len(rows) - 1, self.session_from - 1, -1):
+            row = rows[place]
+            if row >= 0 and row not in newest:
+                newest[row] = Deed(row, items[place], actions[place], at_s[place])
+                if len(newest) == SEED_ITEMS:
+                    break
+        return _seeds(tuple(newest.values()))
 
     @lazy
     def cart_seeds(self) -> Seeds:
