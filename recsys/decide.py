@@ -252,5 +252,5 @@ def _decision_id(view: View, place: int, slot: Slot) -> str:
     if view.decision_ids:
         return view.decision_ids[place]
     asked = view.request_id or f"{view.person}\n{view.now_ms}\n{view.seed}"
-    digest = blake2b(f"{asked}\n{slot.name}".encode(), digest_size=16, person=_DECISION).hexdigest()
+    digest = blake2b(f"{asked}\n{slot.name}".encode(), digest_size=16, person=_DECISION).digest()
     return hyphenated(digest)

@@ -19,7 +19,7 @@ from recsys.pipeline.shelf import Shelf
 from recsys.ports import StoreUnavailable
 from recsys.profile import Profile
 from recsys.shown import Impression
-from recsys.uuids import hyphenated
+from recsys.uuids import versioned
 from server.live import Live
 from server.metrics import Metrics
 from server.people import Found, People
@@ -291,11 +291,7 @@ class Blocks:
 
 def _new_id() -> str:
     """A random UUID, in its text. uuid.uuid4 takes five times as long."""
-    text = os.urandom(16).hex()
-    return hyphenated(f"{text[:12]}4{text[13:16]}{_VARIANTS[text[16]]}{text[17:]}")
-
-
-_VARIANTS = {digit: "89ab"[place % 4] for place, digit in enumerate("0123456789abcdef")}
+    return versioned(os.urandom(16), 4)
 
 
 class _ShelfFacts:

@@ -113,6 +113,7 @@ class _FewTexts(dict[str, bytes]):
 
 
 _MOST_TEXTS = 4096
+_slots = _FewTexts(b"\x12")
 _sources, _events, _placements = _FewTexts(b"\x1a"), _FewTexts(b"\x1a"), _FewTexts(b"\x1a")
 _titles, _fallbacks, _versions = _FewTexts(b"\x22"), _FewTexts(b"\x32"), _FewTexts(b"\x3a")
 _stages = _FewTexts(b"\x2a")
@@ -255,22 +256,23 @@ class Facts(Protocol):
 
 def block_message(block: Block, title: str, facts: Facts) -> bytes:
     """A `Block`."""
-    parts = [
-        text_field(b"\x0a", block.decision_id),
-        text_field(b"\x12", block.slot),
-        _placements[block.placement],
-        _titles[title],
-    ]
-    parts += (
-        _item_fields(block.items, facts),
-        _fallbacks[block.fallback],
-        _versions[block.model_version],
-        message_field(b"\x42", _freshness(block.freshness)),
-        _int_field(b"\x48", block.at_ms),
-        text_field(b"\x52", block.next_cursor),
+    message = _join(
+        (
+            text_field(b"\x0a", block.decision_id),
+            _slots[block.slot],
+            _placements[block.placement],
+            _titles[title],
+            _item_fields(block.items, facts),
+            _fallbacks[block.fallback],
+            _versions[block.model_version],
+            message_field(b"\x42", _freshness(block.freshness)),
+            _int_field(b"\x48", block.at_ms),
+            text_field(b"\x52", block.next_cursor),
+        )
     )
-    parts += [message_field(b"\x5a", _change(change)) for change in block.changes]
-    return b"".join(parts)
+    if not block.changes:
+        return message
+    return message + _join([message_field(b"\x5a", _change(change)) for change in block.changes])
 
 
 def bare_item_field(item_id: str) -> bytes:
