@@ -17,35 +17,50 @@ _ALSO: Final = {
     "british virgin islands": "VG",
     "cabo verde": "CV",
     "caribbean netherlands": "BQ",
+    "central african republic": "CF",
     "congo brazzaville": "CG",
     "congo kinshasa": "CD",
     "czechia": "CZ",
     "eswatini": "SZ",
     "falkland islands islas malvinas": "FK",
+    "french southern territories": "TF",
+    "great britain": "GB",
+    "heard and mcdonald islands": "HM",
     "kosovo": "XK",
     "macao": "MO",
+    "macedonia fyrom": "MK",
     "north korea": "KP",
     "palestinian territories": "PS",
     "pitcairn islands": "PN",
     "samoa": "WS",
     "sint maarten": "SX",
+    "south georgia and south sandwich islands": "GS",
     "south korea": "KR",
     "st martin": "MF",
+    "st vincent and grenadines": "VC",
+    "swaziland": "SZ",
     "timor leste": "TL",
     "turkiye": "TR",
     "turks and caicos islands": "TC",
     "uk": "GB",
     "united kingdom": "GB",
     "united states of america": "US",
+    "us outlying islands": "UM",
     "us virgin islands": "VI",
+    "usa": "US",
 }
+
+
+_NOT_KNOWN: Final = frozenset(("(not set)", "(other)"))
 
 
 @lru_cache(maxsize=1024)
 def market_code(market: str) -> str:
     """The code of a country that is named in English; of anything else its capitals, as it may be a code
-    already or a market of the shop's own. At most MAX_MARKET_CHARS."""
+    already or a market of the shop's own, in at most MAX_MARKET_CHARS; "" for analytics' word for none."""
     market = market.strip()[:MAX_MARKET_CHARS]
+    if market in _NOT_KNOWN:
+        return ""
     return _codes().get(_plain(market)) or market.upper()
 
 

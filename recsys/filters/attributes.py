@@ -14,6 +14,7 @@ import numpy.typing as npt
 from recsys.catalog import Item
 from recsys.events import ARTICLE_PREFIX
 from recsys.filters.ragged import Codes, Ragged
+from recsys.markets import market_code
 
 AttributeType = Literal["bool", "double", "string", "timestamp", "list", "map"]
 
@@ -39,7 +40,7 @@ ATTRIBUTES: Final[dict[str, AttributeType]] = {
 """What a filter may name. As in `recsys.catalog.Item`, but: price_now is the sale price, else the price;
 item_type is `type`, a word that CEL has taken; id is the caller's, without the prefix of articles;
 published is published_ms as a timestamp; attributes is a map from string to string. Lists are of
-strings. Numbers and published may be null."""
+strings, and markets by their codes, whatever a feed calls them. Numbers and published may be null."""
 
 UNKNOWN_MS: Final = np.iinfo(np.int64).min
 MAX_CHANGES: Final = 1024
@@ -49,6 +50,7 @@ _STRINGS = tuple(name for name, type_ in ATTRIBUTES.items() if type_ == "string"
 _SAME_STRINGS = tuple(name for name in _STRINGS if name not in ("id", "item_type"))
 _NUMBERS = tuple(name for name, type_ in ATTRIBUTES.items() if type_ == "double")
 _LISTS = tuple(name for name, type_ in ATTRIBUTES.items() if type_ == "list")
+_MARKETS = ("markets", "not_markets")
 _numbers_of = attrgetter("price", "sale_price", "min_age")
 _texts_of = attrgetter("id", "type", *_SAME_STRINGS, *_LISTS, "attributes")
 
@@ -137,6 +139,8 @@ class Attributes:
             self.strings[name][row] = codes[getattr(item, name)]
         for name in _LISTS:
             texts: tuple[str, ...] = getattr(item, name)
+            if name in _MARKETS:
+                texts = tuple([market_code(market) for market in texts])
             self.ragged[name].set(row, range(len(texts)), [codes[text] for text in texts])
         custom = item.attributes
         keys, values = [codes[key] for key in custom], [codes[value] for value in custom.values()]

@@ -28,7 +28,12 @@ from recsys.markets import MAX_MARKET_CHARS, market_code
         (" de ", "DE"),
         ("DE", "DE"),
         ("Nordics", "NORDICS"),  # a market of the shop's own
-        ("(not set)", "(NOT SET)"),
+        ("(not set)", ""),
+        ("UK", "GB"),
+        ("USA", "US"),
+        ("U.S. Outlying Islands", "UM"),
+        ("St. Vincent & Grenadines", "VC"),
+        ("Macedonia (FYROM)", "MK"),
         ("", ""),
     ],
 )

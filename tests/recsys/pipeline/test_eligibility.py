@@ -77,6 +77,20 @@ def test_a_market_is_known_by_its_name_too() -> None:
         assert ("w1" in shown(ask(on, visitor("t1"), slot("home.feed", 60), market=market)[0])) == sold
 
 
+@pytest.mark.parametrize("named", ["UK", "GB", "United Kingdom"])
+def test_a_feed_may_call_a_market_by_another_name(named: str) -> None:
+    sold = upserted(shelf(), replace(SPIRIT, min_age=0, markets=(named,)))
+    barred = upserted(shelf(), replace(SPIRIT, min_age=0, not_markets=(named,)))
+    for market in ("uk", "GB", "United Kingdom"):
+        assert "w1" in shown(ask(sold, visitor("t1"), slot("home.feed", 60), market=market)[0])
+        assert "w1" not in shown(ask(barred, visitor("t1"), slot("home.feed", 60), market=market)[0])
+
+
+def test_a_market_that_analytics_does_not_know_bars_nothing() -> None:
+    on = upserted(shelf(), replace(SPIRIT, min_age=0, markets=("DE",)))
+    assert "w1" in shown(ask(on, visitor("t1"), slot("home.feed", 60), market="(not set)")[0])
+
+
 def test_a_block_is_full_of_what_is_sold_here_when_that_is_one_in_a_thousand() -> None:
     rng = np.random.default_rng(3)
     items = [
