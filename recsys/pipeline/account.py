@@ -23,7 +23,7 @@ from recsys.pipeline.mix import NEW, Choice, mix
 from recsys.pipeline.pipeline import pool_of
 from recsys.pipeline.query import Query
 from recsys.pipeline.rank import UNLIMITED, caps_of
-from recsys.pipeline.reasons import reasons
+from recsys.pipeline.reasons import evidence, reasons
 from recsys.pipeline.score import Scored, score
 
 MAX_EFFECTS: Final = 6
@@ -301,7 +301,7 @@ class Accounts:
 
     def _reason(self, row: int, source: str) -> Reason:
         alone = Choice([row], [0.0], [source], [1.0], personal=False, contextual=False)
-        return reasons(alone, self._query).of(0)
+        return evidence(alone, self._query).of(0)
 
     def _of_ranker(self) -> tuple[Features, Features]:
         """float32[F, c] each: the features of the pool, and what each of them moved; of no features

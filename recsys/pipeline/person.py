@@ -289,6 +289,13 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         place = self._newest_places.get(row)
         return None if place is None else self.deed(place)
 
+    @lazy
+    def ordered_rows(self) -> frozenset[int]:
+        """The rows of all that is known to have been ordered."""
+        if not self.orders:
+            return frozenset()
+        return frozenset(self.history_rows[self.history_kinds == InteractionKind.ORDER].tolist())
+
     def newest_order(self, row: int) -> Deed | None:
         """The last time that an item was ordered."""
         ordered = (self.history_rows == row) & (self.history_kinds == InteractionKind.ORDER)

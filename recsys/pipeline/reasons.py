@@ -87,7 +87,24 @@ class Told(NamedTuple):
 
 
 def reasons(choice: Choice, query: Query) -> Told:
-    """One for each row of the choice; rows with the same source and evidence share it."""
+    """One for each row of the choice; rows with the same source and evidence share it. Of what the person has
+    ordered it says so, whatever else speaks for it: nobody wants to be told that it fits their taste."""
+    told = evidence(choice, query)
+    person = query.visit.person
+    if not person.ordered_rows:
+        return told
+    for index, row in enumerate(choice.rows):
+        reason = told.of(index)
+        if row not in person.ordered_rows or reason.source not in _SENTENCES:
+            continue
+        if (deed := person.newest_order(row)) is not None:
+            told.places[index] = len(told.reasons)
+            told.reasons.append(_of_itself(deed, reason, query))
+    return told
+
+
+def evidence(choice: Choice, query: Query) -> Told:
+    """What speaks for each row of the choice by its source alone."""
     told: list[Reason] = []
     of_row = _by_seeds(choice, query, told)
     place_of: dict[str | int, int] = {}
@@ -115,15 +132,14 @@ def _without_echoes(told: Told, choice: Choice, query: Query) -> Told:
             index = choice.rows.index(row)
             if places[index] == place:
                 places[index] = len(found)
-                found.append(_of_itself(row, reason, query))
+                deed = query.visit.person.newest_deed(row)
+                is_told = deed is not None and deed.action in _DID
+                found.append(_of_itself(deed, reason, query) if deed and is_told else reason)
     return told
 
 
-def _of_itself(row: int, reason: Reason, query: Query) -> Reason:
+def _of_itself(deed: Deed, reason: Reason, query: Query) -> Reason:
     """What speaks for an item is that the person dealt with it before."""
-    deed = query.visit.person.newest_deed(row)
-    if deed is None or deed.action not in _DID:
-        return reason
     again = _because("recent", deed, query)
     return Reason(reason.source, again.text, again.evidence_item, again.evidence_event, again.evidence_at_ms)
 
@@ -172,7 +188,8 @@ def _complement(row: int, visit: Visit) -> Reason:
         (one for one in reversed(person.session.tolist()) if one >= 0 and columns.leaf[one] == code), -1
     )
     deed = person.newest_deed(newest)
-    text = f"goes with {_cut(_category(code, visit))}, which you looked at {times} times in this session"
+    session = "this session" if person.in_session else "your last session"
+    text = f"goes with {_cut(_category(code, visit))}, which you looked at {times} times in {session}"
     if deed is None:
         return Reason("complements", text)
     return Reason("complements", text, deed.item, _EVENTS.get(deed.action, ""), deed.at_s * 1000)

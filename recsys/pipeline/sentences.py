@@ -7,11 +7,14 @@ from typing import Final
 
 from recsys.block import Placement
 from recsys.pipeline.account import SHOWN, Account
+from recsys.pipeline.feature_words import about
 from recsys.pipeline.mix import CATALOGUE, NEW
 
 MAX_SOURCES: Final = 3
 MAX_MOVES: Final = 3
 """Sources and features that are named in the sentence; the fields have all of them."""
+LEAST_SHARE: Final = 0.005
+"""Of a source that is named: less is 0 %."""
 
 _NOT_SHOWN: Final[Mapping[str, str]] = {
     "unknown": "the catalogue has no such item",
@@ -72,13 +75,23 @@ def _shown(account: Account) -> str:
 
 
 def _sources(account: Account) -> str:
-    named = [f"{one.source.replace('_', ' ')} {one.share:.0%}" for one in account.shares[:MAX_SOURCES]]
+    named = [
+        f"{one.source.replace('_', ' ')} {one.share:.0%}"
+        for one in account.shares[:MAX_SOURCES]
+        if one.share >= LEAST_SHARE
+    ]
     return f"; named by {', '.join(named)}" if named else ""
 
 
 def _moves(account: Account) -> str:
-    moved = [f"{one.feature.replace('_', ' ')} {one.points:+.2f}" for one in account.effects[:MAX_MOVES]]
-    return f"; moved most by {', '.join(moved)}" if moved else ""
+    """What moved the score; features that are about the same are added up."""
+    points: dict[str, float] = {}
+    for one in account.effects:
+        words = about(one.feature)
+        points[words] = points.get(words, 0.0) + one.points
+    most = sorted(points.items(), key=lambda moved: -abs(moved[1]))[:MAX_MOVES]
+    named = [f"{words} {moved:+.2f}" for words, moved in most]
+    return f"; moved most by {', '.join(named)}" if named else ""
 
 
 def _setting(verdict: str, placement: Placement) -> str:

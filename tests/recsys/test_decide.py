@@ -369,6 +369,16 @@ def test_a_reason_tells_the_time_of_the_shop_and_in_mail_the_day_alone() -> None
     assert all(" on 21 Sep" in text for text in told)
 
 
+def test_of_what_was_ordered_the_reason_says_so_whatever_else_speaks_for_it() -> None:
+    ordered = tuple(f"t{number}" for number in range(1, 7))
+    bought = visitor("t2", orders=(Order("o", NOW_S - 3 * 86_400, 60.0, ordered),))
+    (block,) = ask(shelf(), bought, slot("home.feed", 10))
+    told = {item.item: item.reason.text for item in block.items if item.reason.evidence_item}
+    assert told.keys() & ordered
+    for item, text in told.items():
+        assert ("you ordered it on 18 Sep" in text) == (item in ordered)
+
+
 def test_the_reason_names_the_seed_that_speaks_for_the_item() -> None:
     (block,) = ask(shelf(), visitor("m1", cart=("t2", "t4")), slot("cart.cross_sell", 2))
     evidence = {item.item: item.reason.evidence_item for item in block.items}

@@ -41,6 +41,13 @@ def test_the_reason_names_the_category_and_how_often_it_was_seen() -> None:
     assert first.reason.evidence_at_ms == (NOW_S - 120) * 1000
 
 
+def test_a_session_that_is_over_is_called_the_last_one() -> None:
+    placements = {"other": Placement(sources={"complements": 1.0}, limit=3)}
+    yesterday = visitor("t1", "t2", "t3", ago_s=86_400)
+    (block,) = ask(shelf(), yesterday, slot("other", 3), placements=placements)
+    assert block.items[0].reason.text == "goes with Tents, which you looked at 3 times in your last session"
+
+
 def test_what_is_in_demand_stands_first() -> None:
     counters = {f"s{number}": ItemCounters(float(number), 0, 0, NOW_S) for number in (2, 5)}
     assert shown(brought("t1", "t2", "t3", counters=counters)) == ["s5", "s2"]
