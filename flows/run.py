@@ -24,6 +24,7 @@ from flows.sinks import ArchiveSink, DeadLetterSink, StateSink
 from flows.source import LogSource, Until
 from flows.stages import Stages
 from recsys.decode import Decoder
+from recsys.keys import IDLE_PREFIX
 from recsys.open import open_log, open_store
 from recsys.ports import LogUnavailable, ProfileStore, StoreUnavailable
 from recsys.settings import Settings
@@ -111,6 +112,7 @@ def build(settings: Settings, until: Until, store: ProfileStore) -> Dataflow:
         settings.flow.idle_s,
         frozenset().union(*remembering(settings.all_placements()).values()),
         pace.longest_ms,
+        parked=next(iter(store.scan(IDLE_PREFIX)), None) is not None,
     )
     sinks = Sinks(
         StateSink(lambda: open_store(settings.state), settings.server.render_ttl_s),

@@ -42,6 +42,8 @@ S = TypeVar("S", bound=_State)
 V = TypeVar("V")
 W = TypeVar("W")
 
+LOOKED_S = 1.0
+"""Keys that are new within so long are looked at together."""
 Fetch = Callable[[str], "bytes | None"]
 """A record of the state by its key."""
 
@@ -65,7 +67,7 @@ class Stage(StatefulBatchLogic["list[V]", W, bytes], Generic[V, W, S]):
         self._snapshot = snapshot
         self._state: S | None = None
         self._touched_s = time.monotonic()
-        self._look_at = _now() + stages.idle
+        self._look_at = stages.look_at()
 
     def key_of(self, value: V) -> str:
         raise AssertionError("a stage names its key")
@@ -84,9 +86,9 @@ class Stage(StatefulBatchLogic["list[V]", W, bytes], Generic[V, W, S]):
 
     def state_for(self, key: str) -> S:
         if self._state is None:
-            data = (
-                self._snapshot if self._snapshot is not None else self._stages.fetch(idle_key(self.kind, key))
-            )
+            data = self._snapshot
+            if data is None and self._stages.parked:
+                data = self._stages.fetch(idle_key(self.kind, key))
             self._state = self.decode(data) if data is not None else self.new(key)
             self._snapshot = None
         return self._state
@@ -105,6 +107,7 @@ class Stage(StatefulBatchLogic["list[V]", W, bytes], Generic[V, W, S]):
             return (), StatefulBatchLogic.RETAIN
         data = self.snapshot()
         key = self._key(data)
+        self._stages.parked = True
         return (self.parting(((idle_key(self.kind, key), data),)),), StatefulBatchLogic.DISCARD
 
     def parting(self, records: tuple[tuple[str, bytes], ...]) -> W:
@@ -302,16 +305,29 @@ class Stages:
         idle_s: float,
         counting: frozenset[str] = frozenset(),
         step_ms: Callable[[], int] = lambda: 0,
+        *,
+        parked: bool = True,
     ) -> None:
         """`counting`: the placements whose blocks are remembered of those who were shown them;
-        `step_ms`: how long the longest step of late took."""
+        `step_ms`: how long the longest step of late took; `parked`: whether the state store may hold
+        idle states from before."""
         self.rules = rules
         self._counting = counting
         self.fetch = fetch
+        self.parked = parked
+        """Whether a key that is new here may have an idle state, which costs a reading of the store."""
         self.idle = timedelta(seconds=idle_s)
+        self._look_at, self._looked_s = _now() + self.idle, time.monotonic()
         self.visitors_heard, self.people_heard = Heard(), Heard()
         self._decoder = decoder
         self._step_ms = step_ms
+
+    def look_at(self) -> datetime:
+        """When to look whether a key that is new now has become idle; a second early at the most."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s > LOOKED_S:
+            self._look_at, self._looked_s = _now() + self.idle, now_s
+        return self._look_at
 
     def decode(self, reads: list[Read]) -> list[Decoded]:
         return [self._decoded(*read) for read in reads]

@@ -16,7 +16,7 @@ from recsys.fold import Effect
 from recsys.item import News, WentOn, mentions_of
 from recsys.keys import decision_key
 from recsys.shown import ShownRecord, shown_by
-from recsys.tally import Count, count_of
+from recsys.tally import Count, count_fates, count_of
 from recsys.visitor import Accepted, Duplicate
 
 SERVED = Action.SERVED
@@ -116,19 +116,20 @@ def changes(batch: Sequence[Decoded]) -> list[tuple[str, list[CatalogChange]]]:
 
 
 def count_decoded(batch: Sequence[Decoded]) -> list[tuple[str, Count]]:
-    return _counted(one for decoded in batch for one in (*decoded.changes, *decoded.served, *decoded.dead))
+    return _counted(
+        count_of(one for decoded in batch for one in (*decoded.changes, *decoded.served, *decoded.dead))
+    )
 
 
 def count_gathered(batch: Sequence[Gathered]) -> list[tuple[str, Count]]:
-    return _counted(one for came in batch for one in (*came.accepted, *came.others))
+    return [count for came in batch for count in _counted(count_fates(came.accepted, came.others))]
 
 
 def count_told(batch: Sequence[tuple[str, Told]]) -> list[tuple[str, Count]]:
-    return _counted(effect for _, told in batch for effect in told.effects)
+    return _counted(count_of(effect for _, told in batch for effect in told.effects))
 
 
-def _counted(batch: Iterable[object]) -> list[tuple[str, Count]]:
-    count = count_of(batch)
+def _counted(count: Count) -> list[tuple[str, Count]]:
     return [("tally", count)] if count.partitions or count.effects else []
 
 

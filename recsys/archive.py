@@ -78,8 +78,12 @@ def columns_of(
         [event.visitor for event in events],
         persons,
         session_ms,
-        [[line.item for line in each] if each else () for each in lines],
-        [[line.quantity for line in each] if each else () for each in lines],
+        # An inner comprehension costs as much as five columns, and most events name one item.
+        [each and ([each[0].item] if len(each) == 1 else [line.item for line in each]) for each in lines],
+        [
+            each and ([each[0].quantity] if len(each) == 1 else [line.quantity for line in each])
+            for each in lines
+        ],
         [event.query for event in events],
         [event.value for event in events],
         raws,

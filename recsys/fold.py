@@ -19,12 +19,11 @@ from recsys.cart import cart_after, place_order, undo, update_order, without_ord
 from recsys.catalog import split_category
 from recsys.draft import Draft, DraftSession, freeze, thaw
 from recsys.events import ITEM_ACTIONS, Action, Event
+from recsys.leanings import keep_strongest, lean
 from recsys.profile import (
-    MAX_AFFINITIES,
     MAX_ORDER_ITEMS,
     MAX_QUERIES,
     MAX_TOUCHES,
-    Affinity,
     Profile,
     Session,
     Touch,
@@ -36,9 +35,6 @@ CART_ADD, CART_REMOVE, CART_VIEW = Action.CART_ADD, Action.CART_REMOVE, Action.C
 CHECKOUT, ORDER, LEAVE, LOGOUT = Action.CHECKOUT, Action.ORDER, Action.LEAVE, Action.LOGOUT
 ORDER_UPDATE = Action.ORDER_UPDATE
 EMAIL_CLICK, EMAIL_OPEN, GROUP = Action.EMAIL_CLICK, Action.EMAIL_OPEN, Action.GROUP
-
-HALF_LIFE_S = 14 * 86_400
-"""After two weeks a preference counts half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +72,13 @@ _PASSIVE = frozenset(
 _CART = frozenset((CART_ADD, CART_REMOVE, CART_VIEW, ORDER))
 _UNDOING = frozenset((Action.REFUND, Action.ORDER_CANCEL))
 _COUNTERS = {
-    VIEW: "views",
     READ: "reads",
     LIST_VIEW: "lists",
     SEARCH: "searches",
     CART_ADD: "cart_adds",
     CHECKOUT: "checkouts",
 }
-"""What a session counts by name (orders: only those that are new)."""
+"""What a session counts by name, beside views and orders (only those that are new)."""
 _CATEGORY_WEIGHT = {
     Action.VIEW: 1.0,
     Action.CLICK: 0.5,
@@ -93,6 +88,9 @@ _CATEGORY_WEIGHT = {
     Action.CART_ADD: 3.0,
     Action.ORDER: 4.0,
 }
+
+_TEACHING = frozenset((*_CATEGORY_WEIGHT, *ITEM_ACTIONS, LEAVE))
+"""Actions of which something is learned: all others need not be looked at."""
 
 
 def apply(profile: Profile, event: Event, rules: SessionRules) -> tuple[Profile, tuple[Effect, ...]]:
@@ -143,7 +141,7 @@ def fold(draft: Draft, event: Event, rules: SessionRules) -> tuple[Effect, ...]:
         draft.blocked_ids += event.blocked_ids
     if effects or action is EMAIL_CLICK:  # one count a visit, and one for each answer to a mail
         _channel(draft, event)
-    if learnable and (placed or action is not ORDER):
+    if learnable and action in _TEACHING and (placed or action is not ORDER):
         _learn(draft, event)
     if action in _CART:
         cart = cart_after(draft.cart, event)
@@ -253,9 +251,12 @@ def _count(session: DraftSession, event: Event, learnable: bool, placed: bool) -
     if at_ms > session.last_ms:  # noqa: PLR1730 (`max` costs ten times as much)
         session.last_ms = at_ms
     session.events += 1
-    counter = _COUNTERS.get(action)
-    if counter is not None:
-        setattr(session, counter, getattr(session, counter) + 1)
+    if action is VIEW:
+        session.views += 1
+    else:
+        counter = _COUNTERS.get(action)
+        if counter is not None:
+            setattr(session, counter, getattr(session, counter) + 1)
     if placed:
         session.orders += 1
     if event.dwell_s:
@@ -328,8 +329,7 @@ def _learn(draft: Draft, event: Event) -> None:
         leaves = (leaf_of(event.category),)
     for leaf in leaves:
         lean(categories, leaf, weight, at_s)
-    if len(categories) > MAX_AFFINITIES:
-        keep_strongest(categories)
+    keep_strongest(categories)
 
 
 @lru_cache(maxsize=20_000)
@@ -341,19 +341,19 @@ def leaf_of(category: str) -> str:
 
 def _touch(draft: Draft, event: Event, at_s: int) -> None:
     touches, lines = draft.touches, event.lines
-    action = int(event.action)
+    action = event.action.real  # an int of its own: a fifth of what `int` costs
     dwell_s = event.dwell_s or 0.0
     last = touches[-1] if touches else None
-    if len(lines) == 1 and (last is None or (at_s >= last.at_s and last.item != lines[0].item)):
-        touches.append(Touch(lines[0].item, action, at_s, dwell_s))
-    elif last is not None and at_s < last.at_s:  # a late one goes to its place, if that is still kept
-        touches += [Touch(line.item, action, at_s, dwell_s) for line in lines[:MAX_ORDER_ITEMS]]
-        touches.sort(key=touch_time)
+    item = lines[0].item if len(lines) == 1 else None
+    if item is not None and (last is None or (at_s >= last.at_s and last.item != item)):
+        touches.append(Touch(item, action, at_s, dwell_s))
     # Page views fire twice, and a reload is no second interest: consecutive repeats are one.
-    elif last is not None and len(lines) == 1 and last.item == lines[0].item and last.action == action:
-        touches[-1] = Touch(last.item, action, at_s, last.dwell_s + dwell_s)
+    elif item is not None and last is not None and at_s >= last.at_s and last.action == action:
+        touches[-1] = Touch(item, action, at_s, last.dwell_s + dwell_s)
     else:
         touches += [Touch(line.item, action, at_s, dwell_s) for line in lines[:MAX_ORDER_ITEMS]]
+        if last is not None and at_s < last.at_s:  # a late one goes to its place, if that is still kept
+            touches.sort(key=touch_time)
     if len(touches) > MAX_TOUCHES:
         del touches[:-MAX_TOUCHES]
 
@@ -367,36 +367,3 @@ def _dwell(touches: list[Touch], event: Event) -> None:
             dwell_s = touch.dwell_s + (event.dwell_s or 0.0)
             touches[index] = Touch(touch.item, touch.action, touch.at_s, dwell_s)
             return
-
-
-def lean(known: list[Affinity], name: str, gain: float, at_s: int) -> None:
-    """Gain weight for a name at `at_s`. See `keep_strongest`."""
-    for index, before in enumerate(known):
-        if before.name == name:
-            weight, age_s = before.weight, at_s - before.at_s
-            # Either may be the newer (late events): both weights are brought to the later time.
-            if age_s > 0:
-                weight *= 0.5 ** (age_s / HALF_LIFE_S)
-            elif age_s < 0:
-                gain *= 0.5 ** (-age_s / HALF_LIFE_S)
-                at_s = before.at_s
-            # To three digits. `round` goes by way of decimal text, which costs three times as much.
-            known[index] = Affinity(name, int((weight + gain) * 1000 + 0.5) / 1000, at_s)
-            return
-    known.append(Affinity(name, gain, at_s))
-
-
-def keep_strongest(known: list[Affinity]) -> None:
-    """Drop the weakest names beyond the limit, as they stand at the newest one's time."""
-    while len(known) > MAX_AFFINITIES:
-        now_s = max([affinity.at_s for affinity in known])
-        weights = [each.weight * 0.5 ** ((now_s - each.at_s) / HALF_LIFE_S) for each in known]
-        weakest = min(weights)
-        if weights.count(weakest) == 1:
-            del known[weights.index(weakest)]
-        else:
-            known.remove(max([a for a, w in zip(known, weights, strict=True) if w == weakest], key=_name_of))
-
-
-def _name_of(affinity: Affinity) -> str:
-    return affinity.name

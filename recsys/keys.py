@@ -44,6 +44,7 @@ VISITOR_PREFIX = "v:"
 ITEM_PREFIX = "i:"
 COUNTER_PREFIX = "c:"
 DECISION_PREFIX = "d:"
+IDLE_PREFIX = "s:"
 
 
 def idle_key(stage: str, key: str) -> str:

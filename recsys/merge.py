@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from recsys.fold import forgetful, keep_strongest, lean, touch_time
+from recsys.fold import forgetful, touch_time
+from recsys.leanings import keep_strongest, lean
 from recsys.profile import (
     MAX_CART_LINES,
     MAX_DEVICES,

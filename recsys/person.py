@@ -49,7 +49,7 @@ class PersonState(Tail[Customer, Fact, tuple[Effect, ...]]):
     def __init__(self, user_id: str, rules: StageRules, base: Customer | None = None) -> None:
         self.user_id = user_id
         self._rules = rules
-        super().__init__(Customer() if base is None else base)
+        super().__init__(base or Customer(), Customer() if base is None else None)
         self._positions: dict[int, int] = {}
         self._event_ms = 0
         self._watermark_ms = 0

@@ -59,7 +59,7 @@ class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Affinity(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A weight that halves every `HALF_LIFE_S` seconds, as it stood at `at_s`."""
+    """A weight that halves every `recsys.leanings.HALF_LIFE_S` seconds, as it stood at `at_s`."""
 
     name: str
     weight: float
@@ -133,7 +133,8 @@ class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @classmethod
     def of(cls, offsets: Mapping[int, int]) -> Standing:
-        return cls(tuple(sorted(offsets.items())))
+        placed = tuple(offsets.items())
+        return cls(placed if len(placed) == 1 else tuple(sorted(placed)))
 
 
 class PersonRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -42,11 +42,12 @@ class Tail(Generic[S, E, Out]):
 
     __slots__ = ("base", "now", "steps")
 
-    def __init__(self, base: S) -> None:
+    def __init__(self, base: S, now: S | None = None) -> None:
+        """`now`: another one of the same worth as `base`, where that costs less than a copy."""
         self.base = base
         """The state before the steps. The same object as `now` until there is one: most tails settle as
         a whole, and are stored without ever being copied."""
-        self.now: S = base
+        self.now: S = base if now is None else now
         self.steps: list[Step] = []
 
     def fold_in(self, state: S, entry: E, place: tuple[int, ...]) -> Out:

@@ -51,6 +51,11 @@ def count_of(batch: Iterable[object]) -> Count:
             accepted.append(out)
         else:
             others.append(out)
+    return count_fates(accepted, others)
+
+
+def count_fates(accepted: Sequence[Accepted], others: Iterable[object] = ()) -> Count:
+    """`count_of` both, where they are known apart."""
     count = _count_accepted(accepted)
     for out in others:
         _count_other(count, out)
@@ -70,18 +75,23 @@ def _count_accepted(accepted: Sequence[Accepted]) -> Count:
     for partition, offset in [event.position for event in events]:
         if offset > partitions.get(partition, -1):
             partitions[partition] = offset
+    # Most events are as any other: what only some have is looked for among those.
+    odd = [one for one in accepted if one.effects or one.late or one.crowded or one.flaws]
     totals = {
         "accepted": len(accepted),
-        "late": sum([one.late for one in accepted]),
+        "late": sum([one.late for one in odd]),
         "blocked_ids": sum([event.blocked_ids for event in events]),
     }
-    effects: Counter[str] = Counter(
-        [effect.kind for one in accepted if one.effects for effect in one.effects]
+    return Count(
+        partitions,
+        max([event.watermark_ms for event in events]),
+        totals,
+        dict(names),
+        {},
+        dict(Counter([effect.kind for one in odd for effect in one.effects])),
+        dict(Counter([one.event.visitor for one in odd if one.crowded])),
+        dict(Counter([flaw.counted() for one in odd for flaw in one.flaws])),
     )
-    watermark_ms = max([event.watermark_ms for event in events])
-    crowded: Counter[str] = Counter([one.event.visitor for one in accepted if one.crowded])
-    flaws: Counter[Flaw] = Counter([flaw.counted() for one in accepted if one.flaws for flaw in one.flaws])
-    return Count(partitions, watermark_ms, totals, dict(names), {}, dict(effects), dict(crowded), dict(flaws))
 
 
 def _count_other(count: Count, out: object) -> None:

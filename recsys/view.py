@@ -60,18 +60,26 @@ class View(msgspec.Struct, array_like=True, gc=False):
 def look(view: View, event: Event, rules: SessionRules) -> str:
     """Move the device's session on by an event in its place; the item that it came from, within the
     session, to one that it looks at now, "" for none."""
-    at_ms = event.at_ms
-    same = at_ms - view.last_ms <= rules.gap_ms and at_ms - view.session_ms < rules.cap_ms
-    same = view.session_ms != 0 and same and not view.closed
-    came_from = ""
+    at_ms, item = event.at_ms, ""
     if event.action in LOOKED and event.lines:
         item = event.lines[0].item
-        if same and view.last_item != item:
+    came_from = ""
+    if (
+        view.session_ms
+        and not view.closed
+        and at_ms - view.last_ms <= rules.gap_ms
+        and at_ms - view.session_ms < rules.cap_ms
+    ):
+        if item and view.last_item != item:
             came_from = view.last_item
-        view.last_item = item
-    if not same:
+    else:
         view.session_ms = at_ms
+    if item:
+        view.last_item = item
     if at_ms > view.last_ms:  # noqa: PLR1730 (`max` costs ten times as much)
         view.last_ms = at_ms
-    view.closed = event.action is LOGOUT
+    if event.action is LOGOUT:
+        view.closed = True
+    elif view.closed:
+        view.closed = False
     return came_from

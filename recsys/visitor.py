@@ -11,10 +11,8 @@ time up to the record), never by the clock or by who was read first: a replay de
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import msgspec
 
@@ -24,23 +22,20 @@ from recsys.facts import Absorb, Fact, Former, Happened, Renamed, Undone, differ
 from recsys.fold import NO_EFFECTS, Effect, SessionRules, fold, fold_late
 from recsys.logins import Login
 from recsys.profile import PersonRecord, Profile, Standing, VisitorLink, encode_record
+from recsys.seen import Entry, Seen, hash_of
 from recsys.tail import Tail
 from recsys.versioned import Versioned
 from recsys.view import View, look
 
-VISITOR_STATE_VERSION = 5
+VISITOR_STATE_VERSION = 6
 """2: the last item of the session. 3: profiles of version 2, and the customers
 of the device. 4: profiles of version 3; a message id stands with the time it was received, not with the
-log's. 5: the login that may be taken back. Older ones are read: without."""
+log's. 5: the login that may be taken back. 6: message ids as they are, where they are short. Older ones
+are read: without."""
 MAX_TAIL = 500
 """Events kept for reordering; beyond, the oldest count as settled."""
 LONG_TAIL = 64
 """Of so many events it is worth while to look which have settled."""
-MAX_MESSAGE_IDS = 1000
-MESSAGE_ID_MS = 48 * 3_600_000
-"""The same id is the same message if it is received within so long of the first, before or behind; the
-newest 1,000 of a visitor are known."""
-
 ALIAS = Action.ALIAS
 
 Place = tuple[int, int, int, int]
@@ -77,7 +72,7 @@ class _Settled(msgspec.Struct, frozen=True, array_like=True):
     visitor: str
     view: View
     tail: list[Event]
-    ids: list[tuple[int, int, int]]
+    ids: list[Entry]
     standing: Standing
     event_ms: int
 
@@ -107,15 +102,14 @@ class StageRules:
 class VisitorState(Tail[View, Event, _Folded]):
     """State of one visitor; `take` is its only verb. Not shared between threads."""
 
-    __slots__ = ("_event_ms", "_ids", "_nobody", "_positions", "_rules", "_watermark_ms", "visitor")
+    __slots__ = ("_event_ms", "_nobody", "_positions", "_rules", "_seen", "_watermark_ms", "visitor")
 
     def __init__(self, visitor: str, rules: StageRules, base: View | None = None) -> None:
         self.visitor = visitor
         self._nobody = f"a:{visitor}"
         self._rules = rules
-        super().__init__(View() if base is None else base)
-        self._ids: dict[int, tuple[int, int, int]] = {}
-        """By hash of the message id: that hash, the body's CRC-32, and the log's time; the newest last."""
+        super().__init__(base or View(), View() if base is None else None)
+        self._seen = Seen()
         self._positions: dict[int, int] = {}
         self._event_ms = 0
         self._watermark_ms = 0
@@ -136,9 +130,9 @@ class VisitorState(Tail[View, Event, _Folded]):
         partition, offset = event.position
         if offset > self._positions.get(partition, -1):
             self._positions[partition] = offset
-        repeated = self._repeated(event, arrival.raw)
-        if repeated is not None:
-            return repeated, ()
+        before = self._seen.add(event)
+        if before is not None:
+            return self._again(arrival, before), ()
         at_ms, watermark_ms = event.at_ms, event.watermark_ms
         settled_ms = watermark_ms - self._rules.lateness_ms
         self._watermark_ms = watermark_ms
@@ -156,7 +150,7 @@ class VisitorState(Tail[View, Event, _Folded]):
             if place < newest:
                 return self._put(arrival, place, late)
         folded = self.append(place, event)
-        return self._accepted(arrival, folded, late), folded.facts
+        return _accepted(arrival, folded, late), folded.facts
 
     def _put(self, arrival: Arrival, place: Place, late: bool) -> tuple[Fate, Sequence[Fact]]:
         """Fold an event in its place, and those behind it again; what that changes of their facts
@@ -167,20 +161,7 @@ class VisitorState(Tail[View, Event, _Folded]):
         facts = list(folded.facts)
         for old, new in zip(before, after, strict=True):
             facts += difference(old.facts, new.facts)
-        return self._accepted(arrival, folded, late), facts
-
-    def _accepted(self, arrival: Arrival, folded: _Folded, late: bool) -> Accepted:
-        return Accepted(
-            arrival.event,
-            arrival.raw,
-            folded.person,
-            folded.session_ms,
-            late,
-            folded.effects,
-            folded.came_from,
-            folded.crowded,
-            arrival.flaws,
-        )
+        return _accepted(arrival, folded, late), facts
 
     def _shorten(self, settled_ms: int) -> None:
         if self.steps[0].place[0] < settled_ms:
@@ -220,7 +201,8 @@ class VisitorState(Tail[View, Event, _Folded]):
         came_from = look(view, event, self._rules.session)
         if view.closed:
             view.user_id = None
-        return _Folded(self._person(named), view.session_ms, effects, facts, came_from, crowded)
+        person = self._nobody if named is None else f"u:{named}"
+        return _Folded(person, view.session_ms, effects, facts, came_from, crowded)
 
     def _person(self, user_id: str | None) -> str:
         return self._nobody if user_id is None else f"u:{user_id}"
@@ -268,7 +250,7 @@ class VisitorState(Tail[View, Event, _Folded]):
         facts: tuple[Fact, ...] = ()
         if login is not None:
             facts = (self._fact(login.user_id, event, 2, Undone(login.since_ms)),)
-            known = _hash(login.user_id)
+            known = hash_of(login.user_id)
             view.customers = tuple([each for each in view.customers if each != known])
             view.profile = login.profile
         elif view.user_id is not None:
@@ -277,7 +259,7 @@ class VisitorState(Tail[View, Event, _Folded]):
         return _Folded(self._nobody, view.session_ms, NO_EFFECTS, facts)
 
     def _believed(self, view: View, user_id: str) -> bool:
-        return view.believes(_hash(user_id), self._rules.max_customers)
+        return view.believes(hash_of(user_id), self._rules.max_customers)
 
     def _fold_late(self, view: View, event: Event, place: tuple[int, ...]) -> _Folded:
         """A late event corrects totals. A late login tells who an unknown visitor is; it does not
@@ -306,31 +288,21 @@ class VisitorState(Tail[View, Event, _Folded]):
             user_id, self.visitor, event.at_ms, partition, offset, event.index, step, event.watermark_ms, body
         )
 
-    def _repeated(self, event: Event, raw: bytes) -> Duplicate | DeadLetter | None:
-        # The hash of the id keeps the state small; Python's own hash differs between processes.
-        key = _hash(event.message_id)
-        seen = self._ids.get(key)
-        # By when the messages were received, not by how far the log is: a history that is imported again
-        # comes behind all that was received since.
-        if seen is not None and abs(event.received_ms - seen[2]) <= MESSAGE_ID_MS:
-            if seen[1] == event.body_crc:
-                return Duplicate(event)
-            return DeadLetter(
-                "id_reused",
-                "$.messageId",
-                "an id of its own",
-                f"`{event.message_id}`, used before by another message",
-                raw,
-                event.position,
-                event.index,
-                event.received_ms,
-            )
-        if seen is not None:  # the newest id stands last, so that the oldest is dropped first
-            del self._ids[key]
-        self._ids[key] = (key, event.body_crc, event.received_ms)
-        if len(self._ids) > MAX_MESSAGE_IDS:
-            del self._ids[next(iter(self._ids))]
-        return None
+    def _again(self, arrival: Arrival, crc: int) -> Duplicate | DeadLetter:
+        """What becomes of an event whose message id came before, with a body of this CRC."""
+        event = arrival.event
+        if crc == event.body_crc:
+            return Duplicate(event)
+        return DeadLetter(
+            "id_reused",
+            "$.messageId",
+            "an id of its own",
+            f"`{event.message_id}`, used before by another message",
+            arrival.raw,
+            event.position,
+            event.index,
+            event.received_ms,
+        )
 
     def record(self) -> VisitorLink:
         """What servers read."""
@@ -359,10 +331,9 @@ class VisitorState(Tail[View, Event, _Folded]):
     def encode(self) -> bytes:
         """See `Versioned`."""
         self.settle()
-        ids = list(self._ids.values())
         tail = [step.entry for step in self.steps]
         standing = Standing.of(self._positions)
-        settled = _Settled(self.visitor, self.base, tail, ids, standing, self._event_ms)
+        settled = _Settled(self.visitor, self.base, tail, self._seen.entries(), standing, self._event_ms)
         return _bytes.encode(settled)
 
     @classmethod
@@ -370,7 +341,7 @@ class VisitorState(Tail[View, Event, _Folded]):
         """Raises ValueError for another version."""
         settled = _bytes.decode(data)
         state = cls(settled.visitor, rules, settled.view)
-        state._ids = {known[0]: known for known in settled.ids}
+        state._seen = Seen.of(settled.ids)
         state._positions = dict(settled.standing.partitions)
         state._event_ms = settled.event_ms
         for event in settled.tail:
@@ -380,12 +351,18 @@ class VisitorState(Tail[View, Event, _Folded]):
         return state
 
 
-def _hash(message_id: str) -> int:
-    encoded = message_id.encode() if message_id.isascii() else message_id.encode("utf-8", "surrogatepass")
-    number: int
-    (number,) = _unpack(blake2b(encoded, digest_size=8).digest())
-    return number >> 1
+def _accepted(arrival: Arrival, folded: _Folded, late: bool) -> Accepted:
+    return Accepted(
+        arrival.event,
+        arrival.raw,
+        folded.person,
+        folded.session_ms,
+        late,
+        folded.effects,
+        folded.came_from,
+        folded.crowded,
+        arrival.flaws,
+    )
 
 
-_unpack = struct.Struct(">Q").unpack
 _bytes = Versioned("a visitor state", VISITOR_STATE_VERSION, _Settled)

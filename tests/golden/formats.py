@@ -30,6 +30,7 @@ from recsys.profile import (
     encode_record,
 )
 from recsys.progress import FlowProgress, decode_progress, encode_progress
+from recsys.seen import Seen, hash_of
 from recsys.shown import Impression, ShownRecord, decode_shown, encode_shown
 from recsys.visitor import StageRules, VisitorState
 
@@ -202,16 +203,27 @@ def _visitor_state(*first: Event) -> VisitorState:
     return state
 
 
-def a_visitor_state_of_version_4() -> VisitorState:
-    """The settled part has no login that could be taken back."""
-    return _visitor_state()
+def a_visitor_state_of_version_5() -> VisitorState:
+    """Every id was kept by its hash."""
+    return _with_hashes(a_visitor_state())
+
+
+def _with_hashes(state: VisitorState, later_ms: int = 0) -> VisitorState:
+    entries = [
+        (hash_of(str(key)), crc, received_ms + later_ms) for key, crc, received_ms in state._seen.entries()
+    ]
+    state._seen = Seen.of(entries)
+    return state
+
+
+def a_visitor_state_of_version_4(later_ms: int = 0) -> VisitorState:
+    """The same, and the settled part has no login that could be taken back."""
+    return _with_hashes(_visitor_state(), later_ms)
 
 
 def a_visitor_state_of_version_3() -> VisitorState:
     """The same; ids were kept with the log's time, which `an_event` makes 50 ms later."""
-    state = a_visitor_state_of_version_4()
-    state._ids = {key: (key, crc, received_ms + 50) for key, crc, received_ms in state._ids.values()}
-    return state
+    return a_visitor_state_of_version_4(later_ms=50)
 
 
 def a_visitor_state_of_version_2() -> VisitorState:
@@ -274,7 +286,7 @@ class Format:
 def _of_visitor(state: VisitorState) -> object:
     state.settle()
     events = [step.entry for step in state.steps]
-    return (state.visitor, state.view, state.base, events, state._ids, state.record())
+    return (state.visitor, state.view, state.base, events, state._seen.entries(), state.record())
 
 
 def _of_person(state: PersonState) -> object:
@@ -314,7 +326,7 @@ def _formats() -> list[Format]:
         Format("visitor_link_known", 3, "a profile record", lambda: encode_record(known), decode_link, known),
         Format(
             "visitor_state",
-            5,
+            6,
             "a visitor state",
             visitor.encode,
             lambda data: _of_visitor(VisitorState.decode(data, RULES)),
@@ -324,6 +336,7 @@ def _formats() -> list[Format]:
                 2: _of_visitor(a_visitor_state_of_version_2()),
                 3: _of_visitor(a_visitor_state_of_version_3()),
                 4: _of_visitor(a_visitor_state_of_version_4()),
+                5: _of_visitor(a_visitor_state_of_version_5()),
             },
         ),
         Format(

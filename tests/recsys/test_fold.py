@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from recsys.events import Action, Consent, Event, Line, Source
-from recsys.fold import HALF_LIFE_S, NO_EFFECTS, Effect, SessionRules, apply, apply_late, is_open, leaf_of
+from recsys.fold import NO_EFFECTS, Effect, SessionRules, apply, apply_late, is_open, leaf_of
+from recsys.leanings import HALF_LIFE_S
 from recsys.profile import (
     MAX_AFFINITIES,
     MAX_CART_LINES,

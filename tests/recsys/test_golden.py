@@ -55,8 +55,9 @@ def _versions(each: Format) -> str:
     return f"{each.version} or older" if each.version > 1 else str(each.version)
 
 
-def test_a_state_goes_on_where_it_stopped() -> None:
-    data = next(each for each in FORMATS if each.name == "visitor_state").path(1).read_bytes()
+@pytest.mark.parametrize("version", range(1, 7))
+def test_a_state_goes_on_where_it_stopped(version: int) -> None:
+    data = next(each for each in FORMATS if each.name == "visitor_state").path(version).read_bytes()
     state = VisitorState.decode(data, RULES)
     assert isinstance(state.take(Arrival(an_event(2, Action.CART_ADD, later_ms=70_000), b"{}"))[0], Duplicate)
     accepted, _ = state.take(Arrival(an_event(9, Action.VIEW, later_ms=142_000), b"{}"))

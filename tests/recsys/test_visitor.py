@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from recsys.events import Action, Arrival, DeadLetter, Event
 from recsys.ports import Position
-from recsys.visitor import MAX_MESSAGE_IDS, MESSAGE_ID_MS, Accepted, Duplicate, VisitorState
+from recsys.seen import MAX_MESSAGE_IDS, MAX_PLAIN_CHARS, MESSAGE_ID_MS
+from recsys.visitor import Accepted, Duplicate, VisitorState
 from tests.recsys.worlds import RULES, T0, event
 
 
@@ -41,6 +43,17 @@ def test_a_message_id_is_remembered_for_two_days() -> None:
 
     assert again(MESSAGE_ID_MS) is Duplicate
     assert again(MESSAGE_ID_MS + 1) is Accepted
+
+
+@pytest.mark.parametrize("message_id", ["m", "x" * MAX_PLAIN_CHARS, "y" * (MAX_PLAIN_CHARS + 1), "zoë"])
+def test_ids_of_any_length_are_known_again(message_id: str) -> None:
+    state = VisitorState("v1", RULES)
+    for number, each in enumerate(("other", message_id, "z" * 190)):
+        state.take(Arrival(event(number, offset=number, message_id=each), b"{}"))
+    for _ in range(2):
+        assert isinstance(state.take(Arrival(event(1, offset=9, message_id=message_id), b"{}"))[0], Duplicate)
+        state = VisitorState.decode(state.encode(), RULES)
+    assert len(state.encode()) < len(message_id) + 1500  # long ones are kept by their hash
 
 
 def test_a_history_read_again_counts_once_however_long_it_is() -> None:
