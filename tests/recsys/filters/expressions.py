@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import strategies as st
 
 from recsys.catalog import Item
+from recsys.markets import market_code
 
 TEXTS = ("", "A", "Acme", "acme", "Zelt", "zélt", "1.5", "-2", "2e1", "0x1", "nan", 'a"b\\c')
 PRICES = (0.0, 1.5, 10.0, 49.99, 50.0)
@@ -59,8 +60,8 @@ def as_cel(item: Item) -> dict[str, object]:
         "published": published,
         "tags": list(item.tags),
         "min_age": float(item.min_age),
-        "markets": list(item.markets),
-        "not_markets": list(item.not_markets),
+        "markets": [market_code(market) for market in item.markets],
+        "not_markets": [market_code(market) for market in item.not_markets],
         "attributes": item.attributes,
     }
 
