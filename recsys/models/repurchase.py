@@ -7,6 +7,7 @@ between. Both lean on those of the whole shop as far as an item has few buyers o
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,13 +84,12 @@ class Repurchase:
     def n_items(self) -> int:
         return len(self.rate)
 
-    def due(self, rows: Rows, days: npt.NDArray[np.float64]) -> Scores:
-        """float32[r], 0 to 1: how much it is time to order each of `rows` int32[r] again, `days`
-        float64[r] after the last time; greatest around the item's own interval."""
-        apart = np.log(np.maximum(days, 1e-3)) - self.log_days[rows]
-        usual = np.exp(-0.5 * (apart / np.maximum(self.spread[rows], self.settings.least_spread)) ** 2)
-        due: Scores = (self.rate[rows] * usual).astype(np.float32)
-        return due
+    def due(self, row: int, days: float) -> float:
+        """0 to 1: how much it is time to order an item again, so many days after the last time; greatest
+        around the item's own interval."""
+        apart = math.log(max(days, 1e-3)) - float(self.log_days[row])
+        spread = max(float(self.spread[row]), self.settings.least_spread)
+        return float(self.rate[row]) * math.exp(-0.5 * (apart / spread) ** 2)
 
     def save(self, directory: Path) -> None:
         save_arrays(directory, {name: getattr(self, name) for name in self._ARRAYS}, self.settings)

@@ -253,11 +253,17 @@ def _due(visit: Visit) -> Ranked:
     person, bundle = visit.person, visit.bundle
     if bundle is None or bundle.repurchase is None or person.profile is None or not person.profile.orders:
         return NOTHING
-    rows = person.history_rows
-    ordered = (person.history_kinds == InteractionKind.ORDER) & (rows >= 0) & (rows < bundle.n_items)
-    rows, place = np.unique(rows[ordered], return_inverse=True)
-    newest_s = np.zeros(len(rows), np.int64)
-    np.maximum.at(newest_s, place, person.history_at_s[ordered])
-    due = bundle.repurchase.due(rows, (person.now_ms / 1000 - newest_s) / _DAY_S)
-    found = np.flatnonzero(due >= LEAST_DUE)
-    return rows[found], due[found]
+    (places,) = (person.history_kinds == InteractionKind.ORDER).nonzero()
+    newest_s: dict[int, int] = {}
+    for row, at_s in zip(
+        person.history_rows[places].tolist(), person.history_at_s[places].tolist(), strict=True
+    ):
+        newest_s[row] = max(newest_s.get(row, 0), at_s)
+    now_s, repurchase = person.now_ms / 1000, bundle.repurchase
+    due = {
+        row: repurchase.due(row, (now_s - at_s) / _DAY_S)
+        for row, at_s in newest_s.items()
+        if 0 <= row < bundle.n_items
+    }
+    rows = [row for row, much in due.items() if much >= LEAST_DUE]
+    return np.array(rows, np.int32), np.array([due[row] for row in rows], np.float32)

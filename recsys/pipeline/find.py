@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from typing import Final
 
@@ -19,6 +20,7 @@ from recsys.pipeline.workplace import MAX_NAMED, MAX_SEEDS, Memory
 
 TABLE_POOL: Final = 30
 _NO_ROWS: Final = NOTHING[0]
+_ANSWERED: Final = int(Loop.ANSWERED)
 
 
 def found(wanted: Mapping[Ask, Context], n_gathered: int, acquainted: Acquainted) -> Pool:
@@ -55,25 +57,31 @@ class _Plan:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._memory: Memory = context.visit.scratch.workplace.memory
-        self._steps: list[tuple[int, int, int]] = []
-        self._seeds: dict[int, tuple[int, int]] = {}
+        self._cells = context.visit.scratch.workplace.plan_cells
+        self._steps: list[int] = []
+        self._seeded: Context | None = None
+        self._seeds = (0, 0)
         self._n_answered = self._n_seeds = 0
-        self.loops: list[Loop] = []
+
+    @property
+    def loops(self) -> list[int]:
+        """What is asked, in order; see `Loop`."""
+        return self._steps[::3]
 
     def add(self, answer: Answer, context: Context) -> None:
         """A source's answer, or the loop that will answer for the context."""
         if isinstance(answer, tuple):
-            self._steps.append((Loop.ANSWERED, *self._answered(*answer)))
-            self.loops.append(Loop.ANSWERED)
-        else:
-            self._steps.append((answer, *self._seeds_of(context)))
-            self.loops.append(answer)
+            self._steps += (_ANSWERED, *self._laid_down(*answer))
+            return
+        if context is not self._seeded:
+            self._seeded, self._seeds = context, self._with_seeds(context.seeds.rows)
+        self._steps += (answer, *self._seeds)
 
     def carried_out(self, asks: tuple[Ask, ...], n_gathered: int) -> Pool:
         """The answers united."""
         context, visit, columns = self._context, self._context.visit, self._context.visit.columns
         person, types = visit.person, context.item_types
-        self._memory.plan[: len(asks)] = self._steps
+        self._cells[: len(self._steps)] = array("i", self._steps)
         leaf = self._leaf()
         cells, n = find(
             visit.scratch.workplace.sources, columns.stock, len(asks), self._n_answered, n_gathered,
@@ -92,7 +100,7 @@ class _Plan:
         _, start, end = self._memory.plan[self.loops.index(loop)].tolist()
         return self._memory.rows[start:end].copy(), self._memory.scores[start:end].copy()
 
-    def _answered(self, rows: Rows, scores: Scores) -> tuple[int, int]:
+    def _laid_down(self, rows: Rows, scores: Scores) -> tuple[int, int]:
         """Where an answer stands in the memory now."""
         start = self._n_answered
         self._n_answered = end = min(start + len(rows), MAX_NAMED)
@@ -101,15 +109,12 @@ class _Plan:
             self._memory.scores[start:end] = scores[: end - start]
         return start, end
 
-    def _seeds_of(self, context: Context) -> tuple[int, int]:
-        """Where the seeds of the context stand in the memory."""
-        known = self._seeds.get(context.seeds_key)
-        if known is None:
-            rows, start = context.seeds.rows, self._n_seeds
-            self._n_seeds = end = min(start + len(rows), MAX_SEEDS)
-            self._memory.seeds[start:end] = rows[: end - start]
-            known = self._seeds[context.seeds_key] = start, end
-        return known
+    def _with_seeds(self, rows: Rows) -> tuple[int, int]:
+        """Where seeds stand in the memory now."""
+        start = self._n_seeds
+        self._n_seeds = end = min(start + len(rows), MAX_SEEDS)
+        self._memory.seeds[start:end] = rows[: end - start]
+        return start, end
 
     def _leaf(self) -> int:
         """The code of the category that the session is in, -1 for none."""

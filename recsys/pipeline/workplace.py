@@ -173,11 +173,11 @@ def stock_of(
 
 
 class Workplace:
-    """One thread's: `memory` as Python sees it; `sources`, as kernels take it; and `whole`, with the ranker,
-    None without one. `place` is as long as the catalogue's columns. Without a bundle no table knows
-    anything."""
+    """One thread's: `memory` as Python sees it, and `plan_cells`, the cells of its plan, which Python writes
+    in a tenth of the time; `sources`, as kernels take it; and `whole`, with the ranker, None without one.
+    `place` is as long as the catalogue's columns. Without a bundle no table knows anything."""
 
-    __slots__ = ("memory", "sources", "whole")
+    __slots__ = ("memory", "plan_cells", "sources", "whole")
 
     def __init__(self, bundle: Bundle | None, scratch: Scratch | None, place: Rows) -> None:
         scratch = Scratch(0) if scratch is None else scratch
@@ -198,6 +198,7 @@ class Workplace:
                 bundle.opinions.arrays, _table(by_type.get(1)), _table(by_type.get(2)),
                 IndexArrays(*map(frozen, index.arrays)), index.probes, index.room, self.memory,
             )  # fmt: skip
+        self.plan_cells = memoryview(cast(Any, self.memory.plan.reshape(-1)))
         self.whole: Any = None
         if bundle is not None and bundle.ranker is not None and desk is not None:
             self.whole = _with_ranker(self.sources, desk.joined, bundle.ranker.trees.arrays)

@@ -22,8 +22,7 @@ GRINDER = [(f"p{person}", "grinder", person) for person in range(20)]
 
 
 def due(model, shop, item, days):
-    rows = np.full(len(days), shop.item_ids.index(item), np.int32)
-    return model.due(rows, np.array(days, float)).tolist()
+    return [model.due(shop.item_ids.index(item), one) for one in days]
 
 
 def test_an_item_is_due_around_its_own_interval():
