@@ -75,15 +75,21 @@ def summary(report: TrainReport, seconds: float, memory_mb: float) -> Iterator[s
 def _as_of(settings: TrainSettings, archived: Path, now_ms: int) -> TrainSettings:
     """`days` counts from the newest event of the archive: last year's events, imported today, are
     history to learn from as well."""
-    newest_ms = 0
-    for batch in archive.read(archived, ("at_ms", "action")):
-        known = batch.filter(
-            pc.is_in(batch["action"], pa.array([int(action) for action in archive.KINDS], "int8"))
-        )
-        if known.num_rows:
-            newest_ms = max(newest_ms, pc.max(known["at_ms"]).as_py())
+    # Where a shop is open the last day tells; else the whole archive is looked through.
+    newest_ms = _newest_ms(archived, now_ms - _DAY_MS) or _newest_ms(archived, None)
     behind_days = (now_ms - newest_ms) // _DAY_MS if newest_ms else 0
     return msgspec.structs.replace(settings, days=settings.days + max(behind_days, 0))
+
+
+def _newest_ms(archived: Path, since_ms: int | None) -> int:
+    """When the newest interaction at or after `since_ms` happened; 0 without one."""
+    kinds = pa.array([int(action) for action in archive.KINDS], "int8")
+    newest_ms = 0
+    for batch in archive.read(archived, ("at_ms", "action"), since_ms):
+        known = batch.filter(pc.is_in(batch["action"], kinds))
+        if known.num_rows:
+            newest_ms = max(newest_ms, pc.max(known["at_ms"]).as_py())
+    return newest_ms
 
 
 def _version() -> str:

@@ -179,6 +179,16 @@ def drop_unoffered(touched: Array, n_touched: int, sums: Array, offer: Array, it
     return n
 
 
+@kernel(void(_I4, i8[::1], i8[::1]))
+def sort_by_item(item: Array, next_place: Array, positions: Array) -> None:
+    """Into `positions` int64[n] where each item occurs in item int32[n], item by item, in their order.
+    `next_place` int64[n_items]: where the positions of each begin, and behind it, where they end."""
+    for place in range(len(item)):
+        row = item[place]
+        positions[next_place[row]] = place
+        next_place[row] += 1
+
+
 @kernel(
     void(
         *(_I8, i8, _I8, _I4, _I4, _F4, i8, boolean),

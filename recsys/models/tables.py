@@ -22,7 +22,7 @@ from recsys.models.arrays import (
     save_arrays,
 )
 from recsys.models.interactions import Interactions
-from recsys.models.kernels import count_following, top_of_sparse
+from recsys.models.kernels import count_following, sort_by_item, top_of_sparse
 from recsys.models.progress import Progress
 from recsys.models.scratch import Scratch
 from recsys.models.vectors import VectorIndex
@@ -115,8 +115,10 @@ def window_table(
     """
     n_items = interactions.n_items
     table = TopTable.empty(n_items, k)
-    positions = np.argsort(interactions.item, kind="stable")
-    starts = np.concatenate(([0], np.cumsum(np.bincount(interactions.item, minlength=n_items))))
+    counts = np.bincount(interactions.item, minlength=n_items)
+    starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
+    positions = np.empty(len(interactions), np.int64)
+    sort_by_item(interactions.item, starts[:-1].copy(), positions)
     # Several parts a thread, with as many interactions each, as one popular item may hold up a part.
     cuts = np.searchsorted(starts, np.linspace(0, len(positions), _PARTS_A_THREAD * threads + 1)[1:-1])
     bounds = [0, *np.maximum.accumulate(cuts).tolist(), n_items]
