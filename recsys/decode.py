@@ -175,7 +175,8 @@ class Decoder:
                 refuse("too_large", "$", f"at most {MAX_EVENT_BYTES} bytes", f"{len(raw)} bytes")
             wire, flaws = read_call(raw)
             _leave_out(wire, flaws)
-            return self._arrival(wire, record, index, raw, watermark_ms, each_once(flaws))
+            served = record.key.startswith(SERVED_KEY)
+            return self._arrival(wire, record, index, raw, watermark_ms, each_once(flaws), served)
         except Refused as refused:
             return _dead(refused, record, index, raw)
 
@@ -187,10 +188,11 @@ class Decoder:
         raw: bytes,
         watermark_ms: int,
         flaws: tuple[Flaw, ...] = (),
+        served: bool = False,
     ) -> Arrival:
         # The hottest code of the flow: looked up in place, for a call costs more than what it would do.
         call, user = wire.type, wire.user_id
-        if record.key.startswith(SERVED_KEY):
+        if served:
             meaning = meaning_of(call, wire.event, wire.name, served=True)
         elif call == "track":
             meaning = self._tracked[wire.event]
@@ -208,7 +210,11 @@ class Decoder:
         else:
             visitor, user_id, blocked, ids = self._people[wire.anonymous_id, user]
         at_ms, received_ms = times(wire, record.received_ms)
-        message_id = _message_id(wire, raw)
+        message_id = wire.message_id
+        if type(message_id) is str and len(message_id) <= MAX_ID_BYTES // 4:  # no need to count bytes
+            message_id = message_id.strip()
+        else:
+            message_id = id_of(message_id, "$.messageId")
         if told.refused is not None:
             raise Refused(*told.refused)
         source, device, medium, path, consent = None, None, "", told.path, meaning.consent
@@ -234,7 +240,7 @@ class Decoder:
             # device only.
             channel = "mobile" if device in _MOBILE else call or ""
         event = Event(  # by position: named arguments cost as much as all the rest
-            record.position, index, at_ms, received_ms, watermark_ms, message_id,
+            record.position, index, at_ms, received_ms, watermark_ms, message_id or _made_id(raw),
             crc32(body, crc32(ids, meaning.crc)), action, name, visitor, user_id,
             self.touchpoints.by_event[name, medium, channel], told.lines, told.query, told.category,
             told.order_id, told.value, told.dwell_s, told.scroll, source, device, path, consent, blocked,
@@ -268,14 +274,9 @@ def _dead(refused: Refused, record: Record, index: int, raw: bytes) -> DeadLette
     )
 
 
-def _message_id(wire: Call, raw: bytes) -> str:
-    given = wire.message_id
-    if type(given) is not str or len(given) > MAX_ID_BYTES // 4:
-        given = id_of(given, "$.messageId")
-    else:
-        given = given.strip()
-    # Without an id the same bytes are the same message: what a producer's blind retry sends.
-    return given or MADE_ID + blake2b(raw, digest_size=12).hexdigest()
+def _made_id(raw: bytes) -> str:
+    """Of an event without an id: the same bytes are the same message, as a producer's blind retry sends."""
+    return MADE_ID + blake2b(raw, digest_size=12).hexdigest()
 
 
 def _leave_out(wire: Call, flaws: list[Flaw]) -> None:

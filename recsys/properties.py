@@ -119,9 +119,10 @@ def _read(data: bytes, action: Action) -> Told:
     lines = _lines(properties, action, flaws, _known_line if len(data) <= MAX_CACHED_BYTES else _line_of)
     order_id = optional_id(properties.order_id, "$.properties.order_id", flaws)
     value = _value(properties, action)
-    lost = _lost(action, lines, value, flaws)
-    if lost is not None:
-        return Told(refused=(lost.kind, lost.path, lost.expected, lost.got))
+    if flaws:
+        lost = _lost(action, lines, value, flaws)
+        if lost is not None:
+            return Told(refused=(lost.kind, lost.path, lost.expected, lost.got))
     return Told(
         lines,
         text_of(properties.query),
@@ -131,14 +132,14 @@ def _read(data: bytes, action: Action) -> Told:
         _dwell_s(properties),
         _scroll(properties),
         text_of(properties.path),
-        () if action in _OPAQUE else each_once(flaws),
+        each_once(flaws) if flaws and action not in _OPAQUE else (),
     )
 
 
 def _lost(action: Action, lines: tuple[Line, ...], value: float | None, flaws: list[Flaw]) -> Flaw | None:
     """The wrong field without which nobody could act on the event: the item that something was done
     with, the order that is changed, and how much of it a refund gives back."""
-    if not flaws or (lines and action in _ABOUT_ITEMS):
+    if lines and action in _ABOUT_ITEMS:
         return None
     for flaw in flaws:
         field = flaw.path.rpartition(".")[2].partition("[")[0]
