@@ -227,3 +227,11 @@ def test_without_a_model_similar_is_what_is_of_the_same_category() -> None:
     assert shown(block)[0] == "t4"
     assert block.items[0].reason.text == "you are looking at Tent 1, and this is much like it"
     assert block.fallback == "no_model"
+
+
+def test_an_item_that_nobody_knows_keeps_out_none_that_stands_in_the_last_row() -> None:
+    others = [product("m", number, available=False) for number in range(63)]
+    on = bare_shelf([*others, product("t", 1)])
+    assert len(on.columns.items) == on.columns.capacity
+    (block,) = ask(on, visitor("unknown", cart=("gone",)), slot("home.feed", exclude=("unknown",)))
+    assert shown(block) == ["t1"]
