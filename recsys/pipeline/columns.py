@@ -215,6 +215,12 @@ class Columns:
         heats = np.array([after.heat for after in counters.after])
         return rows[rows >= 0], heats[rows >= 0]
 
+    def greatest_heats(self) -> tuple[float, float]:
+        """Of all items, by demand and by surge. The warmest may be one that came after this Columns was left
+        behind: it is none here."""
+        demand, surge = [_greatest(heat, warm[ANY_TYPE]) for heat, warm in self.warmths]
+        return demand, surge
+
     @property
     def warmths(self) -> tuple[tuple[Heats32, dict[int, Rows]], ...]:
         """What rows are ranked by, and the best rows by it."""
@@ -228,6 +234,13 @@ class Columns:
         if len(warm) > HOT_ITEMS:
             warm = warm[np.argpartition(-heat[warm], HOT_ITEMS)[:HOT_ITEMS]]
         return by_heat(heat, warm.astype(np.int32))
+
+
+def _greatest(heat: Heats32, warmest: Rows) -> float:
+    for row in warmest:
+        if row < len(heat):
+            return float(heat[row])
+    return float("-inf")
 
 
 def by_heat(heat: Heats32, rows: Rows) -> Rows:

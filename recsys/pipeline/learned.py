@@ -10,7 +10,7 @@ from recsys.models.demand import NOTHING_AFTER, live_of
 from recsys.models.interactions import InteractionKind
 from recsys.models.opinions import NewVectors
 from recsys.models.signals import Features, Trail
-from recsys.pipeline.columns import ANY_TYPE, Heats
+from recsys.pipeline.columns import Heats
 from recsys.pipeline.query import Context
 from recsys.pipeline.weigh_kernel import weigh
 
@@ -42,7 +42,7 @@ class Learned:
         totals: Scores = weigh(
             visit.scratch.workplace.whole, visit.columns.stock, visit.columns.cold.count, rows,
             trail.rows, trail.kinds, trail.at_s, trail.start, trail.now_s, taste,
-            *self._most(), *self._after(), trail.now_s / AFTER_HALF_LIFE_S,
+            *visit.columns.greatest_heats(), *self._after(), trail.now_s / AFTER_HALF_LIFE_S,
         )  # fmt: skip
         return totals
 
@@ -54,19 +54,13 @@ class Learned:
         if self._ranker is None or self._desk is None or bundle is None or models is None or not len(rows):
             nothing = np.empty((0, len(rows)), np.float32)
             return nothing, nothing
-        live = live_of(rows, columns.heat, columns.surge, self._most(), self._after(), trail.now_s)
+        live = live_of(
+            rows, columns.heat, columns.surge, columns.greatest_heats(), self._after(), trail.now_s
+        )
         cold = columns.cold
         new = NewVectors(cold.rows, cold.vectors, cold.count)
         said = bundle.opinions.of(rows, trail, visit.taste, models, new)
         return self._ranker.effects(rows, trail, self._desk, live, said)
-
-    def _most(self) -> tuple[float, float]:
-        """The greatest heat of all items by demand, and by surge."""
-        demand, surge = [
-            float(heat[warm[ANY_TYPE][0]]) if len(warm[ANY_TYPE]) else -np.inf
-            for heat, warm in self._context.visit.columns.warmths
-        ]
-        return demand, surge
 
     def _after(self) -> tuple[Rows, Heats]:
         """What people went on to from the item at hand."""

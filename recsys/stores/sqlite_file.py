@@ -11,7 +11,8 @@ from pathlib import Path
 from recsys.ports import LogUnavailable
 
 VERSION = 2
-"""2: rows of many records (`recsys.stores.packs`). A log of version 1 is read, and goes on as one of 2."""
+"""2: rows of many records (`recsys.stores.packs`). A log of version 1 is read, and is one of 2
+with the first such row."""
 
 # SQLite's own busy handler sleeps up to 100 ms between tries, longer than a commit takes by far;
 # that would be seen in the freshness of blocks as soon as two server processes append.
@@ -46,8 +47,9 @@ def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
 
 
-def prepare(connection: sqlite3.Connection, path: Path, partitions: int, timeout_s: float) -> int:
-    """Create or check the file behind the appending connection; return its count of partitions."""
+def prepare(connection: sqlite3.Connection, path: Path, partitions: int, timeout_s: float) -> tuple[int, int]:
+    """Create or check the file behind the appending connection; return its count of partitions and its
+    version, which stays an older one until something newer is written (`set_version`)."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if tables and "meta" not in tables:
         raise LogUnavailable(f"{path}: Expected a Headrace log, got a SQLite database with other tables")
@@ -68,10 +70,12 @@ def prepare(connection: sqlite3.Connection, path: Path, partitions: int, timeout
             f"{path}: Expected a log of version {VERSION} or older, got version {stored['version']}: "
             "a newer Headrace wrote it"
         )
-    if stored["version"] < VERSION:
-        with transaction(connection, timeout_s):
-            connection.execute("UPDATE meta SET value = ? WHERE name = 'version'", (VERSION,))
-    return int(stored["partitions"])
+    return int(stored["partitions"]), int(stored["version"])
+
+
+def set_version(connection: sqlite3.Connection) -> None:
+    """From this transaction on the file is of VERSION."""
+    connection.execute("UPDATE meta SET value = ? WHERE name = 'version'", (VERSION,))
 
 
 def kept(connection: sqlite3.Connection) -> dict[int, tuple[int, int]]:

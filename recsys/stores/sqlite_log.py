@@ -21,7 +21,16 @@ from pathlib import Path
 from recsys.ports import LogUnavailable, NewRecord, Position, Record
 from recsys.stores.limits import place
 from recsys.stores.packs import flat, rows_of, spans_of
-from recsys.stores.sqlite_file import blaming, connect, connected, kept, prepare, transaction
+from recsys.stores.sqlite_file import (
+    VERSION,
+    blaming,
+    connect,
+    connected,
+    kept,
+    prepare,
+    set_version,
+    transaction,
+)
 from recsys.stores.sqlite_reader import SqliteReader
 from recsys.stores.urls import refuse_rest, split_path_url, take_float, take_int
 
@@ -54,7 +63,7 @@ class SqliteLog:
         with blaming(path):
             self._connection = connect(path, timeout_s)
             try:
-                self.partitions = prepare(self._connection, path, partitions, timeout_s)
+                self.partitions, self._version = prepare(self._connection, path, partitions, timeout_s)
             except BaseException:
                 self._connection.close()
                 raise
@@ -131,12 +140,16 @@ class SqliteLog:
             for first in range(0, len(rows), INSERT_ROWS):
                 some = rows[first : first + INSERT_ROWS]
                 connection.execute(_insert(len(some)), flat(some))
+            version = max(self._version, VERSION if len(rows) < len(records) else 0)
+            if version > self._version:
+                set_version(connection)
             moved = [(head, partition) for partition, head in heads.items() if head != before[partition]]
             connection.executemany("UPDATE heads SET next_offset = ? WHERE partition = ?", moved)
             mark_every = _MARK_EVERY_PER_PARTITION * self.partitions
             if start // mark_every != (start + len(records)) // mark_every:
                 marks = [(partition, head, start) for partition, head in before.items()]
                 connection.executemany("INSERT OR IGNORE INTO marks VALUES (?, ?, ?)", marks)
+        self._version = version
 
     def reader(self, after: Mapping[int, int] | None = None) -> SqliteReader:
         """See EventLog."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from recsys.catalog import Item
 from recsys.counters import HALF_LIFE_S, ItemCounters
+from recsys.events import Action
 from recsys.pipeline.cold import MAX_COLD_ITEMS, ColdItems
 from recsys.pipeline.columns import ANY_TYPE, ARTICLE, HOT_ITEMS, PRODUCT, TYPE_SETS
 from recsys.pipeline.shelf import Shelf
@@ -228,3 +229,17 @@ def test_readers_never_see_half_a_change(build) -> None:
         reader.join()
     assert broken == []
     assert len(eligible(on)) == len(CATALOGUE) + 400 - 2
+
+
+def test_who_still_decides_on_older_columns_hears_nothing_of_a_newer_item_that_is_the_warmest() -> None:
+    on = bare_shelf(counters={"t1": ItemCounters().counted(Action.VIEW, 1, NOW_S)})
+    before = on.columns
+    known = before.greatest_heats()
+    assert bare_shelf().columns.greatest_heats() == (float("-inf"), float("-inf"))
+    for number in range(before.capacity):
+        on.upsert(Item(f"new{number}", title="New", fed=True))
+    newest = f"new{before.capacity - 1}"
+    on.count(newest, ItemCounters().counted(Action.VIEW, 1, NOW_S).counted(Action.ORDER, 1, NOW_S))
+    assert on.columns.greatest_heats() > known
+    assert on.columns.row(newest) >= before.capacity
+    assert before.greatest_heats() == known
