@@ -51,10 +51,10 @@ class ItemCounters(msgspec.Struct, frozen=True, array_like=True, gc=False):
         views, carts, orders, now_s, surge = self.views, self.carts, self.orders, self.at_s, self.surge
         gain = 1.0
         if at_s > now_s:
-            kept = decay(at_s - now_s)
+            kept = 0.5 ** ((at_s - now_s) / HALF_LIFE_S)
             views, carts, orders, now_s = views * kept, carts * kept, orders * kept, at_s
         elif at_s < now_s:
-            gain = decay(now_s - at_s)
+            gain = 0.5 ** ((now_s - at_s) / HALF_LIFE_S)
         if action is VIEW or action is READ:
             views += gain
             surge = heated(surge, at_s / SURGE_HALF_LIFE_S)

@@ -90,6 +90,8 @@ class Tail(Generic[S, E, Out]):
     def settle_before(self, before_ms: int) -> None:
         """Entries with a place before this have found it for good."""
         steps = self.steps
+        if not steps:
+            return
         settled = 0
         while settled < len(steps) and steps[settled].place[0] < before_ms:
             settled += 1

@@ -331,7 +331,7 @@ class VisitorState(Tail[View, Event, _Folded]):
     def encode(self) -> bytes:
         """See `Versioned`."""
         self.settle()
-        tail = [step.entry for step in self.steps]
+        tail = [step.entry for step in self.steps] if self.steps else []
         standing = Standing.of(self._positions)
         settled = _Settled(self.visitor, self.base, tail, self._seen.entries(), standing, self._event_ms)
         return _bytes.encode(settled)
