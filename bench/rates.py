@@ -47,9 +47,18 @@ def is_held(found: Latencies) -> bool:
     return found.p90_ms < GOAL_MS and found.done_per_s >= LEAST_DONE * found.rate and not found.errors
 
 
-def highest_rate(measure: Measure, step_s: float, ceiling: float) -> tuple[float, list[Latencies]]:
-    """The highest rate held for `step_s` or longer, 0.0 if none of LEAST_RATE or more is, and all steps on
-    the way."""
+class Found(NamedTuple):
+    """What a search came to."""
+
+    rate: float
+    """The highest that was held for a step or longer; 0.0 if none of LEAST_RATE or more was."""
+    closed_loop_per_s: float
+    """What callers get who ask again at once: whatever is held, a server can do this much."""
+    steps: list[Latencies]
+
+
+def highest_rate(measure: Measure, step_s: float, ceiling: float) -> Found:
+    """Search the highest rate held for `step_s` or longer."""
     steps: list[Latencies] = []
     left_s = MOST_STEPS * step_s
 
@@ -73,7 +82,7 @@ def highest_rate(measure: Measure, step_s: float, ceiling: float) -> tuple[float
             high, rate = rate, rate / FALL
         if low and high < inf:
             rate = sqrt(low * high)
-    return low, steps
+    return Found(low, capacity, steps)
 
 
 class Sustained(NamedTuple):
@@ -82,7 +91,7 @@ class Sustained(NamedTuple):
     best: Latencies
     held: bool
     """Whether two of three runs at that rate held it. If not, `best` is the highest rate that any run
-    held, and the last run where none did."""
+    held, and where none did the run with the lowest p90."""
 
 
 def sustained(measure: Measure, rate: float, hold_s: float, steps: list[Latencies]) -> Sustained:
@@ -105,7 +114,9 @@ def sustained(measure: Measure, rate: float, hold_s: float, steps: list[Latencie
             return Sustained(max(good, key=lambda run: run.p90_ms), held=True)
         rate *= LOWER
     some = [found for found in steps if is_held(found)]
-    return Sustained(max(some, key=lambda run: run.rate) if some else steps[-1], held=False)
+    if some:
+        return Sustained(max(some, key=lambda run: run.rate), held=False)
+    return Sustained(min(steps, key=lambda run: (run.errors, run.p90_ms)), held=False)
 
 
 def _length_s(rate: float, seconds: float) -> float:

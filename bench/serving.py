@@ -104,6 +104,8 @@ class Held(NamedTuple):
     """Whether most of them held it."""
     cpu_us: float | None
     """Of the server for each call, at half of that rate."""
+    closed_loop_per_s: float
+    """What callers get who ask again at once."""
     steps: list[Latencies]
 
     @property
@@ -123,9 +125,10 @@ def held(
     say(f"{len(slots)} slot(s) of {slots[0]['limit']} items a call")
     measure = measure_with(load, f"{HOST}:{told['port']}", asked, slots)
     measure(0.0, asked.step_s)  # warms up: kernels, pages of the state, branches
-    rate, steps = highest_rate(measure, asked.step_s, ceiling)
+    rate, closed_loop_per_s, steps = highest_rate(measure, asked.step_s, ceiling)
     best, is_sure = sustained(measure, rate, asked.hold_s, steps)
-    return Held(best, is_sure, cpu_of_a_request(told["pid"], measure, best.rate / 2, asked.step_s), steps)
+    cpu_us = cpu_of_a_request(told["pid"], measure, best.rate / 2, asked.step_s)
+    return Held(best, is_sure, cpu_us, closed_loop_per_s, steps)
 
 
 def upheaval(
@@ -174,6 +177,9 @@ def measured(load: Generators, asked: argparse.Namespace, data: Path, home: Path
         "page_held": whole.is_sure,
         "blocks_per_s": round(whole.calls_per_s * len(page), 1),
         "page_p90_ms": whole.best.p90_ms,
+        "page_p90_at_per_s": whole.best.rate,
+        "closed_loop_per_s": one.closed_loop_per_s,
+        "page_closed_loop_per_s": whole.closed_loop_per_s,
         "stages_us": stages,
         "upheaval": [] if asked.calm else upheaval(load, asked, data, home, slots, rate),
         "server_cpu_us": one.cpu_us,

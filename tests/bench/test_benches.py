@@ -82,6 +82,8 @@ def test_serving_prints_rate_latencies_and_stages_and_keeps_its_data(tmp_path):
         "p99_ms",
         "p999_ms",
         "page_calls_per_s",
+        "closed_loop_per_s",
+        "page_closed_loop_per_s",
         "held",
         "page_held",
         "blocks_per_s",
@@ -130,9 +132,10 @@ class Holds:
     ("limit", "near"), [(3.0, GROWTH), (11.0, GROWTH), (730.0, FINE), (9_000.0, FINE)]
 )  # at low rates a step takes long, and time is up sooner
 def test_search_finds_the_rate_that_a_server_holds(limit, near):
-    rate, steps = highest_rate(Holds(limit), 1.0, ceiling=10_000)
+    rate, closed_loop_per_s, steps = highest_rate(Holds(limit), 1.0, ceiling=10_000)
     assert limit / near <= rate <= limit
     assert rate in [step.rate for step in steps]
+    assert closed_loop_per_s == 1.2 * limit
     assert len(steps) < 16
 
 
@@ -142,19 +145,19 @@ def test_search_goes_far_below_what_callers_get_who_ask_again_at_once():
             assert not rate or rate * seconds >= 16 * 2.0  # a p90 of a handful of calls is none
             return super().__call__(rate, seconds) if rate else latencies(199.0)
 
-    rate, _ = highest_rate(Slow(6.0), 4.0, ceiling=10_000)
+    rate = highest_rate(Slow(6.0), 4.0, ceiling=10_000).rate
     assert 6.0 / 1.1 <= rate <= 6.0
 
 
 @pytest.mark.parametrize("noisy", range(1, 6))
 def test_search_is_not_misled_by_one_noisy_step(noisy):
-    rate, _ = highest_rate(Holds(730.0, frozenset([noisy])), 1.0, ceiling=10_000)
+    rate = highest_rate(Holds(730.0, frozenset([noisy])), 1.0, ceiling=10_000).rate
     assert 730 / FINE <= rate <= 730
 
 
 def test_search_ends_at_the_ceiling_and_at_nothing():
-    assert highest_rate(Holds(730.0), 1.0, ceiling=500)[0] == 500
-    assert highest_rate(Holds(1.0), 1.0, ceiling=10_000)[0] == 0.0
+    assert highest_rate(Holds(730.0), 1.0, ceiling=500).rate == 500
+    assert highest_rate(Holds(1.0), 1.0, ceiling=10_000).rate == 0.0
 
 
 def test_a_rate_that_breaks_in_the_longer_runs_gives_way_to_a_lower_one():
@@ -177,6 +180,14 @@ def test_where_no_longer_run_holds_a_step_that_did_is_told_as_what_it_is():
     assert (found.best.rate, found.held) == (300.0, False)
     assert len(steps) == 3 + MOST_RUNS
     assert not is_held(sustained(Holds(1.0), 0.0, 1.0, [latencies(9.0)._replace(errors=1)]).best)
+
+
+def test_where_no_run_holds_anything_the_one_with_the_lowest_p90_is_told():
+    steps = [
+        latencies(rate)._replace(p90_ms=p90_ms) for rate, p90_ms in ((300.0, 90.0), (40.0, 5.5), (3.0, 8.0))
+    ]
+    found = sustained(Holds(1.0), 0.0, 1.0, steps)
+    assert (found.best.rate, found.best.p90_ms, found.held) == (40.0, 5.5, False)
 
 
 @pytest.mark.parametrize(
