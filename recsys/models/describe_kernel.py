@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only, u1, void
+from recsys.models.kernels import unsigned
 from recsys.models.signal_arrays import (
     COLUMNS,
     DESK_TYPE,
@@ -63,13 +64,13 @@ def _likenesses(model: SignalArrays, desk: DeskArrays, rows: Array, features: Ar
     vectors, mean, seated = model.vectors, desk.mean, desk.rows
     n_session, dimensions = desk.facts[SESSION], len(desk.mean)
     for index in range(len(rows)):
-        row = rows[index]
+        row = unsigned(rows[index])
         last, session, earlier = np.float32(0), np.float32(0), np.float32(-1)
         if row < len(vectors) and n_session:
             for place in range(dimensions):
                 session += vectors[row, place] * mean[place]
             for slot in range(min(n_session, _COMPARED_ITEMS)):
-                other, alike = seated[slot], np.float32(0)
+                other, alike = unsigned(seated[slot]), np.float32(0)
                 for place in range(dimensions):
                     alike += vectors[row, place] * vectors[other, place]
                 if slot == 0:
@@ -154,13 +155,17 @@ def describe(
     _acquaintance(desk, rows, at_s, now_s, features)
     place, sums, best, columns = desk.place, desk.sums, desk.best, model.columns
     for index in range(n):
-        row = rows[index]
-        slot = place[row] - 1 if row < len(place) else np.int32(-1)
-        for channel in range(N_CHANNELS):
-            score = sums[slot, channel] if slot >= 0 else np.float32(0)
-            features[channel, index] = score
-            share = score / best[channel] if best[channel] > 0 else np.float32(0)
-            features[_SHARES + channel, index] = share
+        row = unsigned(rows[index])
+        seat = unsigned(place[row]) if row < len(place) else unsigned(0)
+        if seat == 0:
+            features[: 2 * N_CHANNELS, index] = np.float32(0)
+        else:
+            slot = seat - unsigned(1)
+            for channel in range(N_CHANNELS):
+                score = sums[slot, channel]
+                features[channel, index] = score
+                share = score / best[channel] if best[channel] > 0 else np.float32(0)
+                features[_SHARES + channel, index] = share
         for column in range(N_COLUMNS):
             known = row < len(columns)
             features[_COLUMNS + column, index] = columns[row, column] if known else UNSEEN[column]

@@ -8,6 +8,7 @@ import numpy as np
 from numba import types
 
 from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, void
+from recsys.models.kernels import unsigned
 
 _I4, _F4 = read_only(i4), read_only(f4)
 _I4_2D, _F4_2D = read_only(i4, 2), read_only(f4, 2)
@@ -79,17 +80,18 @@ def _ask_table(
     for place in range(n_seeds):
         seed = seeds[place]
         for at in range(table_lengths[seed]):
-            sums[table_rows[seed, at]] += weight * table_scores[seed, at]
+            sums[unsigned(table_rows[seed, at])] += weight * table_scores[seed, at]
         weight *= np.float32(0.5)
         if place == 0 or place == n_seeds - 1:
             of_all = opinions[1 if place else 0]
             for index in range(len(rows)):
-                of_all[index] = sums[rows[index]] if rows[index] < len(sums) else np.float32(0)
+                row = unsigned(rows[index])
+                of_all[index] = sums[row] if row < len(sums) else np.float32(0)
     if n_seeds == 1:
         opinions[1] = opinions[0]
     for place in range(n_seeds):
         for at in range(table_lengths[seeds[place]]):
-            sums[table_rows[seeds[place], at]] = np.float32(0)
+            sums[unsigned(table_rows[seeds[place], at])] = np.float32(0)
 
 
 @kernel(void(_I4, _I4, _F4, OPINIONS_TYPE, f4[::1], f4[::1], f4[:, ::1]), fastmath=True)
@@ -116,14 +118,19 @@ def ask_models(
     for place in range(n_seeds):
         mean += weight * contents[seeds[place]]
         weight *= np.float32(0.5)
+    last = contents[seeds[0]] if n_seeds else mean
     for index in range(len(rows)):
-        row = rows[index]
-        if row >= len(factors):
+        if rows[index] >= len(factors):
             continue
-        opinions[_TASTE, index] = _product(factors[row], taste)
-        if n_seeds:
-            opinions[_CONTENT_LAST, index] = _product(contents[row], contents[seeds[0]])
-            opinions[_CONTENT_SESSION, index] = _product(contents[row], mean)
+        row = unsigned(rows[index])
+        liked, alike, alike_last = np.float32(0), np.float32(0), np.float32(0)
+        for place in range(len(taste)):
+            liked += factors[row, place] * taste[place]
+        for place in range(len(mean)):
+            alike += contents[row, place] * mean[place]
+            alike_last += contents[row, place] * last[place]
+        opinions[_TASTE, index] = liked
+        opinions[_CONTENT_LAST, index], opinions[_CONTENT_SESSION, index] = alike_last, alike
     if n_seeds:
         _ask_table(
             rows, seeds, n_seeds, models.alike_rows, models.alike_scores, models.alike_lengths, sums,

@@ -15,6 +15,7 @@ from numba import types
 
 from recsys.models.arrays import Scores, frozen, load_array, load_settings, save_arrays
 from recsys.models.compiled import Array, f4, i4, kernel, read_only, void
+from recsys.models.kernels import unsigned
 
 _I4_2D, _F4_2D = (read_only(dtype, 2) for dtype in (i4, f4))
 _U4 = types.uint32
@@ -53,9 +54,10 @@ def sum_leaves(features: Array, trees: TreeArrays, leaf: Array, totals: Array) -
     totals[:] = np.float32(0)
     for first in range(0, len(asked), TOGETHER):
         for place in range(TOGETHER):
-            of, border, its = asked[first + place], borders[first + place], leaf[place]
-            c0, c1, c2 = features[of[0]], features[of[1]], features[of[2]]
-            c3, c4, c5 = features[of[3]], features[of[4]], features[of[5]]
+            tree, its = unsigned(first + place), leaf[unsigned(place)]
+            of, border = asked[tree], borders[tree]
+            c0, c1, c2 = features[unsigned(of[0])], features[unsigned(of[1])], features[unsigned(of[2])]
+            c3, c4, c5 = features[unsigned(of[3])], features[unsigned(of[4])], features[unsigned(of[5])]
             b0, b1, b2, b3, b4, b5 = border[0], border[1], border[2], border[3], border[4], border[5]
             for index in range(n):
                 its[index] = (
