@@ -8,8 +8,10 @@ from recsys.draft import Draft
 from recsys.events import Action, Event
 from recsys.fold import SessionRules
 from recsys.logins import Login
+from recsys.seen import hash_of
 
 LOGOUT = Action.LOGOUT
+ANYBODY = 0
 LOOKED = frozenset((Action.VIEW, Action.READ))
 
 
@@ -29,6 +31,9 @@ class View(msgspec.Struct, array_like=True, gc=False):
     """Hashes of the user ids that the device named first: as many as are believed, and one more."""
     login: Login | None = None
     """The newest login, while it may be taken back."""
+    undone: tuple[int, int] = (ANYBODY, 0)
+    """The customer (as in `customers`) whose login was taken back last, and when; ANYBODY where none was
+    known yet."""
 
     def copy(self) -> View:
         return View(
@@ -40,7 +45,16 @@ class View(msgspec.Struct, array_like=True, gc=False):
             self.last_item,
             self.customers,
             None if self.login is None else self.login.copy(),
+            self.undone,
         )
+
+    def named(self, event: Event) -> str | None:
+        """The customer whom an event names; None where that login was taken back after it had happened,
+        however late it comes."""
+        customer, undone_ms = self.undone
+        if event.user_id is None or event.at_ms > undone_ms:
+            return event.user_id
+        return None if customer in (ANYBODY, hash_of(event.user_id)) else event.user_id
 
     def believes(self, customer: int, most: int) -> bool:
         """Whether the device is one of a customer (the hash of the id), when so many are believed of it;

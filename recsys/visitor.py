@@ -25,13 +25,13 @@ from recsys.profile import PersonRecord, Profile, Standing, VisitorLink, encode_
 from recsys.seen import Entry, Seen, hash_of
 from recsys.tail import Tail
 from recsys.versioned import Versioned
-from recsys.view import View, look
+from recsys.view import ANYBODY, View, look
 
 VISITOR_STATE_VERSION = 6
 """2: the last item of the session. 3: profiles of version 2, and the customers
 of the device. 4: profiles of version 3; a message id stands with the time it was received, not with the
-log's. 5: the login that may be taken back. 6: message ids as they are, where they are short. Older ones
-are read: without."""
+log's. 5: the login that may be taken back. 6: message ids as they are, where they are short; the login
+that was taken back. Older ones are read: without."""
 MAX_TAIL = 500
 """Events kept for reordering; beyond, the oldest count as settled."""
 LONG_TAIL = 64
@@ -184,9 +184,10 @@ class VisitorState(Tail[View, Event, _Folded]):
         effects = NO_EFFECTS
         before = named = view.user_id
         crowded = False
-        if event.user_id is not None and event.user_id != before:
-            crowded = not self._believed(view, event.user_id)
-            named = None if crowded else event.user_id
+        told = event.user_id if event.user_id is None else view.named(event)
+        if told is not None and told != before:
+            crowded = not self._believed(view, told)
+            named = None if crowded else told
             if named is not None:
                 facts = (self._logged_in(view, named, event, place),)
             # Another customer on the same device gets nothing of the one before.
@@ -252,8 +253,10 @@ class VisitorState(Tail[View, Event, _Folded]):
             facts = (self._fact(login.user_id, event, 2, Undone(login.since_ms)),)
             known = hash_of(login.user_id)
             view.customers = tuple([each for each in view.customers if each != known])
-            view.profile = login.profile
-        elif view.user_id is not None:
+            view.profile, view.undone = login.profile, (known, event.at_ms)
+        elif view.user_id is None:
+            view.undone = ANYBODY, event.at_ms
+        else:
             view.profile = Draft()
         view.user_id = view.login = None
         return _Folded(self._nobody, view.session_ms, NO_EFFECTS, facts)
@@ -264,7 +267,7 @@ class VisitorState(Tail[View, Event, _Folded]):
     def _fold_late(self, view: View, event: Event, place: tuple[int, ...]) -> _Folded:
         """A late event corrects totals. A late login tells who an unknown visitor is; it does not
         change who a known one is, and a late logout changes nothing either."""
-        told = event.user_id or view.user_id
+        told = view.named(event) or view.user_id
         crowded = told not in (None, view.user_id) and not self._believed(view, told or "")
         person = self._nobody
         facts: tuple[Fact, ...] = ()

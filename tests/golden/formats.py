@@ -184,7 +184,14 @@ SHOWN = ShownRecord(
 
 
 def a_visitor_state() -> VisitorState:
-    """A settled part with a login, a tail that logs in, and message ids."""
+    """A settled part with a login and one that was taken back, a tail that logs in, and message ids."""
+    state = _with_a_login()
+    state.settle()
+    state.base.undone = state.view.undone = (7, AT_MS)
+    return state
+
+
+def _with_a_login() -> VisitorState:
     return _visitor_state(
         an_event(5, Action.IDENTIFY, "ben", later_ms=-90_000), an_event(6, Action.LOGOUT, later_ms=-80_000)
     )
@@ -204,8 +211,8 @@ def _visitor_state(*first: Event) -> VisitorState:
 
 
 def a_visitor_state_of_version_5() -> VisitorState:
-    """Every id was kept by its hash."""
-    return _with_hashes(a_visitor_state())
+    """Every id was kept by its hash, and nothing of logins that were taken back."""
+    return _with_hashes(_with_a_login())
 
 
 def _with_hashes(state: VisitorState, later_ms: int = 0) -> VisitorState:
