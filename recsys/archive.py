@@ -50,6 +50,13 @@ SCHEMA = pa.schema(
     ],
     metadata={"headrace_archive_version": ARCHIVE_VERSION},
 )
+_REPEATING = (
+    *("name", "touchpoint", "visitor", "person", "action", "partition", "query"),
+    *("items.list.element", "quantities.list.element"),
+)
+_WRITTEN = {"compression": "zstd", "use_dictionary": list(_REPEATING), "write_statistics": ["at_ms"]}
+"""Dictionaries of what hardly comes twice, and the least and greatest of what nobody asks by, cost a tenth of
+closing a file and make it larger."""
 _PARQUET = re.compile(r"^(?P<part>\d+)-(?P<seq>\d+)\.parquet$")
 _OPEN = re.compile(r"^open-(?P<part>\d+)-(?P<seq>\d+)\.arrows$")
 
@@ -145,7 +152,7 @@ def close_file(archive: Path, part: int, seq: int) -> list[Path]:
             target = parquet_path(archive, day, part, seq)
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = target.with_suffix(".tmp")
-            with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+            with pq.ParquetWriter(temporary, SCHEMA, **_WRITTEN) as writer:
                 for group in _row_groups(batches, [each == number for each in days]):
                     writer.write_table(group)
             temporary.replace(target)
