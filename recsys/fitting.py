@@ -36,7 +36,7 @@ from recsys.models.sentence_model import Encoder, open_model
 from recsys.models.signals import Signals, SignalSettings
 from recsys.models.transitions import Transitions
 from recsys.models.trees import Trees
-from recsys.pipeline.columns import types_of
+from recsys.pipeline.columns import traits_of, types_of
 from recsys.pipeline.shelf import text_of
 from recsys.settings import TrainSettings
 
@@ -141,7 +141,11 @@ class Fitted:
             return cls(models, signals(), interactions.n_sessions)
 
     def taught_by(
-        self, interactions: Interactions, settings: TrainSettings, progress: Progress
+        self,
+        interactions: Interactions,
+        catalogue: Sequence[Item],
+        settings: TrainSettings,
+        progress: Progress,
     ) -> Lessons | None:
         """What the sessions that are not known to these models teach; None where that is too little."""
         if self.signals is None:
@@ -149,6 +153,7 @@ class Fitted:
         return Lessons.replay(
             self.signals, self.models.opinions(), interactions, self.n_sessions,
             LessonSettings(seed=settings.seed), steps(progress, "learn"),
+            traits=traits_of(interactions.item_ids, catalogue),
         )  # fmt: skip
 
     def ranked_by(self, trees: Trees | None) -> Models:

@@ -87,7 +87,7 @@ def train(
         with _texts(interactions, catalogue, settings, progress, before) as content:
             early = Fitted.on(trial.early, content, settings, progress, "early", in_sessions_only=True)
         with _fit_late(interactions, early, content, settings, progress) as late:
-            lessons = early.taught_by(interactions, settings, progress)
+            lessons = early.taught_by(interactions, catalogue, settings, progress)
             evaluation = trial.evaluate(early, lessons, content, catalogue, settings, progress)
             del early, trial
             objected = objections(evaluation, recorded, settings)
@@ -121,7 +121,7 @@ def fit_models(
         with _texts(interactions, catalogue, settings, progress) as content:
             early = Fitted.on(before, content, settings, progress, "early", in_sessions_only=True)
         with _fit_late(interactions, early, content, settings, progress) as late_coming:
-            lessons = early.taught_by(interactions, settings, progress)
+            lessons = early.taught_by(interactions, catalogue, settings, progress)
             del early
             return _taught(late_coming, lessons, interactions, settings, progress)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from recsys.models.bundle import Models
 from recsys.models.ranker import Ranker
-from recsys.models.signal_arrays import CHANNELS, COLUMNS, FEATURES
+from recsys.models.signal_arrays import AFFINITIES, CHANNELS, COLUMNS, FEATURES
 from recsys.models.trees import Trees
 
 
@@ -38,6 +38,8 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "content": ("content_last", "content_session"),
     "item_to_item": ("alike_last", "alike_session"),
     "bought_together": ("bought_last", "bought_session"),
+    "category, brand and price": AFFINITIES[: AFFINITIES.index("orders")],
+    "person": AFFINITIES[AFFINITIES.index("orders") :],
 }  # fmt: skip
 """Which of `signal_arrays.FEATURES` say the same kind of thing; each is in one group."""
 

@@ -19,7 +19,7 @@ from recsys.models.demand import Demand, no_live
 from recsys.models.interactions import Interactions
 from recsys.models.opinions import Opinions
 from recsys.models.progress import Progress, silent
-from recsys.models.signals import Signals, Trail
+from recsys.models.signals import Signals, Trail, Traits
 from recsys.models.trees import Trees
 
 _STEP: Final = "replay"
@@ -63,10 +63,14 @@ class Lessons:
         first: int,
         settings: LessonSettings = DEFAULTS,
         progress: Progress = silent,
+        *,
+        traits: Traits | None = None,
     ) -> Lessons | None:
         """From the sessions from number `first` on, of which `signals` and `opinions` must know nothing; None
-        where they hold too few choices. Memory: some 6 KB a prefix."""
+        where they hold too few choices. `traits`: of the items, where there is a catalogue. Memory: some 6 KB
+        a prefix."""
         desk, scratch, demand, groups = signals.desk(), opinions.scratch(), Demand(interactions), []
+        known = Traits.unknown(interactions.n_items) if traits is None else traits
         random = np.random.default_rng(settings.seed)
         choices: Choices | None = None
         surging, at_s = np.empty(0, np.int32), []
@@ -84,7 +88,7 @@ class Lessons:
                 blind = random.random() < settings.blind_share
                 live = no_live(len(pool)) if blind else demand.of(pool, at_hand, trail.now_s)
                 said = opinions.of(pool, trail, opinions.taste(trail, scratch), scratch)
-                features = signals.describe(pool, trail, desk, live, said)
+                features = signals.describe(pool, trail, desk, live, said, known)
                 at_s.append(trail.now_s)
                 if choices is None:
                     groups.append((features, int(taken[0])))

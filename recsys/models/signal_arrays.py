@@ -31,6 +31,13 @@ N_COLUMNS = len(COLUMNS)
 UNSEEN = np.array((0, 0, 0, 1, 2, 0, 0.1, 1 / 3), np.float32)
 """The columns of an item that the training has not seen."""
 
+AFFINITIES = (
+    "category_session", "category_past", "category_last", "brand_session", "brand_past", "price_to_session",
+    "price_to_last", "price", "orders", "known_seconds",
+)  # fmt: skip
+"""How a candidate goes with what the person looks at, by what the catalogue says of it today, and how long
+and well the person is known."""
+
 FEATURES = (
     *CHANNELS,
     *(f"{channel}_share" for channel in CHANNELS),
@@ -42,12 +49,15 @@ FEATURES = (
     "neighbours_near_best", "following_last_best",
     "demand", "surge", "after_last", "after_last_share",
     *OPINIONS,
+    *AFFINITIES,
 )  # fmt: skip
-"""The rows of the ranker's features; `_share` is the share of the channel's best."""
+"""The rows of the ranker's features; `_share` is the share of the channel's best. New ones come last:
+trees of an older bundle ask for the others by their places."""
 N_FEATURES = len(FEATURES)
 LIVE_AT = FEATURES.index("demand")
 OPINIONS_AT = FEATURES.index(OPINIONS[0])
-"""Where the features begin that are told by live counters, and by other models."""
+AFFINITIES_AT = FEATURES.index(AFFINITIES[0])
+"""Where the features begin that are told by live counters, by other models, and by the catalogue."""
 
 MAX_POOL = 192
 """Candidates of one session."""

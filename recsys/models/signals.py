@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 
+from recsys.models.affinity_kernel import tell_affinities
 from recsys.models.arrays import (
     EVERYTHING,
     Offer,
@@ -33,6 +34,7 @@ from recsys.models.describe_kernel import describe
 from recsys.models.interactions import Interactions
 from recsys.models.progress import Progress, silent
 from recsys.models.signal_arrays import (
+    AFFINITIES_AT,
     LIVE_AT,
     N_COLUMNS,
     N_FEATURES,
@@ -92,6 +94,21 @@ class Trail(msgspec.Struct, frozen=True, eq=False):
     at_s: npt.NDArray[np.int64]
     start: int
     now_s: float
+
+
+class Traits(NamedTuple):
+    """What the catalogue says of the items today: leaf and brand int32[c], codes of the last category and of
+    the brand, -1 for none; price float32[c], NaN where unknown."""
+
+    leaf: Rows
+    brand: Rows
+    price: npt.NDArray[np.float32]
+
+    @classmethod
+    def unknown(cls, n_items: int) -> Traits:
+        """Of items of which nothing but the id is known."""
+        leaf, brand = (np.full(n_items, -1, np.int32) for _ in range(2))
+        return cls(leaf, brand, np.full(n_items, np.nan, np.float32))
 
 
 class Signals:
@@ -166,14 +183,20 @@ class Signals:
         found = gather(desk.joined, trail.rows, trail.kinds, trail.start, k_neighbours, *offer)
         return desk.arrays.gathered[:found]
 
-    def describe(self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Features) -> Features:
+    def describe(
+        self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Features, traits: Traits
+    ) -> Features:
         """What speaks for and against each candidate of `rows` int32[c], gathered or from elsewhere; live
         float32[N_LIVE, c]: the demand for them now; said float32[N_OPINIONS, c]: what other models think."""
         features = np.empty((N_FEATURES, len(rows)), np.float32)
-        features[LIVE_AT:OPINIONS_AT], features[OPINIONS_AT:] = live, said
+        features[LIVE_AT:OPINIONS_AT], features[OPINIONS_AT:AFFINITIES_AT] = live, said
+        now_s = float(trail.now_s)
         describe(
-            desk.joined, rows, trail.kinds, trail.at_s, trail.start, float(trail.now_s), features
+            desk.joined, rows, trail.kinds, trail.at_s, trail.start, now_s, features
         )  # fmt: skip
+        tell_affinities(
+            desk.joined, rows, trail.kinds, trail.at_s, trail.start, now_s, *traits, features[AFFINITIES_AT:]
+        )
         return features
 
     def save(self, directory: Path) -> None:

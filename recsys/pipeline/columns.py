@@ -21,6 +21,7 @@ from recsys.counters import HALF_LIFE_S, SURGE_HALF_LIFE_S, ItemCounters
 from recsys.fold import leaf_of
 from recsys.models.arrays import Rows
 from recsys.models.bundle import Bundle
+from recsys.models.signals import Traits
 from recsys.pipeline.arrival import slug
 from recsys.pipeline.cold import ColdItems
 from recsys.pipeline.lazy import lazy
@@ -145,7 +146,12 @@ class Columns:
     def stock(self) -> Any:
         """What kernels read of it, as one argument."""
         cold = self.cold
-        return stock_of(self.heat, self.surge, self.popularity, self.leaf, cold.rows, cold.vectors)
+        return stock_of(self.heat, self.surge, self.popularity, *self.traits, cold.rows, cold.vectors)
+
+    @property
+    def traits(self) -> Traits:
+        """As the ranker is told of them."""
+        return Traits(self.leaf, self.brand, self.price)
 
     @property
     def capacity(self) -> int:
@@ -198,7 +204,7 @@ class Columns:
 
     def write_codes(self, row: int, item: Item) -> None:
         """The codes of the item's last category, brand and group; a new one where it is the first."""
-        leaf = leaf_of(item.category[-1]) if item.category else ""
+        leaf = _leaf_of(item)
         self.leaf[row] = _code(self.leaf_codes, leaf)
         if leaf and len(self.leaf_slugs) < len(self.leaf_codes):
             self.leaf_slugs.setdefault(slug(leaf), int(self.leaf[row]))
@@ -267,7 +273,27 @@ def types_of(item_ids: Sequence[str]) -> npt.NDArray[np.uint8]:
     return np.fromiter((_TYPE_BITS[type_of(item_id)] for item_id in item_ids), np.uint8, len(item_ids))
 
 
+def traits_of(item_ids: Sequence[str], items: Iterable[Item]) -> Traits:
+    """What a catalogue says of the items with these ids, as `Columns.traits` but for the codes' numbers."""
+    traits = Traits.unknown(len(item_ids))
+    row_of = {item_id: row for row, item_id in enumerate(item_ids)}
+    leaf_codes: dict[str, int] = {}
+    brand_codes: dict[str, int] = {}
+    for item in items:
+        row = row_of.get(item.id, -1)
+        if row >= 0:
+            traits.leaf[row] = _code(leaf_codes, _leaf_of(item))
+            traits.brand[row] = _code(brand_codes, item.brand)
+            traits.price[row] = np.nan if item.price_now is None else item.price_now
+    return traits
+
+
 _TYPE_BITS: Mapping[str, int] = {"product": PRODUCT, "article": ARTICLE}
+
+
+def _leaf_of(item: Item) -> str:
+    """The name of its last category, "" without one."""
+    return leaf_of(item.category[-1]) if item.category else ""
 
 
 def _code(codes: dict[str, int], name: str) -> int:

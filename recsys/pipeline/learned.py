@@ -60,7 +60,7 @@ class Learned:
         cold = columns.cold
         new = NewVectors(cold.rows, cold.vectors, cold.count)
         said = bundle.opinions.of(rows, trail, visit.taste, models, new)
-        return self._ranker.effects(rows, trail, self._desk, live, said)
+        return self._ranker.effects(rows, trail, self._desk, live, said, columns.traits)
 
     def _after(self) -> tuple[Rows, Heats]:
         """What people went on to from the item at hand."""

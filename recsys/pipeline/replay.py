@@ -151,6 +151,7 @@ def past_catalogue(item_ids: Sequence[str], items: Iterable[Item]) -> list[Item]
             description=item.description if item is not None else "",
             category=item.category if item is not None else (),
             brand=item.brand if item is not None else "",
+            price=item.price_now if item is not None else None,
             fed=True,
         )
         for item_id in item_ids

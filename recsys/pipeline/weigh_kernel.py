@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from recsys.models.affinity_kernel import tell_affinities
 from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only
 from recsys.models.demand import tell_live
 from recsys.models.describe_kernel import describe
 from recsys.models.opinion_kernel import ask_models, ask_texts
-from recsys.models.signal_arrays import LIVE_AT, N_FEATURES, OPINIONS_AT
+from recsys.models.signal_arrays import AFFINITIES_AT, LIVE_AT, N_FEATURES, OPINIONS_AT
 from recsys.models.trees import LANES, TOGETHER, sum_leaves
 from recsys.pipeline.workplace import STOCK_TYPE, WORKPLACE_TYPE
 
@@ -52,7 +53,7 @@ def weigh(
     room = n + -n % LANES
     session, opinions = trail[start:], workplace.sources.opinions
     features = np.empty((N_FEATURES, room), np.float32)
-    live, said = features[LIVE_AT:OPINIONS_AT], features[OPINIONS_AT:]
+    live, said = features[LIVE_AT:OPINIONS_AT], features[OPINIONS_AT:AFFINITIES_AT]
     tell_live(
         rows, stock.heat, stock.surge, most_demand, most_surge, after_rows, after_heats, half_lives, live
     )
@@ -60,6 +61,10 @@ def weigh(
     ask_models(rows, session, taste, opinions, mean, workplace.sources.memory.sums, said)
     ask_texts(rows, session, opinions.contents, mean, stock.new_rows, stock.new_vectors, n_new, said)
     describe(workplace.desk, rows, kinds, at_s, start, now_s, features)
+    tell_affinities(
+        workplace.desk, rows, kinds, at_s, start, now_s, stock.leaf, stock.brand, stock.price,
+        features[AFFINITIES_AT:],
+    )  # fmt: skip
     leaves, totals = np.empty((TOGETHER, room), np.uint32), np.empty(room, np.float32)
     sum_leaves(features, workplace.trees, leaves, totals)
     return totals[:n]

@@ -121,8 +121,8 @@ WORKPLACE_TYPE: Any = cast(Any, _WorkplaceType)(
 )
 STOCK_TYPE: Any = cast(Any, _StockType)(
     (
-        ("heat", _F4), ("surge", _F4), ("popularity", _F4), ("leaf", _I4), ("new_rows", _I4),
-        ("new_vectors", _F4_2D),
+        ("heat", _F4), ("surge", _F4), ("popularity", _F4), ("leaf", _I4), ("brand", _I4), ("price", _F4),
+        ("new_rows", _I4), ("new_vectors", _F4_2D),
     )
 )  # fmt: skip
 
@@ -157,16 +157,19 @@ def _with_ranker(sources: Any, desk: Any, trees: TreeArrays) -> Any:
     return workplace
 
 
-@kernel(STOCK_TYPE(_F4, _F4, _F4, _I4, _I4, _F4_2D))
+@kernel(STOCK_TYPE(_F4, _F4, _F4, _I4, _I4, _F4, _I4, _F4_2D))
 def stock_of(
-    heat: Array, surge: Array, popularity: Array, leaf: Array, new_rows: Array, new_vectors: Array
-) -> Any:
+    heat: Array, surge: Array, popularity: Array, leaf: Array, brand: Array, price: Array, new_rows: Array,
+    new_vectors: Array,
+) -> Any:  # fmt: skip
     """The columns as one argument."""
     stock = _new(STOCK_TYPE)
     stock.heat = heat
     stock.surge = surge
     stock.popularity = popularity
     stock.leaf = leaf
+    stock.brand = brand
+    stock.price = price
     stock.new_rows = new_rows
     stock.new_vectors = new_vectors
     return stock

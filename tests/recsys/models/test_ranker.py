@@ -22,12 +22,13 @@ from recsys.models.opinions import NewVectors, Opinions
 from recsys.models.ranker import Ranker
 from recsys.models.signal_arrays import FEATURES
 from recsys.models.signal_kernels import _QUOTAS
-from recsys.models.signals import Signals, Trail
+from recsys.models.signals import Signals, Trail, Traits
 from recsys.pipeline.columns import Columns
 from tests.recsys.models.toys import random_interactions, rows, sessions
 
 ALS = AlsSettings(factors=4, iterations=2)
 SETTINGS = LessonSettings(boosting=BoostingSettings(trees=20))
+NOTHING_KNOWN = Traits.unknown(2000)
 
 
 def lessons(interactions, settings=SETTINGS):
@@ -53,7 +54,9 @@ def nothing_said(rows):
 
 def scores(ranker, rows, asked, desk):
     """What the trees give candidates of whom nobody else has said anything; after `gather`."""
-    described = ranker.signals.describe(rows, asked, desk, no_live(len(rows)), nothing_said(rows))
+    described = ranker.signals.describe(
+        rows, asked, desk, no_live(len(rows)), nothing_said(rows), NOTHING_KNOWN
+    )
     return ranker.trees.score(described)
 
 
@@ -72,12 +75,12 @@ def trail(found, start=0, kinds=None, at_s=None, now_s=None):
     )
 
 
-def described(signals, asked, candidates=None):
+def described(signals, asked, candidates=None, traits=NOTHING_KNOWN):
     """Candidate row -> feature -> value."""
     desk = signals.desk()
     pool = signals.gather(asked, desk)
     rows = pool if candidates is None else candidates
-    features = signals.describe(rows, asked, desk, no_live(len(rows)), nothing_said(rows))
+    features = signals.describe(rows, asked, desk, no_live(len(rows)), nothing_said(rows), traits)
     return {
         row: dict(zip(FEATURES, column, strict=True))
         for row, column in zip(
@@ -155,11 +158,12 @@ def test_a_desk_is_clear_for_the_next():
     desk = signals.desk()
     for each in asked:
         pool = signals.gather(each, desk)
-        features = signals.describe(pool, each, desk, no_live(len(pool)), nothing_said(pool))
+        features = signals.describe(pool, each, desk, no_live(len(pool)), nothing_said(pool), NOTHING_KNOWN)
         fresh = signals.desk()
         np.testing.assert_array_equal(signals.gather(each, fresh), pool)
         np.testing.assert_array_equal(
-            signals.describe(pool, each, fresh, no_live(len(pool)), nothing_said(pool)), features
+            signals.describe(pool, each, fresh, no_live(len(pool)), nothing_said(pool), NOTHING_KNOWN),
+            features,
         )
         assert len(set(pool.tolist())) == len(pool)
 
@@ -178,11 +182,11 @@ def test_places_are_for_what_is_on_offer_alone():
         said = sums[:, _QUOTAS > 0].any(axis=1)  # by a source that brings candidates
         everything = desk.arrays.rows[: desk.arrays.facts[0]][said]
         known = everything[offer.of_row[everything] != 0]
-        before = signals.describe(known, asked, desk, no_live(len(known)), nothing_said(known))
+        before = signals.describe(known, asked, desk, no_live(len(known)), nothing_said(known), NOTHING_KNOWN)
         pool = signals.gather(asked, desk, offer)
         assert offer.of_row[pool].all()
         assert set(known.tolist()) <= set(pool.tolist())  # so few that no quota cuts them
-        after = signals.describe(known, asked, desk, no_live(len(known)), nothing_said(known))
+        after = signals.describe(known, asked, desk, no_live(len(known)), nothing_said(known), NOTHING_KNOWN)
         same = [place for place, name in enumerate(FEATURES) if name != "pool_size"]
         np.testing.assert_array_equal(after[same], before[same])
         n_found += len(known)
@@ -197,7 +201,9 @@ def test_a_trail_that_nobody_knows_gets_what_is_popular(found):
     asked = trail(found)
     pool = signals.gather(asked, desk)
     assert pool.tolist() == signals.arrays.popular.tolist()
-    assert np.isfinite(signals.describe(pool, asked, desk, no_live(len(pool)), nothing_said(pool))).all()
+    assert np.isfinite(
+        signals.describe(pool, asked, desk, no_live(len(pool)), nothing_said(pool), NOTHING_KNOWN)
+    ).all()
 
 
 def test_an_item_newer_than_the_model_is_described_as_unknown():
