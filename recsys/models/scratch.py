@@ -35,7 +35,8 @@ class Scratch:
         self.desk = desk
         self.kindred = kindred
         self.sums = np.zeros(n_items, np.float32)
-        self.touched = np.empty(n_items, np.int32)
+        # One more than there are: `blend_rows` writes a row behind the last before it asks whether it is new.
+        self.touched = np.empty(n_items + 1, np.int32)
         self.spare = np.empty((2, n_items), np.float32)
         self.found_session = np.empty(m_most_recent_sessions, np.int32)
         self.found_similarity = np.empty(m_most_recent_sessions, np.float32)

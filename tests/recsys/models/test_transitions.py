@@ -84,6 +84,17 @@ def test_blending_rows_equals_adding_them_densely():
         assert not scratch.sums.any()
 
 
+def test_blending_writes_no_further_than_its_room():
+    """Every item is named, and named again."""
+    table = TopTable.of_sparse(np.ones((4, 4)), k=4)
+    scratch = Scratch(len(table))
+    assert len(blended(table, [0, 1, 2], [1, 1, 1], 4, scratch)[0]) == 1  # without the seeds
+    room = np.full(len(scratch.touched) + 8, -7, np.int32)
+    scratch.touched = room[: len(scratch.touched)]
+    blended(table, [0, 1, 2], [1, 1, 1], 4, scratch)
+    assert (room[len(scratch.touched) :] == -7).all()
+
+
 def test_a_table_of_a_sparse_matrix_keeps_the_greatest_positive_entries():
     table = TopTable.of_sparse(np.array([[0.0, 3.0, -1.0], [1.0, 0.0, 2.0], [0.0, 0.0, 0.0]]), k=1)
     assert table.of(0, 5)[0].tolist() == [1]
