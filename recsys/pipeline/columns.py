@@ -25,7 +25,7 @@ from recsys.models.signals import Traits
 from recsys.pipeline.arrival import slug
 from recsys.pipeline.cold import ColdItems
 from recsys.pipeline.lazy import lazy
-from recsys.pipeline.workplace import stock_of
+from recsys.pipeline.workplace_arrays import stock_of
 
 PRODUCT: Final = 1
 ARTICLE: Final = 2

@@ -16,7 +16,7 @@ from recsys.pipeline.find_kernel import POPULAR_POOL, Loop, find
 from recsys.pipeline.kindred import Acquainted
 from recsys.pipeline.pool import Pool
 from recsys.pipeline.query import Ask, Context
-from recsys.pipeline.workplace import MAX_NAMED, MAX_SEEDS, Memory
+from recsys.pipeline.workplace_arrays import MAX_NAMED, MAX_SEEDS, Memory
 
 TABLE_POOL: Final = 30
 _NO_ROWS: Final = NOTHING[0]
@@ -52,7 +52,7 @@ def named_by(source: SourceName, context: Context) -> Ranked:
 
 class _Plan:
     """What the sources of one company are asked, as it is laid into the thread's memory; see
-    `recsys.pipeline.workplace.Memory`."""
+    `recsys.pipeline.workplace_arrays.Memory`."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -13,7 +13,7 @@ from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only
 from recsys.models.kernels import blend_rows, scan_lists
 from recsys.pipeline.pool_kernels import unite
 from recsys.pipeline.source_kernels import hottest_of_leaf, likest, looked_at
-from recsys.pipeline.workplace import MEMORY_TYPE, SOURCES_TYPE, STOCK_TYPE, Memory
+from recsys.pipeline.workplace_arrays import MEMORY_TYPE, SOURCES_TYPE, STOCK_TYPE, Memory
 
 
 class Loop(IntEnum):

@@ -14,7 +14,7 @@ from recsys.models.describe_kernel import describe
 from recsys.models.opinion_kernel import ask_models, ask_texts
 from recsys.models.signal_arrays import AFFINITIES_AT, LIVE_AT, N_FEATURES, OPINIONS_AT
 from recsys.models.trees import LANES, TOGETHER, sum_leaves
-from recsys.pipeline.workplace import STOCK_TYPE, WORKPLACE_TYPE
+from recsys.pipeline.workplace_arrays import STOCK_TYPE, WORKPLACE_TYPE
 
 _U1, _I4, _I8, _F4, _F8 = (read_only(dtype) for dtype in (types.uint8, i4, i8, f4, f8))
 
