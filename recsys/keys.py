@@ -28,6 +28,11 @@ def decision_key(decision_id: str) -> str:
     return f"d:{decision_id}"
 
 
+def campaign_key(campaign: str, person: str) -> str:
+    """-> the id of the rendering that is the person's in this mailing."""
+    return f"w:{campaign}\n{person}"
+
+
 def shown_key(person: str) -> str:
     """-> `ShownRecord` of `u:<user id>` or `a:<visitor>`."""
     return f"x:{person}"

@@ -6,8 +6,9 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
+from itertools import compress
 from threading import BoundedSemaphore
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import Block, Freshness, Placement, Slot
@@ -22,6 +23,7 @@ from recsys.shown import Impression
 from recsys.uuids import versioned
 from server.live import Live
 from server.metrics import Metrics
+from server.pb import headrace_pb2 as pb
 from server.people import Found, People
 from server.renders import Renders, retry_id_of
 from server.requests import BlocksRequest
@@ -29,6 +31,8 @@ from server.served import RecentDecisions, Served, ServedQueue
 from server.shown import Shown
 from server.wire import banner_fields, bare_item_field, block_message, person_message, response_message
 
+SAME_PERSON: Final = "same_person"
+"""The fallback of a block for somebody whom another rendering of the same mailing is for."""
 RESERVE_S = 0.03
 """Kept of the deadline for deciding and answering, after a wait for freshness."""
 HURRY_S = 0.004
@@ -129,13 +133,26 @@ class Blocks:
             raise StoreUnavailable("the person was not looked up")
         return self._answer(request, found, started_s, "store_down" if found.store_down else "", deadline)
 
-    def answer_each(self, requests: Sequence[BlocksRequest]) -> list[bytes]:
+    def answer_each(self, requests: Sequence[BlocksRequest], campaign: str = "") -> list[bytes]:
         """One serialised GetBlocksResponse a request; all of them ask for the same slots, and their
-        people are looked up together. Raises NotLoaded and StoreUnavailable: an email can wait, so it
-        never goes out less personal."""
+        people are looked up together. `campaign`: under it each person is decided for once; see the
+        contract. Raises NotLoaded and StoreUnavailable: an email can wait, so it never goes out less
+        personal."""
+        founds = self._people.read_all([request.asker for request in requests])
+        if not campaign:
+            return self._answer_all(requests, founds)
+        first = self._renders.are_first(campaign, [found.person for found in founds], requests)
+        answers = iter(self._answer_all(list(compress(requests, first)), list(compress(founds, first))))
+        return [
+            next(answers) if is_first else self._same_person(request, found)
+            for request, found, is_first in zip(requests, founds, first, strict=True)
+        ]
+
+    def _answer_all(self, requests: Sequence[BlocksRequest], founds: Sequence[Found]) -> list[bytes]:
+        if not requests:
+            return []
         started_s = time.monotonic()
         askers = [request.asker for request in requests]
-        founds = self._people.read_all(askers)
         shelf, now_ms = self._shelf(), self._now_ms()
         shown = self._shown.to_each(founds, askers, requests[0].slots)
         cases = [
@@ -224,6 +241,17 @@ class Blocks:
             (time.monotonic() - started_s) * 1000,
             case.request.caller.request_id,
             case.request.render_id,
+        )
+
+    def _same_person(self, request: BlocksRequest, found: Found) -> bytes:
+        """To a rendering of somebody whom another one of the same mailing is for."""
+        now_ms = self._now_ms()
+        blocks = [
+            pb.Block(slot=slot.name, placement=slot.placement, fallback=SAME_PERSON).SerializeToString()
+            for slot in request.slots
+        ]
+        return response_message(
+            blocks, self._person(found, now_ms), 0.0, request.caller.request_id, request.render_id
         )
 
     def _decide(

@@ -162,7 +162,7 @@ def mailing(
             status.update(f"{done:,} of {total:,} people, {rate:,.0f}/s")
 
         try:
-            done = send_all(clients, slots, people_of(lines, campaign), out, told)
+            done = send_all(clients, slots, people_of(lines, campaign), out, told, campaign=campaign)
         except OtherMailing as error:
             raise typer.BadParameter(str(error)) from None
     print(f"{done:,} people in {out}")

@@ -6,18 +6,17 @@ asked for again. Render ids name campaign and person, so the server answers with
 nobody is decided on, or counted, twice.
 
 Two lines may be one person: a former user id beside the one that counts, a device beside its customer. The
-server says who it is, and all but the first get an answer without items, whose blocks say `same_person`.
+server knows, and decides for one of them; the others' answers are without items, and their blocks say
+`same_person`.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from hashlib import blake2b
 from itertools import count, islice
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -28,7 +27,7 @@ import msgspec
 from recsys.events import BLOCKED_IDS
 from server.client import CallFailed, Client
 from server.pb import headrace_pb2 as pb
-from server.wire import unpacked, varint
+from server.wire import unpacked
 
 CHUNK: Final = 1000
 """People of one call: what a server that dies has to be asked for again."""
@@ -40,8 +39,6 @@ minutes where machines are busy."""
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 16.0
 AGAIN: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
-SAME_PERSON: Final = "same_person"
-"""The fallback of a block for somebody whom an earlier line of the mailing named by another id."""
 _VARINT_BYTES: Final = 5
 
 Progress = Callable[[int, int], None]
@@ -121,40 +118,7 @@ def cut_back(out: Path, check: Callable[[int, bytes], None] = lambda *_: None) -
     return place
 
 
-class Written:
-    """Whom a mailing writes to: 8 bytes of hash a person, about 70 bytes of memory."""
-
-    def __init__(self) -> None:
-        self._people: set[bytes] = set()
-
-    def add(self, answer: pb.GetBlocksResponse) -> bool:
-        """Whether the answer's person is somebody new. Of whom nothing is known, nothing says who it is."""
-        if not answer.person.known:
-            return True
-        digest = blake2b(answer.person.person.encode(), digest_size=8).digest()
-        is_new = digest not in self._people
-        self._people.add(digest)
-        return is_new
-
-    def once(self, framed: memoryview) -> bytes | memoryview:
-        """An answer behind its length, or one without items where the person has been written to already."""
-        answer, _ = next(answers_in(io.BytesIO(framed)))
-        found = pb.GetBlocksResponse.FromString(answer)
-        if self.add(found):
-            return framed
-        blocks = [
-            pb.Block(slot=block.slot, placement=block.placement, fallback=SAME_PERSON)
-            for block in found.blocks
-        ]
-        empty = pb.GetBlocksResponse(
-            blocks=blocks, person=found.person, request_id=found.request_id, render_id=found.render_id
-        ).SerializeToString()
-        return varint(len(empty)) + empty
-
-
-def gone_on_with(
-    out: Path, people: Iterator[pb.BulkPerson], slots: Sequence[pb.Slot], written: Written
-) -> int:
+def gone_on_with(out: Path, people: Iterator[pb.BulkPerson], slots: Sequence[pb.Slot]) -> int:
     """Take from `people` those whom `out` has answers for, and cut what is not whole from its end; how
     many they are. Raises OtherMailing for a file that the same people, campaign and slots did not make."""
     placements = [slot.placement for slot in slots]
@@ -170,7 +134,6 @@ def gone_on_with(
         if made != placements:
             got = f"{', '.join(made)} - in answer {place} of `{out}`"
             raise OtherMailing(f"Expected slots {', '.join(placements)}, got {got}")
-        written.add(found)
 
     return cut_back(out, check)
 
@@ -182,15 +145,16 @@ def send_all(
     out: Path,
     progress: Progress,
     request_id: str = "",
+    campaign: str = "",
 ) -> int:
-    """Ask for everybody whom `out` does not have yet; how many it has at the end.
+    """Ask for everybody whom `out` does not have yet; how many it has at the end. `campaign`: under it each
+    person gets one rendering, see the contract.
 
     `clients` work side by side, each with a connection of its own, so that several server processes
     are used; at most two chunks a client are in memory. Every chunk is durable before it is counted.
     Raises CallFailed when no server has answered for a minute, OtherMailing for a file of another one.
     """
-    written = Written()
-    done = before = gone_on_with(out, people, slots, written)
+    done = before = gone_on_with(out, people, slots)
     waiting: deque[Future[list[memoryview]]] = deque()
     counts: deque[int] = deque()
     with out.open("ab") as file, ThreadPoolExecutor(len(clients), thread_name_prefix="mailing") as pool:
@@ -198,13 +162,15 @@ def send_all(
         while True:
             chunk = list(islice(people, CHUNK)) if len(waiting) < 2 * len(clients) else []
             if chunk:
-                request = pb.GetBlocksBulkRequest(slots=slots, people=chunk, request_id=request_id)
+                request = pb.GetBlocksBulkRequest(
+                    slots=slots, people=chunk, request_id=request_id, campaign=campaign
+                )
                 waiting.append(pool.submit(_answers, clients, next(turns), request))
                 counts.append(len(chunk))
                 continue
             if not waiting:
                 return done
-            file.writelines(map(written.once, waiting.popleft().result()))
+            file.writelines(waiting.popleft().result())
             file.flush()
             os.fsync(file.fileno())
             done += counts.popleft()

@@ -13,7 +13,7 @@ question under the same id gets the answer that was given, and is one impression
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha1
 from itertools import islice
 from typing import Final, NamedTuple
@@ -22,7 +22,7 @@ import msgspec
 import structlog
 
 from recsys.block import Block, Change, Lineup, Placement, Slot
-from recsys.keys import decision_key
+from recsys.keys import campaign_key, decision_key
 from recsys.ports import ProfileStore
 from recsys.uuids import versioned
 from server.requests import Asker, BlocksRequest
@@ -138,6 +138,21 @@ class Renders:
             renderings[place.request].new.append(place.served)
         return renderings
 
+    def are_first(
+        self, campaign: str, people: Sequence[str], requests: Sequence[BlocksRequest]
+    ) -> list[bool]:
+        """Whether each rendering is the one that its person ("" for nobody known) gets of a mailing: the
+        first to ask for it, by any server. Raises StoreUnavailable."""
+        known = [place for place, person in enumerate(people) if person]
+        claims = [
+            (campaign_key(campaign, people[place]), requests[place].render_id.encode()) for place in known
+        ]
+        ttl_s = self._kept_s(slot.placement for slot in requests[0].slots)
+        first = [True] * len(people)
+        for place, claim, kept in zip(known, claims, self._store.claim_many(claims, ttl_s), strict=True):
+            first[place] = kept == claim[1]
+        return first
+
     def holds(self, served: Served, now_ms: int) -> bool:
         """Whether what answered a request id still answers it."""
         return now_ms - served.block.at_ms < self._retry_s * 1000
@@ -216,8 +231,7 @@ class Renders:
     def _claim(self, claims: Sequence[tuple[_Place, bytes]]) -> list[_Place]:
         if not claims:
             return []
-        longest_s = {place.slot.placement for place, _ in claims}
-        ttl_s = KEPT_TIMES * max(self._ttls_s[name] for name in longest_s)
+        ttl_s = self._kept_s(place.slot.placement for place, _ in claims)
         kept = self._store.claim_many(
             [(decision_key(place.decision_id), claim) for place, claim in claims], ttl_s
         )
@@ -228,6 +242,9 @@ class Renders:
             elif place.is_new_impression:
                 new.append(place)
         return new
+
+    def _kept_s(self, placements: Iterable[str]) -> int:
+        return KEPT_TIMES * max(self._ttls_s[name] for name in placements)
 
 
 def _place(index: int, request: BlocksRequest, slot: Slot) -> _Place:

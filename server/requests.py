@@ -94,6 +94,7 @@ class BulkRequest:
     slots: tuple[Slot, ...]
     people: Sequence[pb.BulkPerson]
     caller: Caller
+    campaign: str
 
 
 def _wrong(field: str, expected: str, got: str) -> NoReturn:
@@ -152,6 +153,7 @@ class RequestChecks:
             self._slots(message.slots),
             message.people,
             _caller(message),
+            _short(message.campaign, "campaign"),
         )
 
     def explained(self, message: pb.ExplainRequest) -> list[str]:

@@ -139,7 +139,7 @@ class HeadraceService:
                     time.sleep(BULK_PAUSE_S)
                 if not context.is_active():
                     return
-                yield self._blocks.answer_each(requests)
+                yield self._blocks.answer_each(requests, bulk.campaign)
         finally:
             self._bulk_streams.release()
 

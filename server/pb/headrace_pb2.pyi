@@ -217,16 +217,18 @@ class IntentReason(_message.Message):
     def __init__(self, text: _Optional[str] = ..., points: _Optional[float] = ...) -> None: ...
 
 class GetBlocksBulkRequest(_message.Message):
-    __slots__ = ("slots", "people", "request_id", "context")
+    __slots__ = ("slots", "people", "request_id", "context", "campaign")
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     PEOPLE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    CAMPAIGN_FIELD_NUMBER: _ClassVar[int]
     slots: _containers.RepeatedCompositeFieldContainer[Slot]
     people: _containers.RepeatedCompositeFieldContainer[BulkPerson]
     request_id: str
     context: Context
-    def __init__(self, slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., people: _Optional[_Iterable[_Union[BulkPerson, _Mapping]]] = ..., request_id: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ...) -> None: ...
+    campaign: str
+    def __init__(self, slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., people: _Optional[_Iterable[_Union[BulkPerson, _Mapping]]] = ..., request_id: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., campaign: _Optional[str] = ...) -> None: ...
 
 class BlocksPack(_message.Message):
     __slots__ = ("responses",)

@@ -19,7 +19,7 @@ from server import mailing
 from server.client import CallFailed, Client
 from server.mailing import OtherMailing, WrongPerson, cut_back, people_of, send_all
 from server.pb import headrace_pb2 as pb
-from tests.server.shop import Shop, put_customer, put_visitor, viewed
+from tests.server.shop import Shop, put_customer, put_visitor, until, viewed
 
 DIGEST = [pb.Slot(placement="email.digest", limit=2)]
 ROOT = Path(__file__).parents[2]
@@ -69,8 +69,14 @@ def test_who_is_named_twice_is_written_to_once(shop: Shop, client: Client, tmp_p
     put_visitor(shop.store, "phone", user_id="ben")
     out = tmp_path / "out.pb"
     people = ["u:nobody", "u:anna", "a:phone", "u:ben", "u:nobody-else"]
-    send_all([client], DIGEST, people_of(people[:2], "may"), out, nothing)
-    send_all([client], DIGEST, people_of(people, "may"), out, nothing)  # gone on with, as after a kill
+    for lines_ in (people[:2], people):  # gone on with, as after a kill
+        send_all([client], DIGEST, people_of(lines_, "may"), out, nothing, campaign="may")
+    served = until(lambda: len(found := shop.served()) >= 3 and found)
+    assert [event["properties"]["render_id"] for event in served] == [
+        "may:u:nobody",
+        "may:u:anna",
+        "may:u:nobody-else",
+    ], "what nobody gets is no impression"
     found = answers(out)
     assert [answer.render_id for answer in found] == [f"may:{line}" for line in people]
     assert [answer.blocks[0].fallback == "same_person" for answer in found] == [
