@@ -154,7 +154,7 @@ def _alike(
             more_rows,
             more_scores,
         )
-    if n_new:
+    if n_new and size < len(rows):
         contents = sources.opinions.contents
         wanted = np.zeros(contents.shape[1], np.float32)
         for place in range(len(seeds)):
@@ -251,6 +251,9 @@ def find(
     for one in range(n_asks):
         loop, start, end = memory.plan[one, 0], memory.plan[one, 1], memory.plan[one, 2]
         if loop == _ANSWERED:
+            continue
+        if size == len(memory.rows):  # there is no room left: nobody is heard any more
+            memory.plan[one, 1], memory.plan[one, 2] = size, size
             continue
         seeds, rows, scores, found = memory.seeds[start:end], memory.rows[size:], memory.scores[size:], 0
         if loop == _GATHERED:
