@@ -68,6 +68,13 @@ def row_of(axis: str, size: int, folder: Path, requests: int, seed: int) -> dict
     }
 
 
+def decades(values: list[float]) -> tuple[float, float]:
+    """The limits of a scale that shows at least a factor of ten, so that what hardly grows looks like it."""
+    low, high = min(values) / 1.3, max(values) * 1.3
+    missing = max(10.0 / (high / low), 1.0) ** 0.5
+    return low / missing, high * missing
+
+
 def draw(rows: list[dict[str, Any]], picture: Path) -> None:
     """A PNG: a row of charts for each axis, a chart for each measure, both scales logarithmic."""
     # Imported here: only who asks for the picture needs matplotlib, and it takes a second.
@@ -75,15 +82,25 @@ def draw(rows: list[dict[str, Any]], picture: Path) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter  # noqa: PLC0415
 
+    in_full = EngFormatter(sep="")
     axes = [axis for axis in AXES if any(row["axis"] == axis for row in rows)]
     figure, charts = plt.subplots(
         len(axes), len(MEASURES), figsize=(4 * len(MEASURES), 3 * len(axes)), squeeze=False
     )
     for line, axis in enumerate(axes):
         of_axis = [row for row in rows if row["axis"] == axis]
+        sizes = [row["size"] for row in of_axis]
         for chart, (measure, title) in zip(charts[line], MEASURES.items(), strict=True):
-            chart.loglog([row["size"] for row in of_axis], [row[measure] for row in of_axis], marker="o")
+            values = [row[measure] for row in of_axis]
+            chart.loglog(sizes, values, marker="o")
+            chart.set_ylim(*decades(values))
+            chart.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            for scale in (chart.xaxis, chart.yaxis):
+                scale.set_major_formatter(in_full)
+                scale.set_minor_formatter(NullFormatter())
+            chart.set_xticks(sizes)
             chart.set_xlabel(axis)
             chart.set_title(title, fontsize=10)
             chart.grid(visible=True, which="both", alpha=0.3)

@@ -16,6 +16,13 @@ def test_one_axis_grows_at_a_time() -> None:
     assert growth.shop_of("clicks", 500_000, 3) == growth.BASE._replace(sessions=100_000, seed=3)
 
 
+@pytest.mark.parametrize("values", [[287.5, 288.3], [1.0, 400.0], [7.0]])
+def test_what_hardly_grows_is_drawn_as_that(values: list[float]) -> None:
+    low, high = growth.decades(values)
+    assert low < min(values) <= max(values) < high
+    assert high / low >= 10
+
+
 @pytest.mark.slow
 def test_figures_and_a_picture(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(growth, "BASE", Sizes(items=200, sessions=400, profiles=50))

@@ -50,6 +50,12 @@ def test_each_kind_has_its_share_and_they_are_spread(build) -> None:
     assert "article" in kinds(block)[-4:]
 
 
+def test_a_kind_that_has_plenty_gets_no_more_than_its_share() -> None:
+    plenty = [*PRODUCTS, *(article(f"a{number}", "tent rope") for number in range(12))]
+    block = mixed(visitor("t1", "t2"), build=lambda: shelf(plenty), banners=SALE)
+    assert Counter(kinds(block)) == {"product": 6, "article": 3, "banner": 1}
+
+
 def test_what_one_kind_leaves_empty_goes_to_the_others() -> None:
     assert Counter(kinds(mixed(visitor("t1")))) == {"product": 7, "article": 3}  # there is no banner
     few = [*PRODUCTS[:2], *ARTICLES]
