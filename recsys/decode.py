@@ -48,7 +48,7 @@ from recsys.events import (
 from recsys.known import Known
 from recsys.mend import UNREADABLE
 from recsys.ports import Record
-from recsys.properties import NOTHING, id_of, optional_id, tables, text_of
+from recsys.properties import NO_PROPERTIES, NOTHING, id_of, optional_id, tables, text_of
 from recsys.refusal import Refused, refusal_of, refuse
 from recsys.segment import CALLS, Call, decode_call, read_call, split_batch
 from recsys.touchpoints import Touchpoints
@@ -207,7 +207,7 @@ class Decoder:
             body, told = bytes(wire.traits), NOTHING  # they tell of the person, not of what happened
         else:
             body = bytes(wire.properties)
-            told = self._told[action][body] if body else NOTHING
+            told = self._told[action][body or NO_PROPERTIES]
         if action in NAMING:
             named = wire.previous_id if action is ALIAS else wire.anonymous_id
             visitor, user_id, blocked, ids = identity_of(named, user, action)

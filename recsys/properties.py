@@ -80,6 +80,9 @@ class Told(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 NOTHING = Told()
+NO_PROPERTIES = b"{}"
+_NO_PRODUCT = Flaw("missing_field", "$.properties.product_id", "the id of a product", "nothing")
+_NO_CONTENT = Flaw("missing_field", "$.properties.content_id", "the id of an article", "nothing")
 
 
 def tables() -> dict[Action, Known[bytes, Told]]:
@@ -107,7 +110,7 @@ def _read(data: bytes, action: Action) -> Told:
         properties = decode_properties(data)
     except UNREADABLE:
         if data == b"null":
-            return NOTHING
+            return _read(NO_PROPERTIES, action)
         try:
             properties, flaws = mended(data, Properties, "$.properties", strict=False)
         except Refused as refused:
@@ -123,6 +126,8 @@ def _read(data: bytes, action: Action) -> Told:
         lost = _lost(action, lines, value, flaws)
         if lost is not None:
             return Told(refused=(lost.kind, lost.path, lost.expected, lost.got))
+    elif not lines and action in _ABOUT_ITEMS:
+        flaws.append(_NO_CONTENT if action is READ else _NO_PRODUCT)
     return Told(
         lines,
         text_of(properties.query),

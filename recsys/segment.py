@@ -246,8 +246,12 @@ def split_batch(raw: bytes) -> list[bytes]:
 
 
 def with_message_id(event: bytes, message_id: str) -> bytes:
-    """An event that has none with an id of its own, so that honest repeats are not duplicates."""
-    fields = _fields.decode(event)
+    """An event that has none with an id of its own, so that honest repeats are not duplicates; as it is
+    where the name of a field that nobody reads is no UTF-8."""
+    try:
+        fields = _fields.decode(event)
+    except UNREADABLE:
+        return event
     return msgspec.json.encode({**fields, "messageId": message_id})
 
 

@@ -31,7 +31,7 @@ class View(msgspec.Struct, array_like=True, gc=False):
     """Hashes of the user ids that the device named first: as many as are believed, and one more."""
     login: Login | None = None
     """The newest login, while it may be taken back."""
-    undone: tuple[int, int] = (ANYBODY, 0)
+    undone: tuple[int, int] = (ANYBODY, -1)
     """The customer (as in `customers`) whose login was taken back last, and when; ANYBODY where none was
     known yet."""
 

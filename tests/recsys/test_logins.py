@@ -76,6 +76,11 @@ def test_what_named_the_customer_before_the_word_is_the_devices_own_however_late
     assert stages.visitors["v1"].view.user_id == "anna"
 
 
+def test_nothing_was_taken_back_on_a_device_that_never_said_so() -> None:
+    stages = run(event(-1_760_000_000, item="mug", user_id="anna"))  # a clock that stands at the epoch
+    assert items(stages.people["anna"].profile) == ["mug"]
+
+
 def test_the_same_customer_who_logged_out_and_in_again_is_taken_back_as_a_whole() -> None:
     out, again = event(30, Action.LOGOUT, None), event(50, item="rope", user_id="anna")
     stages = run(OWNERS, MISTAKE, out, event(40, item="lamp"), again, alias(60, "v1", "v1"))

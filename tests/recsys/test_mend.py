@@ -120,7 +120,7 @@ def test_properties_of_events_without_a_spec_have_no_wrong_fields() -> None:
 
 
 def test_an_event_of_a_batch_is_mended_for_itself() -> None:
-    batch = {"batch": [track("Product Viewed", {"product_id": "a", "price": "$5"}), track("Product Viewed")]}
+    batch = {"batch": [track("Product Viewed", {"product_id": "a", "price": "$5"}), track("Video Played")]}
     found = [out for out in outcomes(batch) if isinstance(out, Arrival)]
     assert [len(out.flaws) for out in found] == [1, 0]
 
@@ -185,3 +185,20 @@ def test_half_an_emoji_costs_no_event(half: bytes) -> None:
 def test_whole_emoji_and_backslashes_stay_as_they_are() -> None:
     raw = rb'{"a":"\ud83d\ude00 \\ud83d \u00e9"}'
     assert without_halves(raw) == raw
+
+
+@pytest.mark.parametrize(
+    ("name", "properties", "field"),
+    [
+        ("Product Viewed", {"productId": "P-1"}, "product_id` - a product"),
+        ("Product Added", None, "product_id` - a product"),
+        ("Article Viewed", {"title": "Tents"}, "content_id` - an article"),
+    ],
+)
+def test_an_event_about_an_item_that_names_none_is_told(name: str, properties: object, field: str) -> None:
+    path, _, what = field.partition("` - ")
+    (wrong,) = flaws(track(name, properties))
+    assert wrong == (
+        f"missing_field: Expected the id of {what}, got nothing - at `$.properties.{path}`, left out"
+    )
+    assert not flaws(track("Page Left", properties))

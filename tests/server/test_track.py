@@ -121,6 +121,13 @@ def test_nobody_can_say_that_a_block_was_served(shop: Shop) -> None:
     assert not (isinstance(found, Arrival) and found.event.action is Action.SERVED)
 
 
+def test_an_unread_field_whose_name_is_no_utf8_costs_no_event(shop: Shop) -> None:
+    odd = b'{"\xff":1,"type":"track","event":"Product Viewed","anonymousId":"v1","properties":{"sku":"t"}}'
+    answer = shop.client.Track(pb.TrackRequest(events=[odd, event()]), timeout=5)
+    assert [receipt.HasField("problem") for receipt in answer.receipts] == [False, False]
+    assert odd in [record.value for record in shop.log.records]
+
+
 class TestLimits:
     def test_no_events(self, shop: Shop) -> None:
         assert refused(shop).details() == "Expected 1 to 500, got 0 - at `events`"
