@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 
 def visitor_key(visitor: str) -> str:
     """-> `VisitorLink`."""
@@ -30,7 +32,7 @@ def decision_key(decision_id: str) -> str:
 
 def campaign_key(campaign: str, person: str) -> str:
     """-> the id of the rendering that is the person's in this mailing."""
-    return f"w:{campaign}\n{person}"
+    return f"w:{blake2b(campaign.encode(), digest_size=12).hexdigest()}:{person}"  # ids are long enough
 
 
 def shown_key(person: str) -> str:

@@ -91,6 +91,17 @@ def test_who_is_named_twice_is_written_to_once(shop: Shop, client: Client, tmp_p
     assert {answer.blocks[0].placement for answer in found} == {"email.digest"}
 
 
+def test_a_campaign_and_a_person_may_have_the_longest_names(
+    shop: Shop, client: Client, tmp_path: Path
+) -> None:
+    user = "u" * 200
+    put_customer(shop.store, user, viewed("p1", at_ms=time.time_ns() // 1_000_000))
+    out, campaign = tmp_path / "out.pb", "c" * 200
+    person = pb.BulkPerson(user_id=user, render_id="r")
+    assert send_all([client], DIGEST, iter([person]), out, nothing, campaign=campaign) == 1
+    assert answers(out)[0].blocks[0].items
+
+
 @pytest.mark.parametrize("cut", [1, 3, 200])
 def test_what_was_cut_off_is_asked_for_again(client: Client, tmp_path: Path, cut: int) -> None:
     out = tmp_path / "out.pb"
