@@ -114,7 +114,7 @@ def ask(
     console = Console()
     print_blocks(console, answer, call_ms)
     for one in explained:
-        print_accounts(console, one, () if why else why_not or ())
+        print_accounts(console, one, home.settings().zone(), () if why else why_not or ())
     if told:
         print_person(console, answer.person)
     return 0
@@ -190,7 +190,7 @@ def explain(
         answer = client.explain(decision_id, items or ())
     if as_json:
         return _print_json(answer)
-    print_explanation(Console(), answer)
+    print_explanation(Console(), answer, home.settings().zone())
     return 0
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timezone
+import textwrap
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
 
 from rich import box
 from rich.console import Console
@@ -74,26 +75,48 @@ def print_blocks(console: Console, answer: pb.GetBlocksResponse, call_ms: float)
             console.print(f"next page: --cursor {block.next_cursor}", style="dim", soft_wrap=True)
 
 
-def print_accounts(console: Console, explained: pb.ExplainResponse, only: Collection[str] = ()) -> None:
+def print_accounts(
+    console: Console, explained: pb.ExplainResponse, zone: tzinfo, only: Collection[str] = ()
+) -> None:
     """Why each item is there, or not; see `account_lines`."""
-    lines = account_lines(explained, only)
-    console.print(*lines, sep="\n", markup=False, highlight=False, soft_wrap=True)
+    _print_lines(console, account_lines(explained, zone, only))
 
 
 def print_person(console: Console, person: pb.Person) -> None:
-    console.print(*person_lines(person), sep="\n", markup=False, highlight=False, soft_wrap=True)
+    _print_lines(console, person_lines(person))
 
 
-def print_explanation(console: Console, answer: pb.ExplainResponse) -> None:
-    """An answer to Explain."""
+def print_explanation(console: Console, answer: pb.ExplainResponse, zone: tzinfo) -> None:
+    """An answer to Explain; `zone`: whose clock times are told in."""
     block = answer.block
     named = answer.user_id or answer.anonymous_id or "nobody named"
-    told = f"served {local_time(block.at_ms)} to {named}, known as {answer.person or 'nobody'}"
+    told = f"served {clock_time(block.at_ms, 0, zone)} to {named}, known as {answer.person or 'nobody'}"
     told += "".join(
         f", {name} {text}" for name in ("request_id", "render_id") if (text := getattr(answer, name))
     )
     console.print(block_table(block, caption=told))
-    print_accounts(console, answer)
+    print_accounts(console, answer, zone)
+
+
+def _print_lines(console: Console, lines: Iterable[str]) -> None:
+    """On a terminal broken between words, further in than they begin; whole into a file."""
+    for line in lines:
+        for part in wrapped(line, console.width) if console.is_terminal else [printable(line)]:
+            console.print(part, markup=False, highlight=False, soft_wrap=True)
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A line in parts of at most `width` columns, but for words that are longer."""
+    inset = " " * (len(line) - len(line.lstrip()))
+    parts = textwrap.wrap(
+        printable(line.strip()),
+        width,
+        initial_indent=inset,
+        subsequent_indent=f"{inset}    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return parts or [""]
 
 
 def person_lines(person: pb.Person) -> list[str]:
@@ -110,42 +133,42 @@ LEAST_SHARE = 0.01
 """A source that says less than this of all that is said for an item is not worth a line."""
 
 
-def account_lines(explained: pb.ExplainResponse, only: Collection[str] = ()) -> list[str]:
-    """Each account in a sentence; below it what sources go by that the sentence does not tell, what moved
-    the score, and what would be now. `only`: of these items, where any are named."""
+def account_lines(explained: pb.ExplainResponse, zone: tzinfo, only: Collection[str] = ()) -> Iterator[str]:
+    """Each account in a sentence; below it what each of several sources goes by, and what would be now.
+    Features are for programs: the sentence tells those that matter. `only`: of these items, where any are
+    named."""
     block = explained.block
-    lines = [f"{block.slot}: decision {block.decision_id}, model {explained.model_version or 'none'}"]
+    yield f"{block.slot}: decision {block.decision_id}, model {explained.model_version or 'none'}"
     if not explained.as_taken:
-        lines.append("  state, catalogue or model have changed since: what was served, and what would be now")
+        yield "  state, catalogue or model have changed since: what was served, and what would be now"
     told = set()
     for account in explained.accounts:
         if account.item_id in told or (only and account.item_id not in only):
             continue
         told.add(account.item_id)
-        lines += _account_lines(account, block.at_ms)
+        yield from _account_lines(account, block.at_ms, zone)
         if account.HasField("now"):
-            now, *more = _account_lines(account.now, block.at_ms)
-            lines += [f"    now: {now.strip()}", *(f"  {line}" for line in more)]
-    return lines
+            now, *more = _account_lines(account.now, block.at_ms, zone)
+            yield f"    now: {now.strip()}"
+            yield from (f"  {line}" for line in more)
 
 
-def _account_lines(account: pb.Account, at_ms: int) -> list[str]:
+def _account_lines(account: pb.Account, at_ms: int, zone: tzinfo) -> Iterator[str]:
     score = f"  {account.score:.3f}" if account.place or account.rank else ""
-    lines = [f"  {account.item_id}{score}  {account.text}"]
-    lines += [
-        f"    {_share_line(share, at_ms)}"
-        for share in account.sources
-        if share.share >= LEAST_SHARE and share.reason.text not in account.text
-    ]
-    moved = [f"{one.feature} = {one.value:.3g} ({one.points:+.2f})" for one in account.features]
-    return [*lines, f"    {', '.join(moved)}"] if moved else lines
+    yield f"  {account.item_id}{score}  {account.text}"
+    shares = [share for share in account.sources if share.share >= LEAST_SHARE]
+    if len(shares) > 1 or any(share.reason.text not in account.text for share in shares):
+        yield from (f"    {_share_line(share, account.text, at_ms, zone)}" for share in shares)
 
 
-def _share_line(share: pb.SourceShare, now_ms: int) -> str:
+def _share_line(share: pb.SourceShare, told: str, now_ms: int, zone: tzinfo) -> str:
+    """`told`: the sentence above it; what it says is not said again."""
     reason = share.reason
-    told = (reason.event, reason.evidence_item_id, utc_time(reason.at_ms, now_ms))
-    evidence = "  ".join(part for part in told if part)
-    said = f"{share.share:4.0%} {share.source}: {reason.text}"
+    said = f"{share.share:4.0%} {share.source.replace('_', ' ')}"
+    if reason.text not in told:
+        said += f": {reason.text}"
+    named = (reason.event, reason.evidence_item_id, clock_time(reason.at_ms, now_ms, zone))
+    evidence = "  ".join(part for part in named if part)
     return f"{said}  [{evidence}]" if evidence else said
 
 
@@ -169,17 +192,13 @@ def slots_of(
     return [pb.Slot(placement=name, item_id=item if name in needing else "", limit=limit) for name in names]
 
 
-def utc_time(at_ms: int, now_ms: int) -> str:
-    """`23:56:41 UTC`, with the date in front where it is not that of `now_ms`; "" for none."""
+def clock_time(at_ms: int, now_ms: int, zone: tzinfo) -> str:
+    """`23:56:41 CET`, with the date in front where it is not that of `now_ms`; "" for none."""
     if not at_ms:
         return ""
-    at, now = (datetime.fromtimestamp(ms / 1000, timezone.utc) for ms in (at_ms, now_ms))
-    return f"{at:%H:%M:%S} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-def local_time(at_ms: int) -> str:
-    """Epoch ms as the reader's clock shows it; "" for none."""
-    return datetime.fromtimestamp(at_ms / 1000).astimezone().isoformat(" ", "milliseconds") if at_ms else ""
+    at, now = (datetime.fromtimestamp(ms // 1000, zone) for ms in (at_ms, now_ms))
+    date = "" if at.date() == now.date() else f"{at:%Y-%m-%d} "
+    return f"{date}{at:%H:%M:%S} {at.tzname()}"
 
 
 def duration(span_ms: float) -> str:

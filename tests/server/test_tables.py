@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from datetime import timedelta, timezone
 
 import pytest
 from rich.console import Console
 
 from server.pb import headrace_pb2 as pb
-from server.tables import account_lines, block_table, utc_time
+from server.tables import account_lines, block_table, clock_time, print_accounts
 
+UTC = timezone.utc
 DAY_MS = 86_400_000
 NOON_MS = 20_000 * DAY_MS + DAY_MS // 2
 
@@ -50,7 +52,7 @@ def test_nothing_is_said_twice() -> None:
     assert "item to item: because you viewed Tent" in lines
 
 
-def test_an_account_has_its_sources_and_features_below_it() -> None:
+def test_an_account_has_its_sources_below_it() -> None:
     viewed = pb.Reason(
         text="others went on to this", event="Product Viewed", evidence_item_id="P-9", at_ms=NOON_MS - 1000
     )
@@ -68,23 +70,21 @@ def test_an_account_has_its_sources_and_features_below_it() -> None:
                     pb.SourceShare(source="neighbours", share=0.75, reason=viewed),
                     pb.SourceShare(source="popular", share=0.25, reason=pb.Reason(text="popular here")),
                 ],
-                features=[pb.FeatureEffect(feature="surge", value=12.5, points=0.4)],
             ),
             pb.Account(item_id="P-2", text="Not shown: sold out."),
         ],
     )
-    lines = account_lines(explained)
+    lines = list(account_lines(explained, UTC))
     assert lines == [
         "home.hero: decision d-1, model v1",
         "  P-1  0.500  Place 1.",
         "     75% neighbours: others went on to this  [Product Viewed  P-9  11:59:59 UTC]",
         "     25% popular: popular here",
-        "    surge = 12.5 (+0.40)",
         "  P-2  Not shown: sold out.",
     ]
-    assert account_lines(explained, ["P-2"]) == [lines[0], lines[-1]]
+    assert list(account_lines(explained, UTC, ["P-2"])) == [lines[0], lines[-1]]
     explained.as_taken = False
-    assert "have changed since" in account_lines(explained)[1]
+    assert "have changed since" in list(account_lines(explained, UTC))[1]
 
 
 def test_an_account_tells_nothing_twice_and_what_would_be_now() -> None:
@@ -100,18 +100,55 @@ def test_an_account_tells_nothing_twice_and_what_would_be_now() -> None:
         ],
         now=pb.Account(item_id="P-1", text="Not shown: it cannot be had: sold out."),
     )
-    lines = account_lines(pb.ExplainResponse(block=block(), accounts=[account, account], as_taken=True))
-    assert lines[1:] == [
+    explained = pb.ExplainResponse(block=block(), accounts=[account, account], as_taken=True)
+    _, *lines = account_lines(explained, UTC)
+    assert lines == [
         "  P-1  0.500  Place 2: others went on to this.",
         "    now: P-1  Not shown: it cannot be had: sold out.",
     ]
+
+
+def test_of_several_sources_the_strongest_stands_first_though_the_sentence_has_its_words() -> None:
+    account = pb.Account(
+        item_id="P-1",
+        place=1,
+        score=0.5,
+        text="Place 1: because you viewed Tent; named by item to item 60%, popular 40%.",
+        sources=[
+            pb.SourceShare(
+                source="item_to_item", share=0.6, reason=pb.Reason(text="because you viewed Tent")
+            ),
+            pb.SourceShare(source="popular", share=0.4, reason=pb.Reason(text="popular here")),
+        ],
+    )
+    lines = list(account_lines(pb.ExplainResponse(block=block(), accounts=[account], as_taken=True), UTC))
+    assert lines[2:] == ["     60% item to item", "     40% popular: popular here"]
+
+
+def test_on_a_terminal_an_account_is_broken_between_words_and_set_in() -> None:
+    account = pb.Account(item_id="P-1", text="Not shown: " + "as many of its brand stand there " * 4)
+    explained = pb.ExplainResponse(block=block(), accounts=[account], as_taken=True)
+    screen = Console(width=60, file=io.StringIO(), force_terminal=True, color_system=None)
+    print_accounts(screen, explained, UTC)
+    _, first, *rest = screen.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert first == "  P-1  Not shown: as many of its brand stand there as many"
+    assert rest
+    assert all(line.startswith("      ") and len(line) <= 60 for line in rest)
+    into_file = Console(width=60, file=io.StringIO())
+    print_accounts(into_file, explained, UTC)
+    assert len(into_file.file.getvalue().splitlines()) == 2  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
     ("at_ms", "shown"), [(0, ""), (NOON_MS, "12:00:00 UTC"), (NOON_MS - DAY_MS, "2024-10-03 12:00:00 UTC")]
 )
 def test_the_date_is_told_where_it_is_another(at_ms: int, shown: str) -> None:
-    assert utc_time(at_ms, NOON_MS) == shown
+    assert clock_time(at_ms, NOON_MS, UTC) == shown
+
+
+def test_evidence_is_told_by_the_clock_of_the_shop() -> None:
+    berlin = timezone(timedelta(hours=2), "CEST")
+    assert clock_time(NOON_MS, NOON_MS, berlin) == "14:00:00 CEST"
 
 
 def test_what_a_visitor_named_steers_no_terminal() -> None:
