@@ -209,7 +209,7 @@ def load_settings(
         raise SettingsError(f"Expected a file, got nothing at `{path}`")
     for name, text in sorted((environ or {}).items()):
         if name.startswith(ENV_PREFIX) and name not in _RESERVED:
-            _set(given, _keys_of(name), _plain(text), name)
+            _set(given, keys_of(name), _plain(text), name)
             _convert(given, name)
     where = str(path) if path.exists() else "the environment"
     _complete(given.get("placements", {}), where)
@@ -226,7 +226,7 @@ def load_settings(
 _OWN_NAMES = frozenset(("placements", "banners", "touchpoints"))
 
 
-def _keys_of(name: str) -> list[str]:
+def keys_of(name: str) -> list[str]:
     """Where an environment variable points. Case does not matter but for names of one's own: a server's key
     counts as it is written, and so does a placement's, banner's or touchpoint's that is not all capitals."""
     keys = name[len(ENV_PREFIX) :].split("__")

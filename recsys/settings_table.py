@@ -16,8 +16,10 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from recsys.banner import Banner
 from recsys.block import DEFAULT_PLACEMENTS, Placement
-from recsys.settings import ENV_PREFIX, KEYS_PATH, Settings, load_settings
+from recsys.settings import ENV_PREFIX, KEYS_PATH, Settings, keys_of, load_settings
+from recsys.touchpoints import Touchpoint
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,6 +29,12 @@ else:
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _WIDTH = 110
 UNSET = "-"
+_NAMED: Mapping[str, type[msgspec.Struct]] = {
+    "placements": Placement,
+    "banners": Banner,
+    "touchpoints": Touchpoint,
+}
+"""Tables of what a reader has named."""
 _KEYS_EXAMPLE = """\
 
 # [server.keys]
@@ -48,29 +56,27 @@ _TOUCHPOINTS_EXAMPLE = """\
 
 class SettingRow(NamedTuple):
     path: str
-    """As errors name it: `server.port`."""
+    """As errors name it: `server.port`, `placements."home.hero".limit`."""
     value: object
     default: object
+    """None where there is none."""
     origin: str
     """The file, the environment variable's name, or `-` where nothing sets it."""
 
 
 def setting_rows(home: Path, config: Path | None, environ: Mapping[str, str]) -> list[SettingRow]:
-    """Every setting, in the order of the code. Raises SettingsError."""
+    """Every setting, in the order of the code; of a placement, banner or touchpoint what is not as built in.
+    Raises SettingsError."""
     file = config if config is not None else home / "headrace.toml"
-    values = dict(_leaves(_plain(load_settings(home, config, environ), home)))
-    filed = dict(_leaves(tomllib.loads(file.read_text("utf-8")))) if file.exists() else {}
-    defaults = dict(_leaves(_plain(Settings(), home)))
+    settings = load_settings(home, config, environ)
+    filed = set(_paths(tomllib.loads(file.read_text("utf-8")))) if file.exists() else set()
     named = _environment(environ)
     rows = []
-    for path, value in values.items():
-        if path in named:
-            origin = named[path]
-        elif path in filed:
-            origin = file.name if config is None else str(config)
-        else:
-            origin = UNSET
-        rows.append(SettingRow(path, value, defaults.get(path), origin))
+    for path, value, default in _leaves(_plain(settings, home), _plain(Settings(), home)):
+        variable = next((name for name, part in named.items() if _touches(part, path)), UNSET)
+        from_file = file.name if config is None else str(config)
+        origin = from_file if variable == UNSET and path in filed else variable
+        rows.append(SettingRow(path, value, default, origin))
     return rows
 
 
@@ -99,27 +105,37 @@ def as_toml(settings: Settings, home: Path) -> str:
 
 
 def table_of(rows: Iterable[SettingRow]) -> Table:
-    """Settings for a terminal."""
-    table = _table("setting", "value", "default", "from")
+    """Settings for a terminal; those of what a reader has named stand below its name."""
+    table = _table("setting", "value", "default")
+    table.add_column("from", overflow="fold", min_width=len("headrace.toml"))
+    above = ""
     for row in rows:
-        table.add_row(row.path, Text(_shown(row)), Text(_value(row.default)), row.origin)
+        name, _, field = row.path.rpartition(".")
+        if (is_named := name.endswith('"')) and name != above:
+            table.add_row(name)
+        above = name
+        # Told where it is another: two columns of the same would leave no room for long ones.
+        default = "" if row.value == row.default else _value(row.default)
+        shown = f"  {field}" if is_named else row.path
+        table.add_row(shown, Text(_shown(row)), Text(default), row.origin)
     return table
 
 
 def placement_table(placements: Mapping[str, Placement]) -> Table:
-    """Placements for a terminal, with the weights of their sources."""
-    table = _table("placement", "title", "limit", "item", "sources")
+    """Placements for a terminal."""
+    table = _table("placement", "title", "limit", "item", "shows")
     for name, placement in placements.items():
-        sources = ", ".join(f"{source} {weight:g}" for source, weight in placement.sources.items())
         needs = "needed" if placement.needs_item else UNSET
-        table.add_row(name, Text(placement.title), str(placement.limit), needs, sources)
+        shows = " and ".join(f"{kind}s" for kind in placement.shares or placement.item_types)
+        table.add_row(name, Text(placement.title), str(placement.limit), needs, shows)
     return table
 
 
 def _table(*headings: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        # The first names the row: it is there to be copied.
+        table.add_column(heading, overflow="fold", no_wrap=not table.columns)
     return table
 
 
@@ -176,24 +192,64 @@ def _plain(settings: Settings, home: Path) -> dict[str, Any]:
     }
 
 
-def _leaves(tree: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    """Each setting of each section; tables that a reader fills in are one setting each."""
-    for name, value in tree.items():
-        section = isinstance(getattr(Settings(), name), msgspec.Struct)
-        if section:
-            yield from ((f"{name}.{key}", each) for key, each in value.items())
+def _leaves(tree: Mapping[str, Any], built_in: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
+    """Path, value and default of each setting of each section, and of what a reader has named what is not as
+    built in; tables that a reader fills in are one setting each."""
+    for section, value in tree.items():
+        if isinstance(getattr(Settings(), section), msgspec.Struct):
+            yield from ((f"{section}.{key}", each, built_in[section][key]) for key, each in value.items())
+        elif section in _NAMED and value:
+            for name, fields in value.items():
+                usual = _usual(section, name)
+                yield from (
+                    (f'{section}."{name}".{key}', each, usual.get(key))
+                    for key, each in fields.items()
+                    if each != usual.get(key)
+                )
         else:
-            yield name, value
+            yield section, value, built_in[section]
+
+
+def _paths(tree: Mapping[str, Any]) -> Iterator[str]:
+    """Of the settings that a file sets."""
+    for section, value in tree.items():
+        if section in _NAMED:
+            yield from (f'{section}."{name}".{key}' for name, fields in value.items() for key in fields)
+        elif isinstance(value, dict):
+            yield from (f"{section}.{key}" for key in value)
+        else:
+            yield section
+
+
+def _usual(section: str, name: str) -> dict[str, Any]:
+    """The fields of a placement, banner or touchpoint of this name as they are where nothing sets them."""
+    if section == "placements" and name in DEFAULT_PLACEMENTS:
+        plain: dict[str, Any] = msgspec.to_builtins(DEFAULT_PLACEMENTS[name])
+        return plain
+    usual = {}
+    for field in msgspec.structs.fields(_NAMED[section]):
+        if field.default_factory is not msgspec.NODEFAULT:
+            usual[field.name] = msgspec.to_builtins(field.default_factory())
+        elif field.default is not msgspec.NODEFAULT:
+            usual[field.name] = msgspec.to_builtins(field.default)
+    return usual
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Path of a setting -> the variable that sets it, or a part of it."""
-    named = {}
+    """Variable -> the path of what it sets: a setting, a part of one, or a whole table."""
+    paths = {}
     for name in environ:
         if name.startswith(ENV_PREFIX):
-            keys = name[len(ENV_PREFIX) :].lower().split("__")
-            named[keys[0]] = named[".".join(keys[:2])] = name
-    return named
+            section, *keys = keys_of(name)
+            if section in _NAMED and keys:
+                keys[0] = f'"{keys[0]}"'
+            paths[name] = ".".join((section, *keys))
+    return paths
+
+
+def _touches(part: str, path: str) -> bool:
+    """Whether what sets `part` sets `path`, or something of it."""
+    return part == path or path.startswith(f"{part}.") or part.startswith(f"{path}.")
 
 
 def _section(path: str, table: Mapping[str, Any]) -> list[str]:
@@ -221,6 +277,8 @@ def _value(value: object) -> str:
         return "[" + ", ".join(_value(each) for each in value) + "]"
     if isinstance(value, bool):
         return str(value).lower()
+    if value is None:
+        return UNSET
     return _text(value) if isinstance(value, str) else repr(value)
 
 

@@ -130,9 +130,30 @@ def test_config_show_says_where_each_setting_comes_from(tmp_path, capsys, monkey
     }
     assert rows["server.port"] == ["9000", "7007", "HEADRACE_SERVER__PORT"]
     assert rows["train.factors"] == ["32", "64", "headrace.toml"]
-    assert rows["session.gap_s"] == ["1800", "1800", "-"]
+    assert rows["session.gap_s"] == ["1800", "-"]
     assert "verysecretkey123" not in str(rows)
     assert any(path.startswith("flow.") for path in rows)
+
+
+def test_config_show_has_a_row_for_each_change_to_a_placement(tmp_path, capsys, monkeypatch):
+    (tmp_path / "headrace.toml").write_text(
+        '[placements."home.hero"]\nlimit = 7\ntitle = "For you"\n[banners.winter]\ntitle = "Winter sale"\n'
+    )
+    monkeypatch.setenv("HEADRACE_PLACEMENTS__home.hero__MAX_PER_BRAND", "2")
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(tmp_path, "config", "show") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    shown = [line.split() for line in lines]
+    hero = shown.index(['placements."home.hero"'])
+    assert shown[hero + 1] == ["limit", "7", "3", "headrace.toml"]
+    assert shown[hero + 2][:3] == ["max_per_brand", "2", "-"]
+    assert shown[hero + 2][3].startswith("HEADRACE_")
+    # As built in: no row, though the file names it.
+    assert not any(line[:1] == ["title"] for line in shown[hero:])
+    banner = shown.index(['banners."winter"'])
+    assert shown[banner + 1] == ["title", '"Winter', 'sale"', "-", "headrace.toml"]
+    assert shown[banner + 2][0] != "url"
 
 
 def test_config_show_shows_and_refuses_what_nobody_could_serve_with(tmp_path, capsys):
@@ -352,7 +373,8 @@ def test_placements_are_listed_with_what_the_file_changes(tmp_path, capsys, monk
     assert run(tmp_path, "placements") == 0
     rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()[1:]}
     assert rows.keys() == DEFAULT_PLACEMENTS.keys()
-    assert re.search(r"For you +7 +- +neighbours 1, als 0.6, ", rows["home.hero"])
+    assert re.search(r"For you +7 +- +products", rows["home.hero"])
+    assert rows["home.mixed"].endswith("products and articles and banners")
     assert " needed " in rows["product.similar"]
 
 
