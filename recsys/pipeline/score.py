@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from recsys.block import SourceName
 from recsys.models.arrays import Scores
 from recsys.pipeline.pool import Pool
 from recsys.pipeline.pool_kernels import put_in_front, weigh
@@ -18,6 +19,8 @@ TIE_WEIGHT: Final = 1e-3
 """What popularity counts where the sources say the same: less than any of them."""
 MAX_WEIGHTS: Final = 256
 """Placements, with the sources of a pool, whose weights a thread keeps."""
+KNOW_NEW_ITEMS: Final[tuple[SourceName, ...]] = ("content", "lately")
+"""Sources that have something to say of an item nobody had looked at when the models were trained."""
 
 
 class Scored(msgspec.Struct, frozen=True, eq=False):
@@ -28,12 +31,13 @@ class Scored(msgspec.Struct, frozen=True, eq=False):
 
 
 def score(pool: Pool, query: Query) -> Scored:
-    """What the ranker says; without one the plain sum. What the placement's leading sources name comes
-    before what they do not, what an unknown person came for before that, and what the placement prefers for
-    this intent before all else."""
+    """What the ranker says; without one the plain sum. What leading sources name comes before what they do
+    not, what an unknown person came for before that, and what the placement prefers for this intent before
+    all else."""
     scored = plain_score(pool, query) if pool.learned is None else Scored(pool, pool.learned)
-    if query.placement.leading_sources and len(pool.rows):
-        scored = _led(scored, query)
+    leading = _leading(pool, query)
+    if leading and len(pool.rows):
+        scored = _led(scored, query, leading)
     came_for = query.visit.came_for
     if came_for >= 0 and query.page_row < 0 and len(pool.rows):
         scored = _ahead(scored, query.visit.columns.leaf[pool.rows] == came_for)
@@ -43,6 +47,15 @@ def score(pool: Pool, query: Query) -> Scored:
     return _ahead(scored, preferred[pool.rows])
 
 
+def _leading(pool: Pool, query: Query) -> tuple[SourceName, ...]:
+    """Those of the placement. Where it has none, on the page of an item that no lesson of the ranker had,
+    those that know it: the ranker would show what is popular there, whatever the page is about."""
+    leading, row = query.placement.leading_sources, query.page_row
+    if leading or pool.learned is None or row < 0 or query.visit.columns.popularity.item(row) > 0:
+        return leading
+    return KNOW_NEW_ITEMS
+
+
 def _ahead(scored: Scored, chosen: npt.NDArray[np.bool_]) -> Scored:
     """With the chosen bool[c] before all others, in the same order."""
     totals = scored.totals
@@ -50,11 +63,11 @@ def _ahead(scored: Scored, chosen: npt.NDArray[np.bool_]) -> Scored:
     return Scored(scored.pool, (totals + ahead).astype(np.float32))
 
 
-def _led(scored: Scored, query: Query) -> Scored:
+def _led(scored: Scored, query: Query, leading: tuple[SourceName, ...]) -> Scored:
     """With what the leading sources name, by the plain sum of what they say, in front."""
     pool, totals = scored.pool, scored.totals
     led = np.empty(len(totals), np.float32)
-    put_in_front(pool.cells, _leading_weights(pool, query), totals, led)
+    put_in_front(pool.cells, _kept_weights(pool, query, leading), totals, led)
     return Scored(pool, led)
 
 
@@ -68,25 +81,21 @@ def plain_score(pool: Pool, query: Query) -> Scored:
 
 def weights_of(pool: Pool, query: Query) -> Scores:
     """float32[s]: the placement's weight of each source of the pool, 0 where it does not speak."""
-    return _kept_weights(pool, query, leading=False)
+    return _kept_weights(pool, query)
 
 
-def _leading_weights(pool: Pool, query: Query) -> Scores:
-    """As `weights_of`, 0 for those that do not lead."""
-    return _kept_weights(pool, query, leading=True)
-
-
-def _kept_weights(pool: Pool, query: Query, *, leading: bool) -> Scores:
+def _kept_weights(pool: Pool, query: Query, heard: tuple[SourceName, ...] = ()) -> Scores:
+    """As `weights_of`; where sources are named, 0 for all but those."""
     placement, kept = query.placement, query.visit.scratch.weights
     # By id: the placement is kept beside, so no other can come to have it.
-    key = id(placement), pool.sources, leading
+    key = id(placement), pool.sources, heard
     known = kept.get(key)
     if known is None:
         if len(kept) >= MAX_WEIGHTS:
             kept.clear()
-        heard = placement.leading_sources if leading else placement.sources.keys()
         weights = [
-            placement.sources[one] if one is not None and one in heard else 0.0 for one in pool.sources
+            placement.sources.get(one, 0.0) if one is not None and (not heard or one in heard) else 0.0
+            for one in pool.sources
         ]
         known = kept[key] = placement, np.array(weights, np.float32)
     return known[1]

@@ -298,4 +298,4 @@ class PipelineScratch:
         self.barred = np.frombuffer(self.barred_cells, np.uint8)
         self.models = models = bundle.scratch() if bundle is not None else None
         self.workplace = Workplace(bundle, models, self.place)
-        self.weights: dict[tuple[int, tuple[str | None, ...], bool], tuple[Placement, Scores]] = {}
+        self.weights: dict[tuple[int, tuple[str | None, ...], tuple[str, ...]], tuple[Placement, Scores]] = {}

@@ -1,0 +1,61 @@
+"""What comes first where the ranker has no answer: the page of an item that no lesson of it had."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recsys.block import DEFAULT_PLACEMENTS, Placement
+from recsys.counters import ItemCounters
+from recsys.models.bundle import Bundle
+from recsys.models.ranker import Ranker
+from recsys.models.signal_arrays import FEATURES
+from recsys.models.signals import Signals
+from recsys.models.trees import Trees
+from recsys.pipeline.shelf import Shelf
+from tests.recsys.pipeline.shops import CATALOGUE, NOW_S, ask, bundle, interactions, product, shown, slot
+
+NEW = product("m", 9)
+"""Mugs are what people look at least."""
+MUGS = {f"m{number}" for number in range(6)}
+
+
+def ranked(*catalogue: object) -> Bundle:
+    """Its ranker goes by popularity alone, as a learned one does where nothing else is known."""
+    known = bundle([*CATALOGUE, *catalogue])
+    borders = np.sort(known.popularity.scores)[:, None].astype(np.float32)
+    trees = Trees(
+        np.full((len(borders), 1), FEATURES.index("popularity"), np.int32),
+        borders,
+        np.tile(np.array([0, 1], np.float32), (len(borders), 1)),
+    )
+    known.ranker = Ranker(Signals.fit(interactions().with_items(known.item_ids)), trees)
+    return known
+
+
+def on_page(on: Shelf, item: str, placement: Placement | None = None, limit: int = 6) -> list[str]:
+    rules = {"page": placement or DEFAULT_PLACEMENTS["product.similar"]}
+    (block,) = ask(on, None, slot("page", limit, item), placements=rules)
+    return shown(block)
+
+
+@pytest.mark.parametrize("known", [(), (NEW,)], ids=["newer than the model", "never looked at before it"])
+def test_on_the_page_of_an_item_nobody_had_looked_at_its_text_leads(known) -> None:
+    on = Shelf.build([*CATALOGUE, NEW], ranked(*known), {}, NOW_S)
+    assert set(on_page(on, NEW.id)) == MUGS
+    assert not set(on_page(on, "m1")) <= {*MUGS, NEW.id}  # of this one the ranker has heard
+
+
+def test_there_what_people_go_on_to_counts_beside_the_text() -> None:
+    counters = {NEW.id: ItemCounters().followed_by("s3", NOW_S - 60)}
+    on = Shelf.build([*CATALOGUE, NEW], ranked(), counters, NOW_S)
+    assert "s3" not in on_page(on, NEW.id)
+    heard = Placement(sources={"content": 0.5, "lately": 1.0, "popular": 5.0}, needs_item=True)
+    assert on_page(on, NEW.id, heard)[0] == "s3"
+    assert set(on_page(on, NEW.id, heard)[1:]) < MUGS
+
+
+def test_there_the_sources_that_a_placement_lets_lead_do() -> None:
+    on = Shelf.build([*CATALOGUE, NEW], ranked(), {}, NOW_S)
+    led = Placement(sources={"content": 1.0, "popular": 0.1}, leading_sources=("popular",))
+    assert not MUGS & set(on_page(on, NEW.id, led))
