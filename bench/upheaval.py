@@ -21,7 +21,7 @@ from bench.load import Latencies
 from bench.runner import say
 from recsys.catalog import Item, decode_item, encode_item
 from recsys.keys import ITEM_PREFIX, ITEMS_JOURNAL, item_key
-from recsys.models.bundle import current_version
+from recsys.models.current import current_version
 from recsys.models.publish import set_current
 from recsys.open import open_store
 from recsys.ports import ProfileStore

@@ -13,21 +13,23 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import grpc
+import msgspec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from flows.dead_letters import newest_letters, told
 from flows.run import is_running
 from flows.verify import ANEW
 from recsys.catalog import Item, decode_item
+from recsys.events import Flaw
 from recsys.keys import ITEM_PREFIX
-from recsys.models.bundle import current_version
+from recsys.models.current import BundleBroken, current_version
 from recsys.open import open_log, open_store
-from recsys.ports import EventLog, ProfileStore
+from recsys.ports import EventLog, LogUnavailable, ProfileStore, StoreUnavailable
 from recsys.printable import printable
 from recsys.progress import FOLD_RULES, OTHER_FLAWS, FlowProgress, progress_in
 from recsys.segment import CALLS, KNOWN_EVENT_NAMES
 from recsys.servable import check
-from recsys.settings import Settings
+from recsys.settings import Settings, SettingsError
 
 LETTERS_SHOWN = 5
 NAMES_SHOWN = 10
@@ -35,6 +37,16 @@ FLAWS_SHOWN = 10
 NAME_CHARS = 40
 MIN_FREE_GB = 1.0
 _BEGIN = "`headrace up` or an import begins it"
+
+_TYPES = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "null": "nothing",
+    "object": "an object",
+    "str": "text",
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,8 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
     def attempt(title: str, look: Callable[[], Iterator[Finding]]) -> None:
         try:
             findings.extend(look())
+        except (BundleBroken, LogUnavailable, SettingsError, StoreUnavailable) as error:
+            findings.append(Finding(False, title, str(error)))
         except Exception as error:  # noqa: BLE001 (whatever is wrong is the finding)
             findings.append(Finding(False, title, f"{type(error).__name__}: {error}"))
 
@@ -65,8 +79,9 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
         if not _exists(settings.log):
             yield Finding(None, "log", f"none yet: {_BEGIN}")
             return
-        log = open_log(settings.log)
-        end = log.end()
+        opened = open_log(settings.log)
+        end = opened.end()
+        log = opened  # only one that answers is looked at further
         records = sum(offset + 1 for offset in end.values())
         yield Finding(True, "log", f"{records:,} records in {len(end)} of {log.partitions} partitions")
         if note := log.receipt_note():
@@ -77,9 +92,11 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
         if not _exists(settings.state):
             yield Finding(None, "state", f"none yet: {_BEGIN}")
             return
-        store = open_store(settings.state)
+        opened = open_store(settings.state)
+        catalogue = _catalogue(decode_item(record) for _, record in opened.scan(ITEM_PREFIX))
+        store = opened
         yield Finding(True, "state", settings.state.split("@")[-1])
-        yield _catalogue(decode_item(record) for _, record in store.scan(ITEM_PREFIX))
+        yield catalogue
 
     def look_at_settings() -> Iterator[Finding]:
         check(settings)
@@ -148,9 +165,8 @@ def _flow(settings: Settings, log: EventLog, store: ProfileStore | None) -> Iter
         )
         yield Finding(age_s < 30, "flow", f"running, {behind:,} records behind, {heartbeat}")
     else:
-        state = (
-            "everything taken" if not behind else f"{behind:,} records wait: `headrace flow` or `headrace up`"
-        )
+        waiting = f"{behind:,} records wait" if behind > 1 else "1 record waits"
+        state = f"{waiting}: `headrace flow` or `headrace up`" if behind else "everything taken"
         yield Finding(None if behind else True, "flow", f"not running, {state}")
     yield Finding(
         p.received == p.accepted + p.duplicates + p.dead,
@@ -158,6 +174,13 @@ def _flow(settings: Settings, log: EventLog, store: ProfileStore | None) -> Iter
         f"received {p.received:,} = accepted {p.accepted:,} + duplicates {p.duplicates:,} + dead {p.dead:,}"
         f" (late {p.late:,}, blocked ids {p.blocked_ids:,}, catalogue {p.catalog:,}, served {p.served:,})",
     )
+    if p.late:
+        yield Finding(
+            None,
+            "  late",
+            f"{p.late:,} came more than {settings.flow.allowed_lateness_s} s behind newer ones, as the history"
+            " of a shop does that is imported later: taken all the same",
+        )
     if p.received and p.rules < FOLD_RULES:
         yield Finding(None, "rules", f"begun by an earlier version: `headrace verify` may differ. {ANEW}")
     known = {*KNOWN_EVENT_NAMES, *CALLS}
@@ -187,10 +210,19 @@ def _flaws(p: FlowProgress) -> Iterator[Finding]:
     yield Finding(None, "wrong fields", count)
     for flaw, times in p.flaws[:FLAWS_SHOWN]:
         became = "read" if flaw.is_repaired else "left out"
-        what = f"{flaw}, {became}" if flaw != OTHER_FLAWS else "others"
-        yield Finding(None, f"  {times:,} times", what)
+        what = f"{_in_words(flaw)}, {became}" if flaw != OTHER_FLAWS else "others"
+        yield Finding(None, f"  {times:,} time{'s' if times > 1 else ''}", what)
     if len(p.flaws) > FLAWS_SHOWN:
         yield Finding(None, "  and", f"{len(p.flaws) - FLAWS_SHOWN} more kinds")
+
+
+def _in_words(flaw: Flaw) -> str:
+    """For whoever runs the shop: types by what they hold, not by Python's names of them."""
+    expected, got = (
+        " or ".join(_TYPES.get(name, told) for name in told.strip("`").split(" | "))
+        for told in (flaw.expected, flaw.got)
+    )
+    return str(msgspec.structs.replace(flaw, expected=expected, got=got))
 
 
 def _letters(path: Path) -> Iterator[Finding]:

@@ -23,8 +23,9 @@ from recsys import archive
 from recsys.catalog import Item
 from recsys.fitting import Fitted, Progress, acquainted, beside, encoder_of, fit_content, steps
 from recsys.models import bundle as bundles
-from recsys.models.bundle import Bundle, BundleBroken, Models, TrainingRange
+from recsys.models.bundle import Bundle, Models, TrainingRange
 from recsys.models.content import Content
+from recsys.models.current import BundleBroken
 from recsys.models.evaluation import Metrics
 from recsys.models.interactions import Interactions
 from recsys.models.lessons import Lessons

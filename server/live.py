@@ -19,7 +19,8 @@ import structlog
 from recsys.catalog import Item, decode_item
 from recsys.counters import ItemCounters, decode_counters
 from recsys.keys import COUNTER_PREFIX, ITEM_PREFIX, ITEMS_JOURNAL
-from recsys.models.bundle import Bundle, BundleBroken, current_version, load
+from recsys.models.bundle import Bundle, load
+from recsys.models.current import BundleBroken, current_version
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import EventLog, JournalTrimmed, LogUnavailable, ProfileStore, StoreUnavailable
 from recsys.progress import FlowProgress, progress_in

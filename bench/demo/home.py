@@ -20,7 +20,7 @@ from flows.imports.feeds import read_feed
 from flows.training import train_home
 from recsys.catalog import Item
 from recsys.home import Home
-from recsys.models.bundle import current_version
+from recsys.models.current import current_version
 from recsys.open import open_log
 from recsys.ports import EventLog, NewRecord
 from recsys.settings import Settings, load_settings

@@ -21,6 +21,7 @@ import msgspec
 from recsys.models.als import Als
 from recsys.models.bought_together import BoughtTogether
 from recsys.models.content import Content
+from recsys.models.current import BundleBroken, current_version
 from recsys.models.evaluation import Metrics
 from recsys.models.item_to_item import ItemToItem
 from recsys.models.kindred import Kindred
@@ -43,12 +44,7 @@ where sessions tell no order; what is ordered again, and when. Bundles without t
 nothing by them. 6: that ranker hears a spectrum; one that does not is read.
 7: texts may be read by a sentence model, and not by words."""
 MANIFEST_FILE = "manifest.json"
-CURRENT_FILE = "current"
 _ITEMS_FILE = "item_ids.json"
-
-
-class BundleBroken(Exception):
-    """A bundle is not what its manifest says. Says which file, what was expected and what came."""
 
 
 class BundleTooNew(BundleBroken):
@@ -219,19 +215,6 @@ def load_current(bundles: Path, *, checksums: bool = False) -> Bundle | None:
     """The bundle to serve, None before the first one is published."""
     version = current_version(bundles)
     return None if version is None else load(bundles / version, checksums=checksums)
-
-
-def current_version(bundles: Path) -> str | None:
-    """The version to serve, None before the first one is published. Cheap: reads one small file."""
-    try:
-        version = (bundles / CURRENT_FILE).read_text("utf-8", "replace").strip()
-    except FileNotFoundError:
-        return None
-    is_name = version == Path(version).name and not version.startswith(".") and version.isprintable()
-    if not version or not is_name or "\ufffd" in version:
-        where = f"at `{bundles / CURRENT_FILE}`"
-        raise BundleBroken(f"Expected the name of a version, got `{version[:64]}` - {where}")
-    return version
 
 
 def read_manifest(directory: Path) -> Manifest:

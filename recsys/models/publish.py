@@ -13,20 +13,18 @@ from types import TracebackType
 import msgspec
 
 from recsys.models.bundle import (
-    CURRENT_FILE,
     FORMAT,
     MANIFEST_FILE,
-    BundleBroken,
     FileEntry,
     Manifest,
     Models,
     TrainingRange,
     checksum,
-    current_version,
     read_manifest,
     verify,
     version_of,
 )
+from recsys.models.current import CURRENT_FILE, BundleBroken, current_version
 from recsys.models.evaluation import Metrics
 
 KEPT_BUNDLES = 3

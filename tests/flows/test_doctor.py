@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -14,7 +17,7 @@ from flows.dead_letters import MAX_RAW_CHARS, DeadLetters, newest_letters, told
 from flows.doctor import Finding, examine, lines_of
 from flows.training import summary
 from recsys.catalog import Item, encode_item
-from recsys.events import DeadLetter
+from recsys.events import DeadLetter, Flaw
 from recsys.keys import FLOW_KEY, item_key
 from recsys.models.bundle import TrainingRange
 from recsys.models.evaluation import Metrics
@@ -28,6 +31,11 @@ from recsys.train import TrainReport
 
 def findings(home: Path) -> dict[str, Finding]:
     return {finding.title: finding for finding in examine(load_settings(home), home)}
+
+
+def test_doctor_needs_no_kernels():
+    loaded = "import sys, flows.doctor; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], check=False).returncode == 0
 
 
 def test_doctor_creates_nothing(tmp_path):
@@ -44,7 +52,7 @@ def test_a_log_without_a_flow_waits(tmp_path):
     log.append([NewRecord("a", b"{}", 1)])
     log.close()
     before = sorted(tmp_path.iterdir())
-    assert findings(tmp_path)["flow"].detail.startswith("not running, 1 records wait")
+    assert findings(tmp_path)["flow"].detail.startswith("not running, 1 record waits")
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -90,6 +98,34 @@ def test_doctor_names_crowded_devices(tmp_path):
         "crowded devices",
         "logged in as more than 20 customers; events taken as nobody's: bot (2,480), kiosk (3)",
     )
+
+
+def test_doctor_tells_wrong_fields_and_late_events_in_words(tmp_path):
+    settings = load_settings(tmp_path)
+    open_log(settings.log).close()
+    store = open_store(settings.state)
+    price = Flaw("wrong_type", "$.properties.price", "`float | null`", "`str`", is_repaired=True)
+    progress = FlowProgress(accepted=9, late=5, rules=FOLD_RULES, flaws=((price, 1),))
+    store.put_many({FLOW_KEY: encode_progress(progress)})
+    store.close()
+    found = findings(tmp_path)
+    assert found["  1 time"].detail == (
+        "wrong_type: Expected a number or nothing, got text - at `$.properties.price`, read"
+    )
+    assert found["  late"] == Finding(
+        None,
+        "  late",
+        "5 came more than 60 s behind newer ones, as the history of a shop does that is imported later: taken"
+        " all the same",
+    )
+
+
+def test_what_cannot_be_reached_is_told_once_and_in_its_own_words(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEADRACE_STATE", "redis://127.0.0.1:1/0")
+    told = examine(load_settings(tmp_path, environ=os.environ), tmp_path)
+    (state,) = [finding for finding in told if finding.title == "state"]
+    assert state.ok is False
+    assert not state.detail.startswith("StoreUnavailable")
 
 
 def test_settings_nobody_could_serve_with_are_found(tmp_path: Path) -> None:

@@ -10,13 +10,12 @@ import pytest
 
 from recsys.models.bundle import (
     FORMAT,
-    BundleBroken,
     BundleTooNew,
     TrainingRange,
-    current_version,
     load,
     load_current,
 )
+from recsys.models.current import BundleBroken, current_version
 from recsys.models.publish import Draft, prune, set_current
 from tests.recsys.models.toys import small_models
 
