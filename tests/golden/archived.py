@@ -8,7 +8,8 @@ from typing import Any
 
 from recsys import archive
 from recsys.events import Action
-from tests.golden.formats import FOLDER, an_event
+from tests.golden.formats import FOLDER
+from tests.golden.records import an_event
 
 OPEN = FOLDER / "archive_open_v1.arrows"
 CLOSED = FOLDER / "archive_v1.parquet"

@@ -15,7 +15,9 @@ from recsys import archive
 from recsys.events import Action, Arrival
 from recsys.visitor import Duplicate, VisitorState
 from tests.golden.archived import CLOSED, OPEN, ROWS, rows_of, write_closed, write_open
-from tests.golden.formats import AT_MS, FORMATS, RULES, Format, an_event
+from tests.golden.formats import FORMATS, Format
+from tests.golden.records import AT_MS, an_event
+from tests.golden.states import RULES
 
 DAY = date(2025, 10, 9)
 EACH = pytest.mark.parametrize("each", FORMATS, ids=lambda each: each.name)
