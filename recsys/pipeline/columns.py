@@ -95,7 +95,7 @@ class Columns:
     brand_codes: dict[str, int]
     group_codes: dict[str, int]
     leaf_rows: dict[int, Rows]
-    """Rows that are or were of a leaf category; `leaf` has the last word."""
+    """Rows that are or were of a leaf category; `leaf` has the last word. Every code in `leaf` is here."""
     goes_with: dict[int, tuple[tuple[int, float], ...]]
     """For the code of a leaf category its complements; see `recsys.pipeline.complements`."""
     cold: ColdItems
@@ -205,11 +205,15 @@ class Columns:
     def write_codes(self, row: int, item: Item) -> None:
         """The codes of the item's last category, brand and group; a new one where it is the first."""
         leaf = _leaf_of(item)
-        self.leaf[row] = _code(self.leaf_codes, leaf)
+        self.leaf[row] = self.leaf_code(item)
         if leaf and len(self.leaf_slugs) < len(self.leaf_codes):
             self.leaf_slugs.setdefault(slug(leaf), int(self.leaf[row]))
         self.brand[row] = _code(self.brand_codes, item.brand)
         self.group[row] = _code(self.group_codes, item.group)
+
+    def leaf_code(self, item: Item) -> int:
+        """The code of its last category, a new one where it is the first of it; -1 without one."""
+        return _code(self.leaf_codes, _leaf_of(item))
 
     def surge_of(self, counters: ItemCounters) -> float:
         """As `surge` keeps it."""

@@ -36,10 +36,18 @@ class Bars:
         self._cells = cells = scratch.barred_cells
         self._columns = columns = query.visit.columns
         self._of_categories: list[npt.NDArray[np.intp]] = []
-        person, placement, page_row = query.visit.person, query.placement, query.page_row
-        self._rows = [*taken, page_row, *columns.rows_of(query.exclude)]
-        for row in self._rows:
-            cells[row] = STRICT  # as yet no row has another mark
+        self._rows = [*taken, query.page_row, *columns.rows_of(query.exclude)]
+        try:
+            for row in self._rows:
+                cells[row] = STRICT  # as yet no row has another mark
+            self._mark(query)
+        except BaseException:
+            self._clear()  # the thread's next block must not find these marks
+            raise
+
+    def _mark(self, query: Query) -> None:
+        """What the slot's rules bar."""
+        columns, person, placement = self._columns, query.visit.person, query.placement
         if query.cooling:
             self.add(columns.rows_of(query.cooling), COOLING)
         if placement.bought_within_days and person.orders:
@@ -50,13 +58,13 @@ class Bars:
         if placement.exclude_session_items:
             self.add(person.session.tolist(), IN_SESSION)
         if placement.other_categories:
-            self._add_categories({page_row, *in_cart})
+            self._add_categories({query.page_row, *in_cart})
 
     def add(self, rows: Sequence[int], bar: int) -> None:
+        self._rows += rows
         cells = self._cells
         for row in rows:
             cells[row] |= bar
-        self._rows += rows
 
     def _add_categories(self, rows: Iterable[int]) -> None:
         """Bar everything of the last categories of these."""
@@ -65,8 +73,8 @@ class Bars:
             of_leaf = columns.leaf_rows[code].astype(np.intp)
             of_leaf = of_leaf[of_leaf < columns.capacity]
             of_leaf = of_leaf[columns.leaf[of_leaf] == code]
-            self.marks[of_leaf] |= np.uint8(SUBSTITUTE)
             self._of_categories.append(of_leaf)
+            self.marks[of_leaf] |= np.uint8(SUBSTITUTE)
 
     def chosen(self, rows: Sequence[int]) -> None:
         """Take notice of rows that a kernel has marked."""
@@ -78,6 +86,9 @@ class Bars:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._clear()
+
+    def _clear(self) -> None:
         cells = self._cells
         for row in self._rows:
             cells[row] = 0

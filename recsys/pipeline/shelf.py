@@ -132,9 +132,10 @@ class Shelf:
         if old == item:
             return
         offer = columns.offer[row]
-        self._write_row(row, item, self._serialise(item))
         if old is None or old.category != item.category:
-            self._join_leaf(row)
+            # First: a request beside it that meets the row's category asks for the rows of that.
+            self._join_leaf(row, columns.leaf_code(item))
+        self._write_row(row, item, self._serialise(item))
         if columns.offer[row] != offer:  # a price alone makes nothing warmer
             self._rewarm(row, TYPE_SETS)
         if row >= columns.n_bundle and (old is None or text_of(old) != text_of(item)):
@@ -227,9 +228,8 @@ class Shelf:
             others = int(bits[byte]) & ~bit
             bits[byte] = others | bit if offer & types else others
 
-    def _join_leaf(self, row: int) -> None:
+    def _join_leaf(self, row: int, code: int) -> None:
         columns = self.columns
-        code = int(columns.leaf[row])
         known = columns.leaf_rows.get(code)
         if known is None:
             if code >= 0:

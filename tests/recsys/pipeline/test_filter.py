@@ -44,6 +44,14 @@ def test_complements_are_of_other_categories(build) -> None:
     assert len(complements.items) == 12
 
 
+def test_a_slot_that_fails_leaves_no_mark_for_the_next_one() -> None:
+    on = shelf()
+    on.columns.leaf_rows.clear()  # as it never is
+    with pytest.raises(KeyError, match=r"^\d+$"):
+        ask(on, visitor("t1"), slot("product.complements", 5, "t2", exclude=("s1",)))
+    assert not on.scratch().barred.any()
+
+
 def test_cross_selling_brings_no_substitute_of_what_is_in_the_cart() -> None:
     (block,) = ask(shelf(), visitor("t1", "s2", cart=("t1", "s2")), slot("cart.cross_sell", 6))
     assert families(shown(block)) == {"m"}

@@ -13,7 +13,7 @@ from recsys.catalog import Item
 from recsys.counters import HALF_LIFE_S, ItemCounters
 from recsys.events import Action
 from recsys.pipeline.cold import MAX_COLD_ITEMS, ColdItems
-from recsys.pipeline.columns import ANY_TYPE, ARTICLE, HOT_ITEMS, PRODUCT, TYPE_SETS
+from recsys.pipeline.columns import ANY_TYPE, ARTICLE, HOT_ITEMS, PRODUCT, TYPE_SETS, Columns
 from recsys.pipeline.shelf import Shelf
 from recsys.profile import Session
 from tests.recsys.pipeline.shops import (
@@ -229,6 +229,19 @@ def test_readers_never_see_half_a_change(build) -> None:
         reader.join()
     assert broken == []
     assert len(eligible(on)) == len(CATALOGUE) + 400 - 2
+
+
+def test_a_request_meets_the_first_item_of_a_category_while_it_is_written(monkeypatch) -> None:
+    on, answers, written = bare_shelf(), [], Columns.write_codes
+
+    def write_codes(columns: Columns, row: int, item: Item) -> None:
+        written(columns, row, item)
+        slots = (slot("product.complements", 3, "lamp"), slot("product.similar", 3, "lamp"))
+        answers.extend(ask(on, visitor("t1"), *slots))
+
+    monkeypatch.setattr(Columns, "write_codes", write_codes)
+    on.upsert(Item("lamp", title="Lamp", category=("Outdoor", "Lamps"), fed=True))
+    assert [len(block.items) for block in answers] == [3, 3]
 
 
 def test_who_still_decides_on_older_columns_hears_nothing_of_a_newer_item_that_is_the_warmest() -> None:
