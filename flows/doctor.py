@@ -175,11 +175,12 @@ def _flow(settings: Settings, log: EventLog, store: ProfileStore | None) -> Iter
         f" (late {p.late:,}, blocked ids {p.blocked_ids:,}, catalogue {p.catalog:,}, served {p.served:,})",
     )
     if p.late:
+        lateness_s = settings.flow.allowed_lateness_s
         yield Finding(
             None,
             "  late",
-            f"{p.late:,} came more than {settings.flow.allowed_lateness_s} s behind newer ones, as the history"
-            " of a shop does that is imported later: taken all the same",
+            f"{p.late:,} came more than {lateness_s} s behind newer ones, as the history of a shop does"
+            " that is imported later: taken all the same",
         )
     if p.received and p.rules < FOLD_RULES:
         yield Finding(None, "rules", f"begun by an earlier version: `headrace verify` may differ. {ANEW}")
