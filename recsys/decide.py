@@ -29,7 +29,7 @@ from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
 from recsys.pipeline.urgency import urgencies_of
 from recsys.profile import Profile
-from recsys.shown import Impression, cooling
+from recsys.shown import Impression, cooling, resting
 from recsys.uuids import hyphenated
 
 _DECISION: Final = b"headrace.decide"
@@ -138,19 +138,23 @@ def why(
         if one.verdict == "excluded" and item in slot.seen:
             one = msgspec.structs.replace(one, verdict="shown_before")
         if one.verdict == "cooling":
-            one = msgspec.structs.replace(one, detail=_shown_when(view, item))
+            one = msgspec.structs.replace(one, detail=_shown_when(view, slot, placement, item))
         told.append(one)
     return block, told
 
 
-def _shown_when(view: View, item: str) -> str:
-    """When and where the person was last shown an item that rests."""
-    last = next((one for one in view.shown if item in one.items), None)
-    if last is None:
-        return "the person was shown it too short a while ago"
+def _shown_when(view: View, slot: Slot, placement: Placement, item: str) -> str:
+    """When and where the person was last shown an item that rests, and the setting that says so."""
+    counting = view.counting.get(slot.placement, frozenset())
+    setting, last = next(
+        (setting, one)
+        for setting, one in resting(slot.placement, placement, counting, view.shown, view.now_ms)
+        if item in one.items
+    )
     minutes = (view.now_ms - last.at_ms) // 60_000
     ago = "less than a minute" if minutes < 1 else f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
-    return f"{last.placement} has shown it to the person {ago} ago"
+    rule = f"`{setting}` is {getattr(placement, setting)}"
+    return f"{last.placement} has shown it to the person {ago} ago ({rule})"
 
 
 def _with_banners(view: View, slot: Slot, query: Query, taken: Sequence[str]) -> tuple[list[str], Query]:

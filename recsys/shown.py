@@ -6,7 +6,7 @@ some `cooldown` looks at, in a record beside the profile; it is read only for pl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -79,18 +79,26 @@ def cooling(
     name: str, placement: Placement, counting: frozenset[str], shown: Sequence[Impression], now_ms: int
 ) -> tuple[str, ...]:
     """The items that the placement `name` must not show now. `shown`: as `remembered` gives it."""
+    resting_blocks = resting(name, placement, counting, shown, now_ms)
+    return tuple(dict.fromkeys(item for _, one in resting_blocks for item in one.items))
+
+
+def resting(
+    name: str, placement: Placement, counting: frozenset[str], shown: Sequence[Impression], now_ms: int
+) -> Iterator[tuple[str, Impression]]:
+    """The blocks whose items the placement `name` must not show now, the newest first, each with the setting
+    that says so."""
     since_ms = now_ms - placement.cooldown_s * 1000
     own = 0
-    items: list[str] = []
     for one in shown:
         is_own = one.placement == name
         own += is_own
-        if one.placement in counting and (
-            (placement.cooldown_s > 0 and one.at_ms > since_ms)
-            or (is_own and own <= placement.cooldown_blocks)
-        ):
-            items += one.items
-    return tuple(dict.fromkeys(items))
+        if one.placement not in counting:
+            continue
+        if placement.cooldown_s > 0 and one.at_ms > since_ms:
+            yield "cooldown_s", one
+        elif is_own and own <= placement.cooldown_blocks:
+            yield "cooldown_blocks", one
 
 
 class _Named(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -6,6 +6,7 @@ The slot is decided again on the way, so an account can never tell another story
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -96,8 +97,16 @@ def account_of_banner(
         return Account(item, "unknown")
     if item in beside:
         return Account(item, "beside", beside[item])
-    broken = rule(name)
-    return Account(item, "banner_rules", broken) if broken else Account(item, "banner_priority")
+    if not (broken := rule(name)):
+        return Account(item, "banner_priority")
+    return Account(item, "banner_rules", f"{broken} = {_told(getattr(banners[name], broken))}")
+
+
+def _told(setting: object) -> str:
+    """A banner's setting as a merchandiser reads it."""
+    if isinstance(setting, datetime):
+        return setting.isoformat()
+    return ", ".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
 
 
 class MixedAccounts:

@@ -100,12 +100,6 @@ def _setting(verdict: str, placement: Placement) -> str:
         return f" (`max_per_brand` is {placement.max_per_brand})"
     if verdict == "category_cap":
         return f" (`max_per_category` is {placement.max_per_category})"
-    if verdict == "cooling":
-        return "".join(
-            f" (`{name}` is {value})"
-            for name in ("cooldown_s", "cooldown_blocks")
-            if (value := getattr(placement, name))
-        )
     names = {
         "bought": "bought_within_days",
         "in_session": "exclude_session_items",

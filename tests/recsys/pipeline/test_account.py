@@ -43,10 +43,10 @@ def test_an_account_tells_the_block_that_is_decided():
     ("banner", "said"),
     [
         (Banner(title="Low"), "other banners come before it"),
-        (Banner(title="Low", markets=("CH",)), "its rule `markets`"),
-        (Banner(title="Low", placements=("home.other",)), "its rule `placements`"),
-        (Banner(title="Low", bought_within_days=3), "its rule `bought_within_days`"),
-        (Banner(title="Low", max_per_day=1), "its rule `max_per_day`"),
+        (Banner(title="Low", markets=("CH",)), "its rule `markets = CH` keeps"),
+        (Banner(title="Low", placements=("home.other",)), "its rule `placements = home.other` keeps"),
+        (Banner(title="Low", bought_within_days=3), "its rule `bought_within_days = 3` keeps"),
+        (Banner(title="Low", max_per_day=1), "its rule `max_per_day = 1` keeps it out"),
     ],
 )
 def test_the_rule_that_keeps_a_banner_out_is_named(banner, said):
@@ -65,6 +65,18 @@ def test_what_rests_tells_when_and_where_it_was_shown():
     assert sentence(told, placement).startswith(
         "Not shown: home.feed has shown it to the person 5 min ago (`cooldown_s` is 3600)"
     )
+
+
+def test_what_rests_by_the_number_of_blocks_says_so_whatever_else_is_set():
+    feed = DEFAULT_PLACEMENTS["home.feed"]
+    placement = msgspec.structs.replace(feed, cooldown_s=60, cooldown_blocks=3)
+    seen = (
+        Impression("d2", "home.hero", NOW_MS - 30_000, ("t4",)),  # does not count here
+        Impression("d1", "home.feed", NOW_MS - 5 * 60_000, ("t4",)),
+    )
+    on = view(visitor("t1"), shown=seen, counting={"home.feed": frozenset(("home.feed",))})
+    _, (told,) = why(on, slot("home.feed"), placement, {}, ["t4"])
+    assert told.detail == "home.feed has shown it to the person 5 min ago (`cooldown_blocks` is 3)"
 
 
 def test_what_cannot_be_had_is_sold_out_or_taken_out():
@@ -97,7 +109,7 @@ def test_banners_have_accounts_too():
     _, told = why(on, asked, placement, {}, named)
     assert [one.verdict for one in told] == ["shown", "banner_rules", "unknown", told[3].verdict]
     assert told[0].reason.text == "Sale"
-    assert sentence(told[1], placement) == "Not shown: its rule `groups` keeps it out."
+    assert sentence(told[1], placement) == "Not shown: its rule `groups = gold` keeps it out."
     _, (told_sale,) = why(on, asked, placement, {"banner:sale": "hero"}, ["banner:sale"])
     assert (told_sale.verdict, told_sale.detail) == ("beside", "hero")
 
