@@ -16,9 +16,11 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.text import Text
 
 from flows.imports.append import ImportReport
 from recsys.open import open_log, open_store
@@ -49,13 +51,20 @@ class Caught(NamedTuple):
         return self.records / self.seconds if self.seconds > 0 else 0.0
 
 
+class _Count(MofNCompleteColumn):
+    """What is done, of what there is where that is known."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed:,.0f}") if task.total is None else super().render(task)
+
+
 def bars(console: Console) -> Progress:
     """How every long step of Headrace shows its progress."""
     return Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
+        _Count(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
         console=console,

@@ -45,7 +45,8 @@ def train_home(settings: Settings, console: Console, *, force: bool = False) -> 
             force=force,
         )
     for line in summary(report, time.monotonic() - began_s, peak_mb()):
-        console.print(line, highlight=False)
+        # Not broken here: a supervisor's terminal, or a file, has other columns.
+        console.print(line, highlight=False, soft_wrap=True)
     return report
 
 

@@ -45,6 +45,9 @@ Progress = Callable[[int, int], None]
 """Called with how many people the file has, and how many of them are new in it."""
 
 
+_ANOTHER = "give the same people, campaign and slots to go on with it, or name another file"
+
+
 class WrongPerson(ValueError):
     """A line of the people's file names nobody; says which."""
 
@@ -126,14 +129,15 @@ def gone_on_with(out: Path, people: Iterator[pb.BulkPerson], slots: Sequence[pb.
     def check(place: int, answer: bytes) -> None:
         found, person = pb.GetBlocksResponse.FromString(answer), next(people, None)
         if person is None:
-            raise OtherMailing(f"Expected the {cut_back(out)} people whom `{out}` has, got {place - 1}")
+            whom = f"the {cut_back(out)} people whom `{out}` has"
+            raise OtherMailing(f"Expected {whom}, got {place - 1}; {_ANOTHER}")
         if found.render_id != person.render_id:
             got = f"`{found.render_id}` - in answer {place} of `{out}`"
-            raise OtherMailing(f"Expected `{person.render_id}` (campaign and person), got {got}")
+            raise OtherMailing(f"Expected `{person.render_id}` (campaign and person), got {got}; {_ANOTHER}")
         made = [block.placement for block in found.blocks]
         if made != placements:
             got = f"{', '.join(made)} - in answer {place} of `{out}`"
-            raise OtherMailing(f"Expected slots {', '.join(placements)}, got {got}")
+            raise OtherMailing(f"Expected slots {', '.join(placements)}, got {got}; {_ANOTHER}")
 
     return cut_back(out, check)
 

@@ -120,10 +120,9 @@ def _finish(settings: Settings, report: ImportReport, flow: Sequence[str], conso
     if not report.appended:
         return
     caught = _folded(settings, flow, console)
-    _say(
-        console,
-        f"flow: {_counted(caught.records, 'record')} in {caught.seconds:.1f} s ({caught.per_s:,.0f}/s)",
-    )
+    if caught.records:  # none: the flow that runs was quicker than we looked
+        took = f"{_counted(caught.records, 'record')} in {caught.seconds:.1f} s ({caught.per_s:,.0f}/s)"
+        _say(console, f"flow: {took}")
     if caught.dead:
         letters = _counted(caught.dead, "dead letter")
         _say(console, f"  {letters}: `headrace doctor --dead {min(caught.dead, 20)}` says why")
