@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from recsys.progress import FlowProgress
 
 UNKNOWN_MS = -1
+SILENT_MS = 30_000
+"""A flow beats every second. One that has not for so long is taken as one that does not run."""
 _MAX_MARKS = 1024
 
 
@@ -23,7 +25,7 @@ class FlowLag:
 
     def see(self, progress: FlowProgress | None, end: Mapping[int, int], now_ms: int) -> int:
         """The lag at `now_ms`, when the flow is at `progress` (None: no flow ever ran) and the log
-        ends at `end`."""
+        ends at `end`; UNKNOWN_MS where none runs."""
         if progress is None:
             self._started = False
             self._marks.clear()
@@ -40,5 +42,8 @@ class FlowLag:
             marks.popleft()
         if len(marks) > _MAX_MARKS:  # a flow that stands still: the oldest mark is the one that counts
             self._marks = deque(list(marks)[::2])
-        self.lag_ms = now_ms - marks[0][0] if marks else 0
+        if now_ms - progress.written_ms > SILENT_MS:
+            self.lag_ms = UNKNOWN_MS
+        else:
+            self.lag_ms = now_ms - marks[0][0] if marks else 0
         return self.lag_ms

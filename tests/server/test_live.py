@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import grpc
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +19,7 @@ from recsys.models.bundle import TrainingRange
 from recsys.models.publish import Draft, set_current
 from recsys.ports import NewRecord
 from recsys.progress import FlowProgress, encode_progress
-from server.flowlag import FlowLag
+from server.flowlag import SILENT_MS, FlowLag
 from server.pb import headrace_pb2 as pb
 from tests.fakes import MemoryLog, MemoryStore
 from tests.recsys.models.toys import small_models
@@ -129,12 +131,21 @@ class TestFlowLag:
         progress = FlowProgress(partitions=((0, 5),), watermark_ms=400)
         assert FlowLag().see(progress, {0: 6}, 1000) == 600
 
+    def test_is_unknown_where_the_flow_has_fallen_silent_and_has_grown_when_it_is_back(self) -> None:
+        lag, progress = FlowLag(), FlowProgress(partitions=((0, 5),), written_ms=1000)
+        assert lag.see(progress, {0: 5}, 1000) == 0
+        assert lag.see(progress, {0: 6}, 1000 + SILENT_MS) == 0
+        assert lag.see(progress, {0: 6}, 1001 + SILENT_MS) == -1
+        back = msgspec.structs.replace(progress, written_ms=3000 + SILENT_MS)
+        assert lag.see(back, {0: 6}, 3000 + SILENT_MS) == 2000
+
     @given(st.integers(1, 5000))
     def test_is_bounded_and_true_while_the_flow_stands_still(self, ticks: int) -> None:
         lag, progress = FlowLag(), FlowProgress(partitions=((0, 0),))
         lag.see(progress, {0: 0}, 0)
         for tick in range(1, ticks + 1):
-            lag.see(progress, {0: tick}, tick * 10)
+            beating = msgspec.structs.replace(progress, written_ms=tick * 10)
+            lag.see(beating, {0: tick}, tick * 10)
         assert lag.lag_ms == (ticks - 1) * 10
         assert len(lag._marks) <= 1025
 
@@ -143,10 +154,11 @@ class TestFlowLag:
         (position,) = shop.log.append([NewRecord("v1", b"{}", 0)])
         until(shop.served)
         ends = tuple(shop.log.end().items())
-        shop.store.put_many({FLOW_KEY: encode_progress(FlowProgress(partitions=ends))})
+        beating = FlowProgress(partitions=ends, written_ms=time.time_ns() // 1_000_000)
+        shop.store.put_many({FLOW_KEY: encode_progress(beating)})
         until(lambda: shop.running.live.flow.lag_ms == 0)
         assert shop.client.GetBlocks(REQUEST).blocks[0].freshness.flow_lag_ms == 0
-        assert until(lambda: shop.running.live.flow.lag_ms > 0)  # that block is in the log, and no flow runs
+        assert until(lambda: shop.running.live.flow.lag_ms > 0)  # that block waits in the log
         assert position.offset == 0
 
     def test_an_unreadable_progress_is_unknown(self, shop: Shop) -> None:
