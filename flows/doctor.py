@@ -59,8 +59,8 @@ class Finding:
 
 
 def examine(settings: Settings, home: Path) -> list[Finding]:
-    """Look at settings, log, state, flow, tally, dead letters, catalogue, bundle, server and disk. Creates
-    nothing: what is kept in this home and not there yet is told so."""
+    """Look at settings, text model, log, state, flow, tally, dead letters, catalogue, bundle, server, disk.
+    Creates nothing: what is kept in this home and not there yet is told so."""
     findings: list[Finding] = []
 
     def attempt(title: str, look: Callable[[], Iterator[Finding]]) -> None:
@@ -103,6 +103,8 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
         yield Finding(True, "settings", f"{len(settings.all_placements())} placements")
 
     attempt("settings", look_at_settings)
+    if settings.train.text_model:
+        attempt("text model", lambda: _text_model(settings.train.text_model))
     attempt("log", look_at_log)
     attempt("state", look_at_state)
     if log is not None:
@@ -240,6 +242,18 @@ def _letters(path: Path) -> Iterator[Finding]:
 def _bundle(directory: Path) -> Iterator[Finding]:
     version = current_version(directory)
     yield Finding(version is not None, "bundle", version or "none published: `headrace train`")
+
+
+def _text_model(name: str) -> Iterator[Finding]:
+    # Late: it brings kernels, for which nobody should wait who has no such model.
+    from recsys.models.sentence_model import NoSentenceModel, files_of  # noqa: PLC0415
+
+    try:
+        files_of(name)
+    except NoSentenceModel as error:
+        yield Finding(False, "text model", str(error))
+    else:
+        yield Finding(True, "text model", name)
 
 
 def _server(settings: Settings) -> Iterator[Finding]:

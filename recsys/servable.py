@@ -50,7 +50,7 @@ def _check_filters(placements: Mapping[str, Placement]) -> None:
         try:
             compile_filter(placement.filter or "true")
         except FilterError as error:  # noqa: PERF203 (a handful, at the start)
-            raise SettingsError(f"{error} of `placements.{name}.filter`") from None
+            raise SettingsError(f'{error} of `placements."{name}".filter`') from None
 
 
 def is_loopback(host: str) -> bool:

@@ -344,19 +344,29 @@ def _check_together(settings: Settings, where: str) -> None:
                 f'Expected at least one of product, article, got none - at `placements."{name}".item_types`'
                 f" - in `{where}`"
             )
-    known = (*CHANNELS, *sorted(settings.all_placements()))
-    for name, placement in settings.placements.items():
-        for counted in placement.cooldown_of:
-            if counted not in known:
-                raise SettingsError(
-                    f"Expected one of {', '.join(known)}, got `{counted}`"
-                    f' - at `placements."{name}".cooldown_of` - in `{where}`'
-                )
+    _check_names(settings, where)
     if session.cap_s < session.gap_s:
         raise SettingsError(
             f"Expected at least session.gap_s ({session.gap_s}), got {session.cap_s}"
             f" - at `session.cap_s` - in `{where}`"
         )
+
+
+def _check_names(settings: Settings, where: str) -> None:
+    """Of placements that others of the settings name."""
+    places = sorted(settings.all_placements())
+    lists = [
+        (f'placements."{name}".cooldown_of', its.cooldown_of, (*CHANNELS, *places))
+        for name, its in settings.placements.items()
+    ]
+    lists += [
+        (f'banners."{name}".placements', its.placements, tuple(places))
+        for name, its in settings.banners.items()
+    ]
+    for path, names, known in lists:
+        if odd := [name for name in names if name not in known]:
+            expected = f"Expected one of {', '.join(known)}"
+            raise SettingsError(f"{expected}, got `{odd[0]}` - at `{path}` - in `{where}`")
 
 
 def _filled(settings: Settings, home: Path) -> Settings:

@@ -87,7 +87,7 @@ BUILT_IN: Final = {
 def open_model(name: str) -> Encoder:
     """The model of that name, or of the files in that folder, on one thread; opened once a process, which
     takes 0.4 s and 200 MB. Raises NoSentenceModel."""
-    model, tokenizer = _files_of(name)
+    model, tokenizer = files_of(name)
     try:
         import onnxruntime  # noqa: PLC0415 - optional, as all of this
         import tokenizers  # noqa: PLC0415
@@ -121,8 +121,8 @@ def reopen(identity: ModelIdentity) -> Encoder:
     return encoder
 
 
-def _files_of(name: str) -> tuple[Path, Path]:
-    """(model, tokenizer)."""
+def files_of(name: str) -> tuple[Path, Path]:
+    """(model, tokenizer). Raises NoSentenceModel."""
     places = BUILT_IN.get(name)
     if places is not None:
         found = [_file_of(name, place) for place in places]

@@ -132,7 +132,15 @@ def test_settings_nobody_could_serve_with_are_found(tmp_path: Path) -> None:
     (tmp_path / "headrace.toml").write_text("[placements.'home.hero']\nfilter = 'price_now >'\n")
     found = findings(tmp_path)["settings"]
     assert found.ok is False
-    assert found.detail.endswith("of `placements.home.hero.filter`")
+    assert found.detail.endswith('of `placements."home.hero".filter`')
+
+
+def test_a_text_model_that_training_would_refuse_is_found(tmp_path: Path) -> None:
+    assert "text model" not in findings(tmp_path)
+    (tmp_path / "headrace.toml").write_text("[train]\ntext_model = 'gpt'\n")
+    found = findings(tmp_path)["text model"]
+    assert found.ok is False
+    assert found.detail.startswith("Expected `all-minilm-l6-v2` or a folder with ")
 
 
 def test_findings_are_broken_between_words_for_a_terminal_only():

@@ -63,4 +63,4 @@ def test_a_placement_whose_filter_cannot_be_asked() -> None:
     with pytest.raises(SettingsError) as refused:
         check(Settings(placements={"home.hero": Placement(filter="colour == 5")}))
     assert str(refused.value).startswith("Expected a known attribute (price, ")
-    assert str(refused.value).endswith("got `colour` - at 0 of `placements.home.hero.filter`")
+    assert str(refused.value).endswith('got `colour` - at 0 of `placements."home.hero".filter`')

@@ -276,6 +276,14 @@ def test_a_cooldown_counts_blocks_of_channels_and_known_placements_only(tmp_path
     assert f'`placements."email.digest".cooldown_of` - in `{config}`' in str(caught.value)
 
 
+def test_a_banner_stands_in_known_placements_only(tmp_path: Path) -> None:
+    config = tmp_path / "headrace.toml"
+    config.write_text('[banners.w]\ntitle = "Sale"\nplacements = ["home.mixed", "home.nope"]')
+    with pytest.raises(SettingsError, match=r"got `home\.nope`") as caught:
+        load_settings(tmp_path)
+    assert f'`banners."w".placements` - in `{config}`' in str(caught.value)
+
+
 def test_names_of_ones_own_keep_their_case_in_the_environment(tmp_path: Path) -> None:
     found = loaded(
         tmp_path,
