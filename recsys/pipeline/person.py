@@ -232,7 +232,7 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         if not len(self.history_rows):
             return None
         _, heaviest = self.history_weights(_WEIGHTS)
-        return self._history_deed(heaviest) if heaviest >= 0 else None
+        return self.history_deed(heaviest) if heaviest >= 0 else None
 
     def history_weights(self, kind_weights: Scores) -> tuple[Scores, int]:
         """float32[h]: the weight of each of the history, by its InteractionKind and faded by age; and
@@ -273,12 +273,6 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         deeds = tuple(Deed(line.row, line.item, added, line.at_s) for line in self.cart if line.row >= 0)
         return _seeds(deeds[: 2 * SEED_ITEMS])
 
-    @lazy
-    def newest_in_session(self) -> Deed | None:
-        """The last thing done in the session with an item that the catalogue knows."""
-        seeds = self.session_seeds
-        return seeds.deeds[0] if seeds.deeds else None
-
     def deed(self, place: int) -> Deed:
         """The touch at this place, as evidence."""
         items, rows, actions, at_s = self.done
@@ -300,13 +294,14 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         """The last time that an item was ordered."""
         ordered = (self.history_rows == row) & (self.history_kinds == InteractionKind.ORDER)
         places = np.flatnonzero(ordered)
-        return self._history_deed(int(places[-1])) if len(places) else None
+        return self.history_deed(int(places[-1])) if len(places) else None
 
     @lazy
     def _newest_places(self) -> dict[int, int]:
         return {row: place for place, row in enumerate(self.done.rows)}
 
-    def _history_deed(self, place: int) -> Deed:
+    def history_deed(self, place: int) -> Deed:
+        """The one at this place of the history, as evidence."""
         n_older = len(self._older_orders)
         if place >= n_older:
             return self.deed(place - n_older)

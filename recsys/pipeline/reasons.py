@@ -6,7 +6,7 @@ Made for the items that are shown only. Items with the same evidence share one `
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -15,17 +15,13 @@ import numpy as np
 from recsys.block import Reason
 from recsys.counters import ItemCounters, decay
 from recsys.events import Action
-from recsys.models.bundle import Bundle
-from recsys.models.tables import TopTable
-from recsys.picked import picked
-from recsys.pipeline.candidates import vector_of
 from recsys.pipeline.clock_times import since, when
 from recsys.pipeline.complements import brought_by
 from recsys.pipeline.mix import CATALOGUE, NEW, Choice
 from recsys.pipeline.news import caring_deeds
 from recsys.pipeline.person import Deed
 from recsys.pipeline.query import Query, Visit
-from recsys.pipeline.source_kernels import strongest_seeds
+from recsys.pipeline.said import AKIN, BY_SEEDS, said_by_seeds
 
 MAX_TITLE_CHARS: Final = 60
 
@@ -53,10 +49,11 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "item_to_item": "because you {}",
     "bought_together": "you {}, and it is often bought with this",
     "content": "you {}, and this is much like it",
+    AKIN: "you {}, and this has something of it",
     "lately": "you {}, and people go on to this in these hours",
 }
 _PLAIN: Final[Mapping[str, Reason]] = {
-    "neighbours": Reason("neighbours", "others with sessions like yours went on to this"),
+    "neighbours": Reason("neighbours", "goes with what you have been looking at"),
     "als": Reason("als", "fits your taste"),
     "kindred": Reason("kindred", "people who have what you have, have this"),
     "popular": Reason("popular", "popular in this shop"),
@@ -64,6 +61,8 @@ _PLAIN: Final[Mapping[str, Reason]] = {
     NEW: Reason(NEW, "new in this shop"),
     CATALOGUE: Reason(CATALOGUE, "also in this shop"),
 }
+_ITSELF: Final = "recent"
+"""Whose words tell of an item that the person dealt with before, whatever speaks for it."""
 _OTHER: Final = int(Action.OTHER)
 _ABOUT_ANOTHER: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
     (source, int(action)): tuple(re.split(r"\{\}|\{when\}", sentence.format(did + "{when}")))
@@ -140,19 +139,30 @@ def _without_echoes(told: Told, choice: Choice, query: Query) -> Told:
 
 def _of_itself(deed: Deed, reason: Reason, query: Query) -> Reason:
     """What speaks for an item is that the person dealt with it before."""
-    again = _because("recent", deed, query)
-    return Reason(reason.source, again.text, again.evidence_item, again.evidence_event, again.evidence_at_ms)
+    return _because(reason.source, deed, query, _ITSELF)
 
 
 def _same_for_all(source: str, query: Query) -> Reason:
     """The reason of a source that says the same of every item."""
-    person, deed = query.visit.person, None
-    if source == "neighbours":
-        # The newest item of the session is the one that counts most in the search.
-        deed = query.seeds.deeds[0] if query.page_row >= 0 else person.newest_in_session
-    elif source in ("als", "kindred"):
-        deed = person.heaviest_deed
+    deed = _most_telling(query.visit) if source in ("als", "kindred") else None
     return _PLAIN[source] if deed is None else _because(source, deed, query)
+
+
+def _most_telling(visit: Visit) -> Deed | None:
+    """What counts most of all that a taste is read from: an item that nobody taught the model says nothing
+    of it."""
+    person, bundle = visit.person, visit.bundle
+    heaviest = person.heaviest_deed
+    if bundle is None or heaviest is None:
+        return None
+    factors = bundle.als.item_factors
+    if heaviest.row < len(factors) and factors[heaviest.row, 0]:
+        return heaviest
+    rows = person.history_rows
+    taught = (rows >= 0) & (rows < len(factors))
+    taught[taught] = factors[rows[taught], 0] != 0.0
+    weights, _ = person.history_weights(bundle.als.kind_weights)
+    return person.history_deed(int(np.where(taught, weights, -1.0).argmax())) if taught.any() else None
 
 
 def _reason(row: int, source: str, query: Query) -> Reason:
@@ -195,28 +205,29 @@ def _complement(row: int, visit: Visit) -> Reason:
     return Reason("complements", text, deed.item, _EVENTS.get(deed.action, ""), deed.at_s * 1000)
 
 
-def _because(source: str, deed: Deed, query: Query) -> Reason:
-    """In words once a visit, however many items of however many slots it is told of."""
-    told, key = query.visit.told, (source, deed, query.tells_days)
+def _because(source: str, deed: Deed, query: Query, words: str = "") -> Reason:
+    """In words, those of the source unless others are named; once a visit, however many items of however many
+    slots it is told of."""
+    told, key = query.visit.told, (source, words, deed, query.tells_days)
     known = told.get(key)
     if known is None:
-        known = told[key] = _in_words(source, deed, query)
+        known = told[key] = _in_words(source, words or source, deed, query)
     return known
 
 
-def _in_words(source: str, deed: Deed, query: Query) -> Reason:
+def _in_words(source: str, words: str, deed: Deed, query: Query) -> Reason:
     event = _EVENTS.get(deed.action, "")
     at_ms = deed.at_s * 1000
-    if source == "buy_again":
+    if words == "buy_again":
         text = f"may be due again: you ordered it {_when(at_ms, query)}"
         return Reason(source, text, deed.item, event, at_ms)
-    if source == "recent":
+    if words == _ITSELF:
         what = _DID[deed.action].format("it")
         return Reason(source, f"you {what} {_when(at_ms, query)}", deed.item, event, at_ms)
     item = query.visit.columns.items[deed.row] if deed.row >= 0 else None
     title = _cut((item.title if item is not None else "") or deed.item)
     when = f" {_when(at_ms, query)}" if event else ""
-    said = _ABOUT_ANOTHER.get((source, deed.action)) or _ABOUT_ANOTHER[source, _OTHER]
+    said = _ABOUT_ANOTHER.get((words, deed.action)) or _ABOUT_ANOTHER[words, _OTHER]
     before, between, behind = said
     return Reason(source, f"{before}{title}{between}{when}{behind}", deed.item, event, at_ms)
 
@@ -267,64 +278,15 @@ def _demand(counters: ItemCounters | None, visit: Visit) -> Reason:
 
 
 def _by_seeds(choice: Choice, query: Query, told: list[Reason]) -> dict[int, int]:
-    """For each row whose source goes by seeds the place of its reason in `told`, which gets one for each seed
-    that speaks most for some row; nothing where there are no seeds to speak."""
-    seeds, bundle = query.seeds, query.visit.bundle
-    if not seeds.deeds:
-        return {}
+    """For each row that something done speaks for the place of its reason in `told`, which gets one for each
+    deed that speaks most for some row."""
     of_row: dict[int, int] = {}
-    for source in _SEED_OF.keys() & choice.sources:
+    for source in BY_SEEDS.intersection(choice.sources):
         rows = [row for row, one in zip(choice.rows, choice.sources, strict=True) if one == source]
-        if len(seeds.deeds) == 1:
-            strongest = [0] * len(rows)
-        elif bundle is not None:
-            strongest = _SEED_OF[source](rows, query, bundle)
-        else:
-            continue
-        place_of = {}
-        for seed in set(strongest):
-            place_of[seed] = len(told)
-            told.append(_because(source, seeds.deeds[seed], query))
-        of_row.update(zip(rows, picked(strongest, place_of), strict=True))
+        for said in said_by_seeds(source, rows, query):
+            of_row.update(dict.fromkeys(said.rows, len(told)))
+            told.append(_because(source, said.deed, query, said.words))
     return of_row
-
-
-def _strongest_seed(rows: list[int], query: Query, table: TopTable) -> list[int]:
-    strongest = np.zeros((2, len(rows)), np.int32)
-    strongest_seeds(
-        np.fromiter(rows, np.int32, len(rows)), query.seeds.rows, query.seeds.weights,
-        table.rows, table.scores, table.lengths, query.visit.scratch.place, strongest,
-    )  # fmt: skip
-    return strongest[0].tolist()  # type: ignore[no-any-return]
-
-
-def _nearest_seed(rows: list[int], query: Query) -> list[int]:
-    """By content, as items may have come after the tables."""
-    visit = query.visit
-    assert visit.bundle is not None
-    nothing = np.zeros(visit.bundle.content.dimensions, np.float32)
-    items, seeds = (
-        np.array([nothing if (vector := vector_of(visit, row)) is None else vector for row in of])
-        for of in (rows, query.seeds.rows.tolist())
-    )
-    nearest: list[int] = ((items @ seeds.T) * query.seeds.weights).argmax(axis=1).tolist()
-    return nearest
-
-
-def _left_from(row: int, query: Query) -> int:
-    """The newest seed from which people went on to the row of late."""
-    after = query.visit.columns.after
-    seeds = query.seeds.rows.tolist()
-    return next((place for place, seed in enumerate(seeds) if seed in after and row in after[seed][0]), 0)
-
-
-_SEED_OF: Final[Mapping[str, Callable[[list[int], Query, Bundle], list[int]]]] = {
-    "item_to_item": lambda rows, query, bundle: _strongest_seed(rows, query, bundle.item_to_item.table),
-    "bought_together": lambda rows, query, bundle: _strongest_seed(rows, query, bundle.bought_together.table),
-    "content": lambda rows, query, _: _nearest_seed(rows, query),
-    "lately": lambda rows, query, _: [_left_from(row, query) for row in rows],
-}
-"""For each source that goes by seeds which of them speaks most for each row, as places among the seeds."""
 
 
 def _when(at_ms: int, query: Query) -> str:

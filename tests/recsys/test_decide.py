@@ -357,6 +357,46 @@ def test_a_reason_is_a_sentence_with_its_evidence() -> None:
     assert any(item.reason.text.startswith("you viewed Tent 1 on 20 Sep, and ") for item in block.items)
 
 
+def test_what_nobody_went_on_from_is_no_reason() -> None:
+    on = shelf([*CATALOGUE, product("t", 9)])
+    placements = {"near": Placement(sources={"neighbours": 1.0})}
+    (page,) = ask(on, visitor("t1"), slot("near", 4, "t9"), placements=placements)
+    told = {item.reason.text for item in page.items if item.reason.source == "neighbours"}
+    assert told == {"goes with what you have been looking at"}
+    (home,) = ask(on, visitor("t1", "t9"), slot("near", 4), placements=placements)
+    told = {item.reason.text for item in home.items if item.reason.source == "neighbours"}
+    assert told == {"goes with what you have been looking at"}
+
+
+def test_that_somebody_went_on_to_an_item_themselves_says_nothing_of_others() -> None:
+    placements = {"near": Placement(sources={"neighbours": 1.0})}
+    (block,) = ask(shelf(), visitor("t1", "t2", "t3"), slot("near", 5), placements=placements)
+    told = {item.item: item.reason.text for item in block.items if item.reason.source == "neighbours"}
+    assert told.keys() & {"t1", "t2"}
+    for item, text in told.items():
+        assert text.endswith("others went on to this") == (item not in ("t1", "t2", "t3"))
+
+
+def test_a_taste_is_told_by_what_it_was_read_from() -> None:
+    on = shelf([*CATALOGUE, product("t", 9)])
+    seen = visitor("t1", "t9")
+    placements = {"taste": Placement(sources={"als": 1.0})}
+    (block,) = ask(on, seen, slot("taste", 4), placements=placements)
+    assert {item.reason.evidence_item for item in block.items if item.reason.source == "als"} == {"t1"}
+    (block,) = ask(on, visitor("t9", "s1"), slot("taste", 4), placements=placements)
+    assert {item.reason.evidence_item for item in block.items if item.reason.source == "als"} == {"s1"}
+
+
+def test_a_text_that_shares_a_word_is_not_called_much_like_another() -> None:
+    on = shelf()
+    placements = {"texts": Placement(sources={"content": 1.0}, item_types=("article",))}
+    (block,) = ask(on, None, slot("texts", 3, "article:pitch"), placements=placements)
+    told = {item.item: item.reason.text for item in block.items}
+    assert (
+        told["article:knots"] == "you are looking at About tent canvas shelter, and this has something of it"
+    )
+
+
 def test_a_reason_tells_the_time_of_the_shop_and_in_mail_the_day_alone() -> None:
     seen = visitor("t1", ago_s=60, cart=("m2",))
     page, mail = ask(
