@@ -78,8 +78,8 @@ def test_ids_are_measured_in_bytes(fields: dict[str, object], path: str) -> None
 @pytest.mark.parametrize(
     ("fields", "path"),
     [
-        ({"messageId": "漢" * 67 + "x"}, "$.messageId"),
-        ({"groupId": "x" * 202}, "$.groupId"),
+        ({"properties": {"sku": "a"}, "messageId": "漢" * 67 + "x"}, "$.messageId"),
+        ({"properties": {"sku": "a"}, "groupId": "x" * 202}, "$.groupId"),
         (
             {"properties": {"products": [{"sku": "a"}, {"sku": "é" * 101}]}},
             "$.properties.products[1].product_id",
@@ -96,7 +96,7 @@ def test_an_id_that_the_event_can_do_without_is_left_out(fields: dict[str, objec
 @pytest.mark.parametrize("field", ["anonymousId", "userId"])
 @pytest.mark.parametrize("wrong", [True, {"id": 5}, ["a"]])
 def test_an_id_of_another_shape_is_left_out_where_the_other_one_tells(field: str, wrong: object) -> None:
-    call = track("Product Viewed", **{"anonymousId": "v1", "userId": "anna", field: wrong})
+    call = track("Signed Up", **{"anonymousId": "v1", "userId": "anna", field: wrong})
     event = taken(call)
     assert (event.visitor, event.user_id) == (("v1", None) if field == "userId" else ("user:anna", "anna"))
     assert [flaw.rpartition("`$.")[2] for flaw in flaws(call)] == [f"{field}`, left out"]
