@@ -396,9 +396,10 @@ def test_the_readme_names_every_placement_and_metric():
 
 
 def test_the_settings_in_the_readme_can_be_used(tmp_path):
-    (example,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "headrace.toml").write_text(example)
+    examples = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "headrace.toml").write_text("\n".join(examples))
     found = load_settings(tmp_path)
+    assert found.train.text_model
     assert found.server.keys
     assert found.placements
     assert found.touchpoint_rules

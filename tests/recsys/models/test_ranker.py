@@ -28,7 +28,7 @@ from tests.recsys.models.toys import random_interactions, rows, sessions
 
 ALS = AlsSettings(factors=4, iterations=2)
 SETTINGS = LessonSettings(boosting=BoostingSettings(trees=20))
-NOTHING_KNOWN = Traits.unknown(2000)
+NOTHING_KNOWN = Traits.unknown(8000)
 
 
 def lessons(interactions, settings=SETTINGS):
