@@ -123,6 +123,7 @@ reusable() {
 VIRTUAL_ENV=$root/.venv UV_PYTHON_DOWNLOADS=never
 export VIRTUAL_ENV UV_PYTHON_DOWNLOADS
 
+began=$(date +%s)
 rm -f .venv/.ready
 if reusable; then
     interpreter=$(.venv/bin/python -c 'import os, sys; print(os.path.realpath(sys.executable))')
@@ -131,9 +132,8 @@ else
     echo "$root" >.venv/.root
 fi
 say "installing the packages of requirements/headrace.lock (some 200 MB if none is cached)"
-began=$(date +%s)
 install_locked
-say "compiling the kernels for this machine, once"
+say "compiling the kernels that this machine has not got yet (all of them: a minute or two)"
 .venv/bin/python -m recsys.models.precompile
 say "set up in $(($(date +%s) - began)) s"
 echo "$root" >.venv/.ready
