@@ -10,12 +10,7 @@ import pytest
 
 from recsys.block import DEFAULT_PLACEMENTS, Placement
 from recsys.catalog import Item
-from recsys.counters import ItemCounters
 from recsys.events import Action
-from recsys.models.als import Als
-from recsys.models.neighbours import SessionNeighbours
-from recsys.pipeline import candidates, pipeline
-from recsys.pipeline.find_kernel import Loop
 from recsys.pipeline.shelf import Shelf
 from recsys.profile import Order, Profile, Touch
 from tests.recsys.pipeline.shops import (
@@ -174,140 +169,9 @@ def test_a_bundle_without_tables_of_content_is_searched() -> None:
         models.content.neighbours = before
 
 
-def test_slots_of_a_request_share_what_depends_on_the_person_only(monkeypatch) -> None:
-    asked: list[str] = []
-
-    def counted(owner: type, name: str) -> None:
-        real = getattr(owner, name)
-
-        def call(*arguments, **options):
-            asked.append(name)
-            return real(*arguments, **options)
-
-        monkeypatch.setattr(owner, name, call)
-
-    counted(Als, "fold_in")
-    counted(SessionNeighbours, "recommend")
-
-    def als(context):
-        answer = candidates.als(context)
-        asked.extend(["search"] if answer is Loop.ALS else [])
-        return answer
-
-    monkeypatch.setitem(candidates.SOURCES, "als", als)
-    slots = [slot("home.hero"), slot("home.feed"), slot("cart.cross_sell"), slot("email.digest")]
-    beside = {"beside": Placement(sources={"als": 1.0})}
-    ask(
-        shelf(),
-        visitor("t1", "t2"),
-        *slots,
-        slot("beside", item="t3"),
-        placements={**DEFAULT_PLACEMENTS, **beside},
-    )
-    # The digest may show articles: one more search near the same taste, and in the same sessions. What the
-    # page of another item may show is what the home page may: no search.
-    assert sorted(asked) == ["fold_in", "recommend", "recommend", "search", "search"]
-
-
-@pytest.mark.parametrize("row", [0, 1])
-def test_a_page_beside_other_slots_is_decided_as_if_it_stood_alone(row) -> None:
-    on, profile = shelf(), visitor("s1", "s2", cart=("s3",))
-    item = on.columns.items[row].id
-    beside = ask(
-        on, profile, slot("home.feed", 1), slot("cart.cross_sell", 1), slot("product.similar", 2, item)
-    )
-    others = tuple(shown(beside[0]) + shown(beside[1]))
-    (alone,) = ask(on, profile, slot("product.similar", 2, item, exclude=others))
-    assert [(one.item, one.reason) for one in alone.items] == [
-        (one.item, one.reason) for one in beside[2].items
-    ]
-
-
-def test_what_slots_of_a_visit_ask_is_united_once(monkeypatch) -> None:
-    united = []
-    real = pipeline.found
-    monkeypatch.setattr(pipeline, "found", lambda *of: united.append(of) or real(*of))
-    slots = [
-        slot("home.hero"),
-        slot("home.feed"),
-        slot("cart.cross_sell"),
-        slot("product.similar", item="t3"),
-    ]
-    ask(shelf(), visitor("t1", "t2", cart=("s1",)), *slots)
-    # The visit and its cart are one, the page is another.
-    assert len(united) == 2
-
-
-@pytest.mark.parametrize(
-    ("catalogue", "companies"),
-    [(CATALOGUE, 2), (PRODUCTS, 1), ([*PRODUCTS, article("gone", "tent rope", available=False)], 1)],
-)
-def test_slots_of_other_types_are_one_company_where_only_one_type_may_be_shown(
-    catalogue, companies, monkeypatch
-) -> None:
-    united = []
-    real = pipeline.found
-    monkeypatch.setattr(pipeline, "found", lambda *of: united.append(of) or real(*of))
-    ask(shelf(catalogue), visitor("t1", "t2"), slot("home.hero"), slot("email.digest"))
-    assert len(united) == companies
-
-
 def test_articles_already_read_in_the_session_are_left_out() -> None:
     (block,) = ask(shelf(), visitor("article:pitch", "article:brew"), slot("article.next", 5))
     assert shown(block) == ["article:knots"]
-
-
-FALLBACKS = [
-    ("", shelf, visitor("t1")),
-    ("no_profile", shelf, None),
-    ("no_profile", shelf, Profile()),
-    ("no_consent", shelf, visitor("t1", personalization=False)),
-    ("no_model", bare_shelf, None),
-    ("no_model", shelf, visitor("never-heard-of")),
-]
-
-
-@pytest.mark.parametrize(("fallback", "build", "profile"), FALLBACKS)
-def test_a_block_says_why_it_is_not_personal(fallback, build, profile) -> None:
-    (block,) = ask(build(), profile, slot("home.feed"))
-    assert block.fallback == fallback
-
-
-def test_the_callers_hint_names_the_fallback_unless_something_personal_was_there() -> None:
-    assert ask(shelf(), None, slot("home.feed"), hint="store_down")[0].fallback == "store_down"
-    assert ask(shelf(), visitor("t1"), slot("home.feed"), hint="deadline")[0].fallback == ""
-
-
-def test_without_a_model_what_is_in_demand_comes_first() -> None:
-    counters = {"m5": ItemCounters(9, 0, 0, NOW_S), "t5": ItemCounters(0, 0, 5, NOW_S)}
-    (block,) = ask(bare_shelf(counters=counters), None, slot("home.feed", 3))
-    assert shown(block)[:2] == ["t5", "m5"]
-    assert block.items[1].reason.text == "9 views lately"
-    assert block.items[2].reason.source == "catalogue"
-    assert block.model_version == ""
-
-
-def test_without_consent_nothing_known_of_the_person_is_used() -> None:
-    refused = visitor("m1", "m2", cart=("m3",), personalization=False)
-    slots = [slot("home.feed", 6), slot("product.similar", 6, "t1"), slot("email.digest", 6)]
-    assert [shown(block) for block in ask(shelf(), refused, *slots)] == [
-        shown(block) for block in ask(shelf(), None, *slots)
-    ]
-
-
-def test_without_consent_people_still_see_their_own_cart() -> None:
-    refused = visitor("m1", cart=("m3",), personalization=False)
-    (block,) = ask(shelf(), refused, slot("email.cart_recovery", 3))
-    assert shown(block)[0] == "m3"
-    (block,) = ask(shelf(), refused, slot("cart.cross_sell", 30))
-    assert "m3" not in shown(block)
-
-
-def test_who_unsubscribed_gets_no_email_block_and_is_served_on_the_web() -> None:
-    profile = visitor("t1", email=False)
-    email, web = ask(shelf(), profile, slot("email.digest"), slot("home.feed"))
-    assert (list(email.items), email.fallback) == ([], "unsubscribed")
-    assert web.items
 
 
 def test_the_same_view_gives_the_same_blocks() -> None:
@@ -439,12 +303,6 @@ def test_orders_older_than_the_touches_still_tell_the_taste() -> None:
     (block,) = ask(shelf(), profile, slot("taste", 2), placements={"taste": taste})
     assert {item[0] for item in shown(block)} == {"m"}
     assert block.fallback == ""
-
-
-def test_a_mail_about_a_cart_says_when_there_is_none() -> None:
-    (empty,) = ask(shelf(), visitor("t1", "t2"), slot("email.cart_recovery", 4))
-    (full,) = ask(shelf(), visitor("t1", cart=("t2",)), slot("email.cart_recovery", 4))
-    assert (empty.fallback, full.fallback) == ("no_cart", "")
 
 
 def test_an_item_is_never_its_own_evidence_for_another_sentence() -> None:

@@ -1,0 +1,90 @@
+"""Slots of one request: what they share is asked and united once, and none is the worse for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from recsys.block import DEFAULT_PLACEMENTS, Placement
+from recsys.models.als import Als
+from recsys.models.neighbours import SessionNeighbours
+from recsys.pipeline import candidates, pipeline
+from recsys.pipeline.find_kernel import Loop
+from tests.recsys.pipeline.shops import CATALOGUE, PRODUCTS, article, ask, shelf, shown, slot, visitor
+
+
+def test_slots_of_a_request_share_what_depends_on_the_person_only(monkeypatch) -> None:
+    asked: list[str] = []
+
+    def counted(owner: type, name: str) -> None:
+        real = getattr(owner, name)
+
+        def call(*arguments, **options):
+            asked.append(name)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, call)
+
+    counted(Als, "fold_in")
+    counted(SessionNeighbours, "recommend")
+
+    def als(context):
+        answer = candidates.als(context)
+        asked.extend(["search"] if answer is Loop.ALS else [])
+        return answer
+
+    monkeypatch.setitem(candidates.SOURCES, "als", als)
+    slots = [slot("home.hero"), slot("home.feed"), slot("cart.cross_sell"), slot("email.digest")]
+    beside = {"beside": Placement(sources={"als": 1.0})}
+    ask(
+        shelf(),
+        visitor("t1", "t2"),
+        *slots,
+        slot("beside", item="t3"),
+        placements={**DEFAULT_PLACEMENTS, **beside},
+    )
+    # The digest may show articles: one more search near the same taste, and in the same sessions. What the
+    # page of another item may show is what the home page may: no search.
+    assert sorted(asked) == ["fold_in", "recommend", "recommend", "search", "search"]
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_page_beside_other_slots_is_decided_as_if_it_stood_alone(row) -> None:
+    on, profile = shelf(), visitor("s1", "s2", cart=("s3",))
+    item = on.columns.items[row].id
+    beside = ask(
+        on, profile, slot("home.feed", 1), slot("cart.cross_sell", 1), slot("product.similar", 2, item)
+    )
+    others = tuple(shown(beside[0]) + shown(beside[1]))
+    (alone,) = ask(on, profile, slot("product.similar", 2, item, exclude=others))
+    assert [(one.item, one.reason) for one in alone.items] == [
+        (one.item, one.reason) for one in beside[2].items
+    ]
+
+
+def test_what_slots_of_a_visit_ask_is_united_once(monkeypatch) -> None:
+    united = []
+    real = pipeline.found
+    monkeypatch.setattr(pipeline, "found", lambda *of: united.append(of) or real(*of))
+    slots = [
+        slot("home.hero"),
+        slot("home.feed"),
+        slot("cart.cross_sell"),
+        slot("product.similar", item="t3"),
+    ]
+    ask(shelf(), visitor("t1", "t2", cart=("s1",)), *slots)
+    # The visit and its cart are one, the page is another.
+    assert len(united) == 2
+
+
+@pytest.mark.parametrize(
+    ("catalogue", "companies"),
+    [(CATALOGUE, 2), (PRODUCTS, 1), ([*PRODUCTS, article("gone", "tent rope", available=False)], 1)],
+)
+def test_slots_of_other_types_are_one_company_where_only_one_type_may_be_shown(
+    catalogue, companies, monkeypatch
+) -> None:
+    united = []
+    real = pipeline.found
+    monkeypatch.setattr(pipeline, "found", lambda *of: united.append(of) or real(*of))
+    ask(shelf(catalogue), visitor("t1", "t2"), slot("home.hero"), slot("email.digest"))
+    assert len(united) == companies
