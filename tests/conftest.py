@@ -1,4 +1,4 @@
-"""Servers that the tests share: one Valkey and one Kafka a run, started by the first test that asks."""
+"""What tests share: a Valkey and a Kafka a run, started by the first that asks; no settings from outside."""
 
 from __future__ import annotations
 
@@ -48,6 +48,14 @@ def own_kafka(tmp_path: Path) -> Iterator[KafkaBroker]:
     """A broker of the test's own, to kill and start again (costs about five seconds)."""
     with _running_kafka(tmp_path / "kafka") as broker:
         yield broker
+
+
+@pytest.fixture
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where nobody has set a `HEADRACE_` variable."""
+    for name in list(os.environ):
+        if name.startswith("HEADRACE_"):
+            monkeypatch.delenv(name)
 
 
 @contextmanager

@@ -1,16 +1,11 @@
-"""The command line: what it says about mistakes, and the commands that need no server."""
+"""The command line: what it says of itself, about mistakes and about settings; the README says the same."""
 
 import io
-import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
-import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 from rich.console import Console
@@ -18,29 +13,17 @@ from rich.console import Console
 import headrace
 from bench.demo.screen import scene
 from recsys.block import DEFAULT_PLACEMENTS
-from recsys.ports import NewRecord
 from recsys.servable import check_exposure
 from recsys.settings import load_settings
-from server.calls import Details, Sender, call_of, calls_in
 from server.metrics import Metrics
-from server.up import free_ports
+from tests.commands import PROGRAM, run
 
-PROGRAM = Path(headrace.__file__)
+pytestmark = pytest.mark.usefixtures("no_settings_from_outside")
+
 COMMANDS = (
     "up flow serve train track ask mailing explain catalog import config doctor verify bench demo placements"
 )
 NOBODY_LISTENS = 1  # a port below all that anybody uses here
-
-
-@pytest.fixture(autouse=True)
-def _no_settings_from_outside(monkeypatch):
-    for name in list(os.environ):
-        if name.startswith("HEADRACE_"):
-            monkeypatch.delenv(name)
-
-
-def run(home: Path, *words: str) -> int:
-    return headrace.run(["--home", str(home), *words])
 
 
 def test_help_lists_every_command_and_the_exit_codes(capsys):
@@ -180,179 +163,6 @@ def test_config_show_toml_is_the_same_settings_again(tmp_path, capsys, monkeypat
     assert str(tmp_path) not in shown  # so that the file can be moved with its home
 
 
-VIEW = {
-    "type": "track",
-    "event": "Product Viewed",
-    "anonymousId": "a1",
-    "timestamp": "2026-03-01T10:00:00.000Z",
-    "receivedAt": "2026-03-01T10:00:01.000Z",
-    "properties": {"product_id": "P-1", "name": "Trail Tent", "price": 99.5},
-}
-
-
-def test_an_import_goes_through_the_log_and_the_flow(tmp_path, capsys):
-    events = tmp_path / "events.jsonl"
-    lines = [json.dumps({**VIEW, "messageId": f"m{number}"}) for number in range(3)]
-    events.write_text(
-        "\n".join([*lines, lines[0], '{"type":"track","timestamp":"2026-03-01T10:00:02Z"}', ""])
-    )
-    home = tmp_path / "home"
-    assert run(home, "import", "segment", str(events)) == 0
-    shown = capsys.readouterr().out
-    assert "log: 5 appended" in shown
-    assert "flow: 5 records in" in shown
-    assert run(home, "verify") == 0
-    assert "5 records folded, 1 people compared\n0 differences\n" in capsys.readouterr().out
-    run(home, "doctor")
-    assert "received 5 = accepted 3 + duplicates 1 + dead 1" in capsys.readouterr().out
-    assert run(home, "catalog", "show", "P-1") == 0
-    assert json.loads(capsys.readouterr().out)["title"] == "Trail Tent"
-
-
-def test_a_feed_becomes_the_catalogue_and_a_full_one_takes_out_the_rest(tmp_path, capsys):
-    feed, home = tmp_path / "feed.tsv", tmp_path / "home"
-    feed.write_text("id\ttitle\tprice\nP-1\tTent\t99.00 EUR\nP-2\tStove\t49.00 EUR\n")
-    assert run(home, "catalog", "import", str(feed)) == 0
-    assert run(home, "catalog", "list") == 0
-    shown = capsys.readouterr().out
-    assert "Tent" in shown
-    assert "Stove" in shown
-    feed.write_text("id\ttitle\tprice\nP-1\tTent\t89.00 EUR\n")
-    assert run(home, "catalog", "import", str(feed), "--replace") == 0
-    capsys.readouterr()
-    assert run(home, "catalog", "show", "P-2") == 0
-    assert json.loads(capsys.readouterr().out)["removed"] is True
-
-
-def test_a_full_feed_of_articles_leaves_the_products_and_the_other_way_round(tmp_path, capsys):
-    products, articles, home = tmp_path / "feed.tsv", tmp_path / "articles.jsonl", tmp_path / "home"
-    products.write_text("id\ttitle\tprice\nP-1\tTent\t99.00 EUR\n")
-    lines = [json.dumps({"id": f"a{n}", "title": "How", "summary": "So."}) for n in range(2)]
-    articles.write_text("\n".join(lines))
-    assert run(home, "catalog", "import", str(products)) == 0
-    assert run(home, "catalog", "import", str(articles), "--replace") == 0
-    assert "log: 2 articles appended in" in capsys.readouterr().out
-    articles.write_text(lines[0])
-    assert run(home, "catalog", "import", str(articles), "--replace") == 0
-    assert "  1 article taken out\n" in capsys.readouterr().out
-    assert run(home, "catalog", "import", str(products), "--replace") == 0
-    assert "  0 products taken out\n" in capsys.readouterr().out
-    assert run(home, "catalog", "list") == 0
-    shown = "P-1\n  Tent | 99.00 EUR\narticle:a0\n  How\n2 of 2\n"
-    assert capsys.readouterr().out == shown
-    assert run(home, "catalog", "list", "--all", "--kind", "article", "--limit", "1") == 0
-    assert capsys.readouterr().out.endswith("1 of 2; --limit 2 shows all\n")
-
-
-def test_an_import_of_nothing_fails_and_starts_no_flow(tmp_path, capsys):
-    events = tmp_path / "hostname"
-    events.write_text("db-7\n")
-    assert run(tmp_path / "home", "import", "segment", str(events)) == 1
-    said = capsys.readouterr()
-    assert said.err == f"headrace: Expected events, got none that could be taken - in `{events}`\n"
-    assert "line 1: Expected receivedAt, sentAt or timestamp, got nothing" in said.out
-    assert "flow:" not in said.out
-
-
-def test_the_list_of_items_beside_a_ga4_file_is_named(tmp_path, capsys):
-    events = tmp_path / "events.csv"
-    events.write_text("ts_us,user_id,event,item\n1772359200000000,7.1,view,Tee\n")
-    (tmp_path / "items.csv").write_text("item_name,brand\nTee,Acme\nMug,Acme\n")
-    assert run(tmp_path / "home", "import", "ga4", str(events)) == 0
-    assert "items: 2 of items.csv beside it; their names are their ids\n" in capsys.readouterr().out
-
-
-def test_a_stopped_import_says_what_is_in_the_log(tmp_path, capsys, monkeypatch):
-    def interrupted(path, now_ms):
-        for number in range(2500):
-            yield NewRecord("a", b'{"type": "page"}', 1_772_359_200_000 + number)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("flows.imports.segment.read_segment", interrupted)
-    assert run(tmp_path / "home", "import", "segment", __file__) == 130
-    said = capsys.readouterr()
-    assert said.out == (
-        "stopped: 2,000 are in the log. Start it again: what is there already is counted once.\n"
-    )
-    assert said.err == "headrace: interrupted\n"
-
-
-def test_doctor_lists_dead_letters_and_creates_nothing(tmp_path, capsys):
-    home = tmp_path / "home"
-    assert run(home, "doctor") == 1
-    assert run(home, "doctor", "--dead", "5") == 0
-    assert capsys.readouterr().out.endswith("0 of 0 dead letters\n")
-    assert not home.exists()
-    events = tmp_path / "events.jsonl"
-    nameless = {"type": "track", "anonymousId": "a1", "timestamp": "2026-03-01T10:00:00Z"}
-    events.write_text(json.dumps(VIEW) + "\n" + "\n".join(json.dumps({**nameless, "n": n}) for n in range(2)))
-    assert run(home, "import", "segment", str(events)) == 0
-    assert "  2 dead letters: `headrace doctor --dead 2` says why\n" in capsys.readouterr().out
-    assert run(home, "doctor", "--dead", "1") == 0
-    why, raw, count = capsys.readouterr().out.splitlines()
-    assert why.endswith("UTC, missing_field: Expected a name, got nothing - at `$.event`")
-    assert json.loads(raw)["n"] == 1
-    assert count == "1 of 2 dead letters"
-
-
-def test_a_flow_of_two_processes_leaves_what_one_leaves(tmp_path):
-    events = tmp_path / "events.jsonl"
-    events.write_text(
-        "\n".join(json.dumps({**VIEW, "messageId": f"m{n}", "anonymousId": f"a{n % 7}"}) for n in range(70))
-    )
-    home = tmp_path / "home"
-    assert run(home, "import", "segment", str(events)) == 0
-    for name in ("recovery", "state", "archive"):
-        (home / name).rename(tmp_path / name)
-    command = [sys.executable, str(PROGRAM), "--home", str(home)]
-    subprocess.run([*command, "flow", "--processes", "2", "--to-end"], check=True, timeout=120)
-    assert run(home, "verify") == 0
-
-
-def test_up_runs_everything_once_a_home_and_stops_on_a_signal(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("HEADRACE_SERVER__METRICS_PORT", "0")
-    monkeypatch.setenv("HEADRACE_SERVER__PORT", str(free_ports(1)[0]))
-    command = [sys.executable, str(PROGRAM), "--home", str(tmp_path), "up"]
-    with (tmp_path / "out").open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as up:
-        try:
-            _until(lambda: run(tmp_path, "track", "view", "P-1", "--as", "anna") == 0)
-            position = capsys.readouterr().out.split()[0]
-            assert run(tmp_path, "ask", "home.hero", "--as", "anna", "--after", position, "--json") == 0
-            answer = json.loads(capsys.readouterr().out)
-            assert answer["blocks"][0]["freshness"]["reached"] is True
-            assert answer["person"]["person"] == "a:anna"
-            assert run(tmp_path, "explain", answer["blocks"][0]["decision_id"]) == 0
-            assert "known as a:anna" in capsys.readouterr().out
-            assert run(tmp_path, "ask", "home.nowhere") == 2
-            capsys.readouterr()
-            assert run(tmp_path, "ask", "product.similar", "--item", "P-1") == 0
-            assert capsys.readouterr().err == ""
-            assert run(tmp_path, "ask", "product.similar", "--item", "nope") == 0
-            assert capsys.readouterr().err == "headrace: the catalogue has no item `nope`\n"
-            assert run(tmp_path / "second", "ask") == 0
-            warned = capsys.readouterr().err
-            assert warned.startswith("headrace: 127.0.0.1:")
-            assert (
-                f"is the server of `sqlite://{tmp_path}/log.db`, not of `sqlite://{tmp_path}/second" in warned
-            )
-            assert not (tmp_path / "second").exists()
-            assert run(tmp_path, "up") == 1
-            assert run(tmp_path, "flow") == 1
-        finally:
-            up.send_signal(signal.SIGTERM)
-            assert up.wait(60) == 0
-    assert "headrace: all stopped" in (tmp_path / "out").read_text()
-    capsys.readouterr()
-    assert run(tmp_path, "ask") == 1  # nobody answers any more
-
-
-def test_up_starts_nothing_with_settings_that_nobody_can_serve_with(tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("HEADRACE_SERVER__HOST", "0.0.0.0")
-    assert run(tmp_path, "up") == 2
-    assert "Expected keys, got none - at `server.keys`" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_benchmark_tells_its_own_options(capsys):
     with pytest.raises(SystemExit) as ended:
         headrace.run(["bench", "flow", "--help"])
@@ -404,53 +214,3 @@ def test_the_settings_in_the_readme_can_be_used(tmp_path):
     assert found.placements
     assert found.touchpoint_rules
     check_exposure(found.server)
-
-
-def _until(condition) -> None:
-    end_s = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < end_s
-        time.sleep(0.2)
-
-
-ANNA = Sender("web-anna", "", 1_772_359_200_000)
-
-
-@pytest.mark.parametrize(
-    ("verb", "words", "expected"),
-    [
-        ("view", ["P-1"], {"event": "Product Viewed", "properties": {"product_id": "P-1", "quantity": 2.0}}),
-        ("search", ["two", "tents"], {"event": "Products Searched", "properties": {"query": "two tents"}}),
-        ("read", ["article:a-1"], {"event": "Article Read", "properties": {"content_id": "a-1"}}),
-        ("logout", [], {"event": "Signed Out", "properties": {}}),
-    ],
-)
-def test_verbs_make_segment_calls(verb, words, expected):
-    call = msgspec.json.decode(call_of(verb, words, ANNA, Details(quantity=2.0)))
-    assert {name: call[name] for name in expected} == expected
-    assert call["type"] == "track"
-    assert call["anonymousId"] == "web-anna"
-    assert call["timestamp"] == "2026-03-01T10:00:00.000+00:00"
-    assert "userId" not in call
-
-
-def test_a_login_names_the_customer():
-    for words, sender in ((["c-1"], ANNA), ([], ANNA._replace(user_id="c-1"))):
-        call = msgspec.json.decode(call_of("login", words, sender))
-        assert (call["type"], call["anonymousId"], call["userId"]) == ("identify", "web-anna", "c-1")
-
-
-def test_a_login_is_taken_back_by_an_alias_of_the_device_to_itself():
-    call = msgspec.json.decode(call_of("undo-login", [], ANNA._replace(user_id="c-1")))
-    assert (call["type"], call["previousId"], call["userId"]) == ("alias", "web-anna", "web-anna")
-    assert "anonymousId" not in call
-    with pytest.raises(ValueError, match="Expected the device whose login is taken back, as --as DEVICE"):
-        call_of("undo-login", [], Sender("", "c-1", 0))
-
-
-def test_json_may_be_one_call_many_lines_or_a_list():
-    one = b'{"type": "page"}'
-    assert calls_in(one) == [one]
-    assert calls_in(b"[" + one + b", " + one + b"]") == [one, one]
-    assert calls_in(one + b"\n\n" + one + b"\n") == [one, one]
-    assert calls_in(b"not json") == [b"not json"]  # the server tells what is wrong with it
