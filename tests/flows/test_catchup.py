@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import threading
 import time
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flows.catchup import FlowFailed, follow
+from flows.catchup import FlowFailed, follow, import_bar
 from flows.imports import run as imports
+from flows.imports.append import ImportReport
 from flows.run import FlowRunning, flow_lock, is_running, run
 from recsys.settings import load_settings
 from tests.flows.homes import append, taken
@@ -73,3 +75,13 @@ def test_to_look_whether_a_flow_runs_keeps_none_from_starting(tmp_path: Path) ->
         threading.Thread(target=lambda: (time.sleep(0.1), fcntl.flock(looked_at, fcntl.LOCK_UN))).start()
         with flow_lock(tmp_path):
             pass
+
+
+@pytest.mark.parametrize(("total", "shown"), [(None, " 1,200 "), (5000, " 1200/5000 ")])
+def test_a_bar_counts_without_a_total_that_nobody_knows(total: int | None, shown: str) -> None:
+    screen = Console(width=100, file=io.StringIO(), force_terminal=True, color_system=None)
+    with import_bar(screen, "visits", total) as tell:
+        tell(ImportReport(read=1200))
+    told = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert shown in told
+    assert "?" not in told.replace("\x1b[?25", "")
