@@ -14,6 +14,7 @@ import numpy as np
 
 from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import Lineup, Reason, SourceName
+from recsys.catalog import Item
 from recsys.models.signal_arrays import FEATURES
 from recsys.models.signals import Features
 from recsys.pipeline.blend import blend
@@ -59,7 +60,7 @@ class Account(msgspec.Struct, frozen=True):
     verdict: str
     """shown, or what keeps it out: unknown, unavailable, other_type, filtered, age, market, page_item,
     excluded, shown_before, beside, cooling, bought, in_cart, in_session, substitute, barred, banner_rules,
-    banner_priority, not_named, brand_cap, category_cap, variant, too_alike, gave_way, beaten."""
+    banner_priority, last_seen, not_named, brand_cap, category_cap, variant, too_alike, gave_way, beaten."""
     detail: str = ""
     """What of: the filter's text, the brand, the slot, the items that took its place."""
     place: int = 0
@@ -107,6 +108,12 @@ def _told(setting: object) -> str:
     if isinstance(setting, datetime):
         return setting.isoformat()
     return ", ".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
+
+
+def _why_not_offered(item: Item) -> str:
+    if item.removed:
+        return "taken out of the catalogue"
+    return "no feed has told of it, nor any event its title" if item.can_be_had else "sold out"
 
 
 class MixedAccounts:
@@ -201,7 +208,7 @@ class Accounts:
         if about is None:
             return "unknown", ""
         if not columns.offer[row]:
-            return "unavailable", "taken out of the catalogue" if about.removed else "sold out"
+            return "unavailable", _why_not_offered(about)
         if not columns.offer[row] & query.item_types:
             return "other_type", about.type
         passing = query.visit.passing
@@ -237,6 +244,8 @@ class Accounts:
     def _outranked(self, row: int) -> tuple[str, str]:
         place = self._place_of(row)
         rank = self._rank(place)
+        if not rank and self._is_newest(row):
+            return "last_seen", ""
         if not rank:
             return "not_named", ", ".join(self._query.sources)
         ranks = [self._rank(self._place_of(shown)) for shown in self.choice.rows]
@@ -265,6 +274,11 @@ class Accounts:
             if most < UNLIMITED and len(same) >= most:
                 return verdict, self._ids(same)
         return None
+
+    def _is_newest(self, row: int) -> bool:
+        """Whether it is what the person looked at last: no source names that."""
+        done = self._query.visit.person.done
+        return bool(done.rows) and done.rows[-1] == row
 
     def _ids(self, rows: Sequence[int]) -> str:
         items = self._query.visit.columns.items

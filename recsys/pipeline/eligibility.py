@@ -29,7 +29,9 @@ def rules_of(passing: Passing, market: str, age: int) -> Mapping[str, Rule]:
     """
     rules = {}
     if passing.asks_age:
-        rules[f"min_age <= {max(age, 0)}.0"] = Rule("age", str(age))
+        rules[f"min_age <= {max(age, 0)}.0"] = Rule(
+            "age", f"the person is known to have {age} years at least" if age > 0 else "no age is known"
+        )
     market = market_code(market)
     if market and passing.asks_market:
         named = json.dumps(market, ensure_ascii=False)

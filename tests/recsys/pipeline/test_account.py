@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from recsys.banner import Banner
-from recsys.block import DEFAULT_PLACEMENTS
+from recsys.block import DEFAULT_PLACEMENTS, Placement
 from recsys.decide import View, decide, why
 from recsys.fold import SessionRules
 from recsys.pipeline.sentences import sentence
@@ -149,6 +149,21 @@ def test_why_it_is_not_there(placement, asked, item, verdict, words):
     assert told.verdict == verdict
     assert said.startswith("Not shown: ")
     assert words in said
+
+
+def test_what_only_events_have_named_is_not_called_sold_out():
+    on = shelf([*SHOP, msgspec.structs.replace(CATALOGUE[0], id="17", title="", fed=False)])
+    placement = DEFAULT_PLACEMENTS["home.feed"]
+    _, (told,) = why(view(visitor("t1"), on), slot("home.feed"), placement, {}, ["17"])
+    assert (told.verdict, told.detail) == ("unavailable", "no feed has told of it, nor any event its title")
+
+
+def test_what_was_looked_at_last_is_not_said_to_be_unknown():
+    placement = Placement(sources={"recent": 1.0}, fills=False)
+    _, (told,) = why(view(visitor("m1", "t1")), slot("near"), placement, {}, ["t1"])
+    assert (told.verdict, sentence(told, placement)) == (
+        "last_seen", "Not shown: it is what the person looked at last, and is not proposed again at once.",
+    )  # fmt: skip
 
 
 def test_another_slot_shows_it():

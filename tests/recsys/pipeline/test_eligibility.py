@@ -123,8 +123,14 @@ def test_explain_names_the_rule() -> None:
     )  # fmt: skip
     placement = DEFAULT_PLACEMENTS["home.feed"]
     _, told = why(view, slot("home.feed"), placement, {}, ["w1", "t1"])
-    assert [(one.verdict, one.detail) for one in told] == [("age", "16"), ("market", "DE")]
+    assert [(one.verdict, one.detail) for one in told] == [
+        ("age", "the person is known to have 16 years at least"),
+        ("market", "DE"),
+    ]
     assert sentence(told[0], placement) == (
         "Not shown: it asks for an age, and the person is known to have 16 years at least."
     )
     assert sentence(told[1], placement) == ("Not shown: it may not be sold in the market of the request, DE.")
+    nobody = replace(view, age=0)
+    _, (told,) = why(nobody, slot("home.feed"), placement, {}, ["w1"])
+    assert sentence(told, placement) == "Not shown: it asks for an age, and no age is known."
