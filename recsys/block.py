@@ -383,10 +383,10 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     placement: str
     items: Lineup
     fallback: str
-    """Why the block is not personal, "" if it is: no_profile, no_consent, no_model, unsubscribed,
-    store_down, deadline; no_cart: it should lead with what is in the cart, and there is nothing; or
-    no_match: nothing of the placement's types may be shown (any more, on a further page), or no source had
-    anything for a block that is not filled up. It is empty then, as for unsubscribed."""
+    """Why the block is not personal, "" if it is: no_profile, no_consent, no_model, no_evidence,
+    unsubscribed, store_down, deadline; no_cart: it should lead with what is in the cart, and there is
+    nothing; or no_match: nothing of the placement's types may be shown (any more, on a further page), or no
+    source had anything for a block that is not filled up. It is empty then, as for unsubscribed."""
     model_version: str
     freshness: Freshness
     at_ms: int

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Final, Literal
 
 import msgspec
+import numpy as np
 
 from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import NO_ITEMS, Block, Freshness, Lineup, Placement, Slot
@@ -97,7 +98,7 @@ def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement
         items = _lineup(choice, query)
         if banners:
             items = with_banners(items, banners, view.banners, placement.shares["banner"])
-        cursor = encode_cursor([*slot.seen, *items.ids]) if placement.pages else ""
+        cursor = _next_cursor(slot, items, query) if placement.pages else ""
         blocks.append(_block(view, place, slot, items, _fallback(view, query, choice), cursor))
     visit.close()
     return blocks
@@ -217,6 +218,17 @@ def _lineup(choice: Choice, query: Query) -> Lineup:
     )
 
 
+def _next_cursor(slot: Slot, items: Lineup, query: Query) -> str:
+    """Empty where nothing is left: a short block has all there is but for what caps keep out."""
+    columns, seen = query.visit.columns, [*slot.seen, *items.ids]
+    if len(items) < slot.limit:
+        on_offer = query.context.offer & query.item_types != 0
+        rows = {row for row in columns.rows_of([*seen, *slot.exclude]) if row >= 0 and on_offer[row]}
+        if not items.ids or len(rows) == np.count_nonzero(on_offer):
+            return ""
+    return encode_cursor(seen)
+
+
 def _fallback(view: View, query: Query, choice: Choice) -> str:
     """Why nothing personal had a say; "" if something had, or if the page's item decided for
     somebody whose profile was at hand."""
@@ -234,7 +246,7 @@ def _fallback(view: View, query: Query, choice: Choice) -> str:
         return "no_model"
     if view.profile is None or not len(query.visit.person.history_rows):
         return "no_profile"
-    return "" if choice.contextual else "no_model"
+    return "" if choice.contextual else "no_evidence"
 
 
 def _block(view: View, place: int, slot: Slot, items: Lineup, fallback: str, next_cursor: str) -> Block:
@@ -248,7 +260,7 @@ def _block(view: View, place: int, slot: Slot, items: Lineup, fallback: str, nex
         model_version=bundle.version if bundle is not None else NO_MODEL_VERSION,
         freshness=view.freshness,
         at_ms=view.now_ms,
-        next_cursor=next_cursor if items.ids else "",
+        next_cursor=next_cursor,
     )
 
 

@@ -47,6 +47,8 @@ def test_pages_never_repeat_an_item_and_end() -> None:
             break
         pages.append(shown(block))
         cursor = block.next_cursor
+        if not cursor:
+            break
         if not changed:  # what is new, or sold out, between two pages changes nothing of it
             on.upsert(replace(CATALOGUE[-4], available=False))
             changed = True
@@ -54,6 +56,15 @@ def test_pages_never_repeat_an_item_and_end() -> None:
     assert len(items) == len(set(items))
     products = {item.id for item in CATALOGUE if item.type == "product"}
     assert set(items) == products - {CATALOGUE[-4].id}
+
+
+def test_a_page_that_shows_all_there_is_is_the_last() -> None:
+    n_products = sum(item.type == "product" for item in CATALOGUE)
+    (all_of_it, full) = (
+        ask(shelf(), visitor("t1"), slot("home.feed", limit))[0] for limit in (n_products + 1, n_products - 1)
+    )
+    assert (len(all_of_it.items), all_of_it.next_cursor) == (n_products, "")
+    assert full.next_cursor
 
 
 def test_a_block_that_has_no_pages_has_no_cursor() -> None:

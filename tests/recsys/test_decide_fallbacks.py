@@ -14,7 +14,7 @@ FALLBACKS = [
     ("no_profile", shelf, Profile()),
     ("no_consent", shelf, visitor("t1", personalization=False)),
     ("no_model", bare_shelf, None),
-    ("no_model", shelf, visitor("never-heard-of")),
+    ("no_evidence", shelf, visitor("never-heard-of")),
 ]
 
 
