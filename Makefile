@@ -15,7 +15,7 @@ ifneq ($(shell test -x $(VENV)/python && cat $(READY) 2>/dev/null),$(CURDIR))
 STALE := stale
 endif
 
-.PHONY: help setup text demo test ci lint format types imports proto proto-check services services-cache lock clean stale
+.PHONY: help setup text demo test bounds ci lint format types imports proto proto-check services services-cache lock clean stale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,12 @@ demo: $(READY) ## the main job, on a made-up shop: the first changed block in ab
 
 test: $(READY) ## the whole test suite (ARGS="-k kafka" picks tests)
 	@$(VENV)/python -m pytest $(ARGS)
+
+# A cache of its own: numba's does not tell apart what was compiled with the checks and without.
+KERNEL_TESTS = tests/recsys/models tests/recsys/pipeline tests/recsys/test_decide.py
+bounds: $(READY) ## tests of the compiled loops, every index checked (two minutes to compile, once)
+	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CURDIR)/build/bounds \
+		$(VENV)/python -m pytest $(or $(ARGS),$(KERNEL_TESTS))
 
 ci: services-cache lint imports types proto-check test ## what CI runs
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numba
 import pytest
 
 from recsys.models import kernel_cache
@@ -27,6 +28,7 @@ def limit():
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder `recsys` that stands where this project's own does."""
     monkeypatch.setattr(kernel_cache, "_PACKAGES", tmp_path)
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")  # whatever NUMBA_CACHE_DIR says
     (tmp_path / "recsys").mkdir()
     return tmp_path / "recsys"
 

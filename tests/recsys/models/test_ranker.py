@@ -209,7 +209,8 @@ def test_a_trail_that_nobody_knows_gets_what_is_popular(found):
 def test_an_item_newer_than_the_model_is_described_as_unknown():
     interactions = sessions("abc", "abd")
     signals = Signals.fit(interactions)
-    found = described(signals, trail(rows(interactions, "a")), np.array([7_000], np.int32))[7_000]
+    newer = np.array([7_000], np.int32)
+    found = described(signals, trail(rows(interactions, "a")), newer, Traits.unknown(7_001))[7_000]
     assert found["popularity"] == found["neighbours_near"] == found["cosine_last"] == 0
     assert found["steps_back"] == -1
 
