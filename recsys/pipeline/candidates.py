@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from recsys.block import SourceName
 from recsys.counters import AFTER_HALF_LIFE_S
@@ -30,6 +31,8 @@ LEAST_DUE: Final = 0.02
 """What is ordered again less likely than this is no more due than anything else."""
 Answer = Ranked | Loop
 _DAY_S: Final = 86_400
+_LEAST_LEFT: Final = 0.02
+"""Of what went on to an item: a lesser part is how much later a look told again is dated."""
 _NOTHING_AFTER: Final = (np.empty(0, np.int32), np.empty(0))
 
 
@@ -104,20 +107,39 @@ def surging(_: Context) -> Answer:
 
 
 def lately(context: Context) -> Ranked:
-    """What people went on to in these hours from the last items of the session: this knows items newer
+    """What other people went on to in these hours from the last items of the session: this knows items newer
     than the model."""
     visit, seeds = context.visit, context.seeds
-    after, now = visit.columns.after, visit.person.now_ms / 1000 / AFTER_HALF_LIFE_S
+    after = visit.columns.after
     found = [
-        (rows, weight * np.exp2(heats - now))
+        (rows, weight * warmth)
         for row, weight in zip(seeds.rows.tolist(), seeds.weights.tolist(), strict=True)
-        for rows, heats in (after.get(row, _NOTHING_AFTER),)
-        if len(rows)
+        if row in after
+        for rows, warmth in (others_after(row, visit),)
     ]
     if not found:
         return NOTHING
     rows, scores = zip(*found, strict=True)
     return np.concatenate(rows), np.concatenate(scores).astype(np.float32)
+
+
+def others_after(seed: int, visit: Visit) -> tuple[Rows, npt.NDArray[np.float64]]:
+    """What others went on to from an item, int32[k], and how many of them, faded, float64[k]: without the
+    steps of the person, which are counted like everybody's."""
+    after, done, now = visit.columns.after, visit.person.done, visit.person.now_ms / 1000 / AFTER_HALF_LIFE_S
+    if seed not in after:
+        return _NOTHING_AFTER
+    rows, heats = after[seed]
+    warmth = np.exp2(heats - now)
+    own = dict.fromkeys(set(done.rows).intersection(rows.tolist()), 0.0)
+    if not own:
+        return rows, warmth
+    for place, row in enumerate(done.rows[1:]):
+        if row in own and done.rows[place] == seed:
+            own[row] += 2.0 ** (done.at_s[place + 1] / AFTER_HALF_LIFE_S - now)
+    left = warmth - np.array([own.get(row, 0.0) for row in rows.tolist()])
+    others = left > _LEAST_LEFT * warmth
+    return rows[others], left[others]
 
 
 def recent(_: Context) -> Answer:

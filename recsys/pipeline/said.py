@@ -13,7 +13,7 @@ import numpy as np
 
 from recsys.models.arrays import Vectors
 from recsys.models.tables import TopTable
-from recsys.pipeline.candidates import vector_of
+from recsys.pipeline.candidates import others_after, vector_of
 from recsys.pipeline.person import Deed, Seeds
 from recsys.pipeline.query import Query, Visit
 from recsys.pipeline.source_kernels import strongest_seeds
@@ -109,7 +109,6 @@ def _vectors(rows: list[int], visit: Visit) -> Vectors:
 
 
 def _left_from(row: int, query: Query) -> int:
-    """The newest seed from which people went on to the row of late."""
-    after = query.visit.columns.after
+    """The newest seed from which others went on to the row of late."""
     seeds = query.seeds.rows.tolist()
-    return next((place for place, seed in enumerate(seeds) if seed in after and row in after[seed][0]), 0)
+    return next((place for place, seed in enumerate(seeds) if row in others_after(seed, query.visit)[0]), 0)

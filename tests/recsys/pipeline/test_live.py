@@ -7,6 +7,7 @@ from recsys.catalog import Item
 from recsys.counters import SURGE_HALF_LIFE_S, ItemCounters
 from recsys.events import Action
 from recsys.pipeline.shelf import Shelf
+from recsys.profile import Profile
 from tests.recsys.pipeline.shops import CATALOGUE, NOW_S, ask, known_bundle, shelf, shown, slot, visitor
 
 
@@ -14,6 +15,12 @@ def by(source: str, on: Shelf, *items: str, limit: int = 3) -> Block:
     placement = Placement(sources={source: 1.0})
     (block,) = ask(on, visitor(*items), slot("live", limit), placements={"live": placement})
     return block
+
+
+def lately_of(on: Shelf, profile: Profile) -> list[str]:
+    placement = Placement(sources={"lately": 1.0})
+    (block,) = ask(on, profile, slot("live", 3), placements={"live": placement})
+    return [entry.item for entry in block.items if entry.reason.source == "lately"]
 
 
 def views(count: int, at_s: int) -> ItemCounters:
@@ -43,6 +50,14 @@ def test_what_people_went_on_to_knows_items_newer_than_the_model() -> None:
     reason = block.items[1].reason
     assert (reason.source, reason.evidence_item) == ("lately", "t1")
     assert reason.text.startswith("you viewed Tent 1 at ")
+
+
+def test_what_the_person_alone_went_on_to_is_not_what_people_do() -> None:
+    looked = visitor("t1", "m5", "t1")
+    at_s = looked.touches[1].at_s
+    alone = ItemCounters().followed_by("m5", at_s)
+    assert "m5" not in lately_of(shelf(counters={"t1": alone}), looked)
+    assert "m5" in lately_of(shelf(counters={"t1": alone.followed_by("m5", at_s - 600)}), looked)
 
 
 def test_what_the_whole_session_leads_to_adds_up() -> None:
