@@ -36,7 +36,8 @@ def block_table(block: pb.Block, *, marks: Sequence[str] = (), caption: str = ""
         title, source, why = entry.item.title, entry.source.replace("_", " "), entry.reason.text
         named = title if title == entry.item.id else f"{title or '(no title)'}  {entry.item.id}"
         said = why if why.startswith(source) else f"{source}: {why}"
-        shown = Text.assemble(f"{printable(named)}\n", (printable(said), "dim"))
+        left = f"only {entry.urgency.stock} left; " if entry.urgency.HasField("stock") else ""
+        shown = Text.assemble(f"{printable(named)}\n", (printable(left + said), "dim"))
         table.add_row(marks[place] if marks else str(place + 1), shown, price_of(entry.item))
     if not block.items:
         table.add_row("", "nothing", "")

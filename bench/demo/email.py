@@ -20,6 +20,11 @@ _ITEM = """\
 <p><a href="{url}?decision={decision}">{title}</a> {price}<br><small>{why}</small></p>"""
 
 
+def _price(item: pb.CatalogItem) -> str:
+    """Nothing for an article, or a product of no known price."""
+    return f"{item.price:.2f} {item.currency}" if item.HasField("price") else ""
+
+
 def write_email(path: Path, block: pb.Block) -> None:
     """One paragraph an item, with why it is there."""
     items = [
@@ -27,7 +32,7 @@ def write_email(path: Path, block: pb.Block) -> None:
             url=escape(entry.item.url),
             decision=block.decision_id,
             title=escape(entry.item.title),
-            price=escape(f"{entry.item.price:.2f} {entry.item.currency}"),
+            price=escape(_price(entry.item)),
             why=escape(entry.reason.text),
         )
         for entry in block.items

@@ -52,6 +52,12 @@ def test_nothing_is_said_twice() -> None:
     assert "item to item: because you viewed Tent" in lines
 
 
+def test_how_many_are_left_is_said_where_the_placement_tells_it() -> None:
+    scarce = entry("P-1", "Tent", "popular", "popular in this shop")
+    scarce.urgency.stock = 2
+    assert "only 2 left; popular in this shop" in printed(block(scarce))
+
+
 def test_an_account_has_its_sources_below_it() -> None:
     viewed = pb.Reason(
         text="others went on to this", event="Product Viewed", evidence_item_id="P-9", at_ms=NOON_MS - 1000
