@@ -71,8 +71,9 @@ def catalog_import(
     """A Google Merchant feed (TSV, CSV, XML, JSON lines), or articles (JSON lines, RSS, Atom).
 
     Products: id, title, description, link, image_link, product_type, brand,
-    price, sale_price, sale_price_effective_date, availability, quantity (pieces left), item_group_id, adult,
-    min_age, shipping and shopping_ads_excluded_country (where it is sold).
+    price, sale_price, sale_price_effective_date, availability, quantity
+    (pieces left), item_group_id, adult, min_age, shipping and
+    shopping_ads_excluded_country (where it is sold).
 
     Articles: id (or guid, link, url), title, url (or link), category, tags,
     summary (or description, content, body, text), published (or pubDate, date,
