@@ -207,7 +207,7 @@ def test_an_order_with_wrong_fields_is_taken_and_they_are_told(tmp_path: Path) -
     assert "wrong fields: 6 in accepted events: read by plain rules, or left out" in found
     where = "Expected a number or nothing, got text - at `$.properties.total`"
     assert f"  2 times: wrong_type: {where}, read" in found
-    where = "Expected `object`, got `null` - at `$.properties.products[*]`"
+    where = "Expected an object, got nothing - at `$.properties.products[*]`"
     assert f"  2 times: wrong_type: {where}, left out" in found
 
 
