@@ -298,7 +298,8 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
 
     @lazy
     def _newest_places(self) -> dict[int, int]:
-        return {row: place for place, row in enumerate(self.done.rows)}
+        rows = self.done.rows
+        return dict(zip(rows, range(len(rows)), strict=True))
 
     def history_deed(self, place: int) -> Deed:
         """The one at this place of the history, as evidence."""

@@ -279,13 +279,21 @@ def _demand(counters: ItemCounters | None, visit: Visit) -> Reason:
 
 def _by_seeds(choice: Choice, query: Query, told: list[Reason]) -> dict[int, int]:
     """For each row that something done speaks for the place of its reason in `told`, which gets one for each
-    deed that speaks most for some row."""
+    deed that speaks most for some row. Of an item that nobody else went on to, but the person has dealt with
+    themselves, it is that."""
     of_row: dict[int, int] = {}
     for source in BY_SEEDS.intersection(choice.sources):
         rows = [row for row, one in zip(choice.rows, choice.sources, strict=True) if one == source]
         for said in said_by_seeds(source, rows, query):
             of_row.update(dict.fromkeys(said.rows, len(told)))
             told.append(_because(source, said.deed, query, said.words))
+    newest_deed = query.visit.person.newest_deed
+    for row, source in zip(choice.rows, choice.sources, strict=True):
+        if source == "neighbours" and row not in of_row:
+            deed = newest_deed(row)
+            if deed is not None and deed.action in _DID:
+                of_row[row] = len(told)
+                told.append(_because(source, deed, query, _ITSELF))
     return of_row
 
 

@@ -225,10 +225,15 @@ def test_what_nobody_went_on_from_is_no_reason() -> None:
     on = shelf([*CATALOGUE, product("t", 9)])
     placements = {"near": Placement(sources={"neighbours": 1.0})}
     (page,) = ask(on, visitor("t1"), slot("near", 4, "t9"), placements=placements)
-    told = {item.reason.text for item in page.items if item.reason.source == "neighbours"}
+    told = {item.reason.text for item in page.items if item.item != "t1"}
     assert told == {"goes with what you have been looking at"}
     (home,) = ask(on, visitor("t1", "t9"), slot("near", 4), placements=placements)
-    told = {item.reason.text for item in home.items if item.reason.source == "neighbours"}
+    own = {item.item: item.reason for item in home.items if item.item in ("t1", "t9")}
+    assert own
+    for item, reason in own.items():
+        assert reason.text.startswith("you viewed it at ")
+        assert reason.evidence_item == item
+    told = {item.reason.text for item in home.items if item.item not in own}
     assert told == {"goes with what you have been looking at"}
 
 
