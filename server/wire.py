@@ -63,7 +63,6 @@ _CONTINUED = tuple(bytes((number & 0x7F | 0x80, number >> 7 | 0x80)) for number 
 _ITEM_HEADS = tuple(b"\x2a" + varint + b"\x15" for varint in _VARINTS[_SCORE_BYTES:])
 """What an item of `Block.items` begins with, by the size of all but its score: its tag and length, and the
 tag of its score."""
-_MOST_HEADS = len(_ITEM_HEADS)
 MAX_PACK_BYTES = 1 << 20
 _IN_PACK = b"\x0a"
 """The tag of `BlocksPack.responses`."""
