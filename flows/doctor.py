@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import grpc
 import msgspec
@@ -23,7 +22,7 @@ from recsys.catalog import Item, decode_item
 from recsys.events import Flaw
 from recsys.keys import ITEM_PREFIX
 from recsys.models.current import BundleBroken, current_version
-from recsys.open import open_log, open_store
+from recsys.open import is_kept, open_log, open_store
 from recsys.ports import EventLog, LogUnavailable, ProfileStore, StoreUnavailable
 from recsys.printable import printable
 from recsys.progress import FOLD_RULES, OTHER_FLAWS, FlowProgress, progress_in
@@ -76,7 +75,7 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
 
     def look_at_log() -> Iterator[Finding]:
         nonlocal log
-        if not _exists(settings.log):
+        if not is_kept(settings.log):
             yield Finding(None, "log", f"none yet: {_BEGIN}")
             return
         opened = open_log(settings.log)
@@ -89,7 +88,7 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
 
     def look_at_state() -> Iterator[Finding]:
         nonlocal store
-        if not _exists(settings.state):
+        if not is_kept(settings.state):
             yield Finding(None, "state", f"none yet: {_BEGIN}")
             return
         opened = open_store(settings.state)
@@ -131,15 +130,6 @@ def lines_of(finding: Finding, width: int | None) -> Iterator[str]:
     yield from textwrap.wrap(
         line, width, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False
     )
-
-
-def _exists(url: str) -> bool:
-    """Whether what an embedded adapter keeps is there; to open it would create it. Of a server the
-    answer is yes: it is asked."""
-    if not url.startswith(("sqlite://", "lmdb://")):
-        return True
-    path = Path(unquote(urlsplit(url).path))
-    return path.is_file() or (path / "data.mdb").is_file()
 
 
 def _catalogue(items: Iterable[Item]) -> Finding:

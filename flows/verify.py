@@ -21,7 +21,7 @@ from flows.run import decoder_of, is_running, rules_of
 from recsys import archive
 from recsys.events import Action, Arrival
 from recsys.keys import PERSON_PREFIX, VISITOR_PREFIX
-from recsys.open import open_log, open_store
+from recsys.open import open_kept_log, open_store
 from recsys.person import PersonState
 from recsys.ports import EventLog, LogUnavailable, ProfileStore, Record
 from recsys.profile import PersonRecord, Standing, VisitorLink, decode_link, decode_person
@@ -100,8 +100,9 @@ def _quiet(stage: str, done: int, total: int) -> None:
 def verify(settings: Settings, progress: Progress = _quiet) -> VerifyReport:
     """Fold the log as far as the flow has taken it, and compare every person, the tally and the
     archive. Memory: one state a visitor and a person. With a flow running, those it moves on
-    meanwhile are left out, and tally and archive are not compared."""
-    with closing(open_log(settings.log)) as log, closing(open_store(settings.state)) as store:
+    meanwhile are left out, and tally and archive are not compared.
+    LogUnavailable where there is no log yet."""
+    with closing(open_kept_log(settings.log)) as log, closing(open_store(settings.state)) as store:
         return _verified(settings, log, store, progress)
 
 

@@ -7,12 +7,14 @@ Kafka or Redis client installed.
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from typing import cast
+from urllib.parse import unquote, urlsplit
 
-from recsys.ports import EventLog, ProfileStore
+from recsys.ports import EventLog, LogUnavailable, ProfileStore, StoreUnavailable
 from recsys.stores.urls import path_url
 
-__all__ = ["open_log", "open_store", "path_url"]
+__all__ = ["is_kept", "open_kept_log", "open_kept_store", "open_log", "open_store", "path_url"]
 
 LOG_ADAPTERS = {
     "sqlite": ("sqlite_log", "SqliteLog"),
@@ -51,6 +53,29 @@ def open_store(url: str) -> ProfileStore:
     return cast(
         ProfileStore, _open(url, "state", STORE_ADAPTERS, "lmdb:///path/to/folder", "redis://host:6379/0")
     )
+
+
+def is_kept(url: str) -> bool:
+    """Whether what an embedded adapter keeps is there; to open it would create it. Of a server the
+    answer is yes: it is asked."""
+    if not url.startswith(("sqlite://", "lmdb://")):
+        return True
+    path = Path(unquote(urlsplit(url).path))
+    return path.is_file() or (path / "data.mdb").is_file()
+
+
+def open_kept_log(url: str) -> EventLog:
+    """`open_log` for who only reads: LogUnavailable where there is none yet, which it does not create."""
+    if not is_kept(url):
+        raise LogUnavailable(f"Expected a log that something came into, got none - at `{url}`")
+    return open_log(url)
+
+
+def open_kept_store(url: str) -> ProfileStore:
+    """`open_store` for who only reads: StoreUnavailable where there is none yet, which it does not create."""
+    if not is_kept(url):
+        raise StoreUnavailable(f"Expected a state that a flow has kept, got none - at `{url}`")
+    return open_store(url)
 
 
 class BadUrl(ValueError):

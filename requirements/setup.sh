@@ -133,7 +133,5 @@ else
 fi
 say "installing the packages of requirements/headrace.lock (some 200 MB if none is cached)"
 install_locked
-say "compiling the kernels that this machine has not got yet (all of them: a minute or two)"
-.venv/bin/python -m recsys.models.precompile
 say "set up in $(($(date +%s) - began)) s"
 echo "$root" >.venv/.ready

@@ -63,7 +63,7 @@ def test_help_imports_neither_engine_nor_server_nor_model():
             "Expected `max` or a speed like `100x`, got `quick`",
         ),
         (["bench", "nothing"], 2, "Expected freshness, serving, flow, quality, growth, bulk, got `nothing`"),
-        (["catalog", "show", "P-1"], 1, "Expected an item of the catalogue, got `P-1`"),
+        (["catalog", "show", "P-1"], 1, "Expected a state that a flow has kept, got none - at `lmdb:///"),
         (["train"], 1, "Expected at least 100 interactions in 180 days, got 0"),
     ],
 )

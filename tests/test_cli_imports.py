@@ -53,6 +53,8 @@ def test_a_feed_becomes_the_catalogue_and_a_full_one_takes_out_the_rest(tmp_path
     capsys.readouterr()
     assert run(home, "catalog", "show", "P-2") == 0
     assert json.loads(capsys.readouterr().out)["removed"] is True
+    assert run(home, "catalog", "show", "P-3") == 1
+    assert capsys.readouterr().err == "headrace: Expected an item of the catalogue, got `P-3`\n"
 
 
 def test_a_full_feed_of_articles_leaves_the_products_and_the_other_way_round(tmp_path, capsys):
@@ -108,11 +110,14 @@ def test_a_stopped_import_says_what_is_in_the_log(tmp_path, capsys, monkeypatch)
     assert said.err == "headrace: interrupted\n"
 
 
-def test_doctor_lists_dead_letters_and_creates_nothing(tmp_path, capsys):
+def test_commands_that_only_look_create_nothing_and_doctor_lists_dead_letters(tmp_path, capsys):
     home = tmp_path / "home"
     assert run(home, "doctor") == 1
     assert run(home, "doctor", "--dead", "5") == 0
     assert capsys.readouterr().out.endswith("0 of 0 dead letters\n")
+    for words in (["verify"], ["catalog", "list"], ["catalog", "show", "P-1"]):
+        assert run(home, *words) == 1
+        assert "got none - at `" in capsys.readouterr().err
     assert not home.exists()
     events = tmp_path / "events.jsonl"
     nameless = {"type": "track", "anonymousId": "a1", "timestamp": "2026-03-01T10:00:00Z"}

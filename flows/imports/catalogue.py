@@ -8,7 +8,7 @@ from typing import NamedTuple
 from flows.imports.feed_items import Kind
 from recsys.catalog import Item, decode_item
 from recsys.keys import ITEM_PREFIX, item_key
-from recsys.open import open_store
+from recsys.open import open_kept_store
 from recsys.printable import printable
 from recsys.settings import Settings
 
@@ -21,8 +21,8 @@ class Listing(NamedTuple):
 
 
 def items_of(settings: Settings) -> Iterator[Item]:
-    """Every item that the state knows, in no stated order."""
-    store = open_store(settings.state)
+    """Every item that the state knows, in no stated order. StoreUnavailable where there is no state yet."""
+    store = open_kept_store(settings.state)
     try:
         for _, record in store.scan(ITEM_PREFIX):
             yield decode_item(record)
@@ -31,8 +31,8 @@ def items_of(settings: Settings) -> Iterator[Item]:
 
 
 def item_of(settings: Settings, item_id: str) -> Item | None:
-    """One item that the state knows."""
-    store = open_store(settings.state)
+    """One item that the state knows. StoreUnavailable where there is no state yet."""
+    store = open_kept_store(settings.state)
     try:
         record = store.get_many([item_key(item_id)])[0]
     finally:
