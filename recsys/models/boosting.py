@@ -1,14 +1,14 @@
-"""Gradient boosting of oblivious trees for choices: of each group of candidates one was taken.
+"""Gradient boosting of oblivious trees for choices: of each group of candidates one, or some, were taken.
 
-The loss is the cross-entropy of the softmax over a group (ListNet's top-one, and CatBoost's QuerySoftMax);
-trees are symmetric, as in Prokhorenkova et al., "CatBoost: unbiased boosting with categorical features",
-NeurIPS 2018, leaves are Newton steps. On the same replayed prefixes it ranks as well as CatBoost, whose
-wheel would bring pandas, matplotlib and plotly, 400 MB, along (bench/RESULTS.md).
+The loss is the cross-entropy of the softmax over a group, for each that was taken (ListNet's top-one, and
+CatBoost's QuerySoftMax); trees are symmetric, as in Prokhorenkova et al., "CatBoost: unbiased boosting with
+categorical features", NeurIPS 2018, leaves are Newton steps. On the same replayed prefixes it ranks as well
+as CatBoost, whose wheel would bring pandas, matplotlib and plotly, 400 MB, along (bench/RESULTS.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Final
 
@@ -61,7 +61,7 @@ DEFAULTS = BoostingSettings()
 
 
 class Choices:
-    """Groups of candidates, of which one was taken, with binned features: a byte each.
+    """Groups of candidates, of which some were taken, with binned features: a byte each.
 
     borders float32[F, bins - 1]: rising, infinite beyond the last.
     """
@@ -69,29 +69,31 @@ class Choices:
     def __init__(self, borders: npt.NDArray[np.float32]) -> None:
         self.borders = borders
         self._binned: list[npt.NDArray[np.uint8]] = []
-        self._targets: list[int] = []
+        self._taken: list[npt.NDArray[np.uint8]] = []
 
     def __len__(self) -> int:
-        return len(self._targets)
+        return len(self._taken)
 
-    def add(self, features: Matrix, target: int) -> None:
-        """One group: features float32[F, c] and which of the c was taken."""
+    def add(self, features: Matrix, taken: Sequence[int]) -> None:
+        """One group: features float32[F, c], and which of the c were taken, one or more."""
         binned = np.empty(features.shape, np.uint8)
         bin_features(features, self.borders, binned)
+        is_taken = np.zeros(features.shape[1], np.uint8)
+        is_taken[taken] = 1
         self._binned.append(binned)
-        self._targets.append(target)
+        self._taken.append(is_taken)
 
     def first(self, n: int) -> Choices:
         """The n groups that were added first."""
         part = Choices(self.borders)
-        part._binned, part._targets = self._binned[:n], self._targets[:n]
+        part._binned, part._taken = self._binned[:n], self._taken[:n]
         return part
 
-    def arrays(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """(binned uint8[F, N], starts int64[g + 1], targets int64[g]: the row that was taken)."""
+    def arrays(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """(binned uint8[F, N], starts int64[g + 1], taken uint8[N]: 1 for what was taken)."""
         counts = [binned.shape[1] for binned in self._binned]
         starts = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
-        return np.concatenate(self._binned, axis=1), starts, starts[:-1] + np.array(self._targets, np.int64)
+        return np.concatenate(self._binned, axis=1), starts, np.concatenate(self._taken)
 
 
 def borders_of(samples: Iterable[Matrix], bins: int = DEFAULTS.bins) -> npt.NDArray[np.float32]:
@@ -119,7 +121,7 @@ def boost(
 ) -> Trees:
     """Fit trees. Memory: a byte a feature and some 25 bytes for each candidate. Equal choices give equal
     trees for one number of threads; sums are added up in another order by another."""
-    binned, starts, targets = choices.arrays()
+    binned, starts, taken = choices.arrays()
     random = np.random.default_rng(settings.seed)
     n_groups, shape = len(starts) - 1, (settings.trees, settings.depth)
     group_of = np.repeat(np.arange(n_groups), np.diff(starts))
@@ -129,7 +131,7 @@ def boost(
     features, borders = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
     values = np.zeros((settings.trees, 1 << settings.depth), np.float32)
     with ThreadPoolExecutor(threads) as pool:
-        fit = _Fit(binned, starts, targets, settings, pool, threads)
+        fit = _Fit(binned, starts, taken, settings, pool, threads)
         for tree in range(settings.trees if len(telling) else 0):
             fit.differentiate()
             rows = np.flatnonzero((random.random(n_groups) < group_share)[group_of])
@@ -154,7 +156,7 @@ class _Fit:
         self,
         binned: npt.NDArray[np.uint8],
         starts: npt.NDArray[np.int64],
-        targets: npt.NDArray[np.int64],
+        taken: npt.NDArray[np.uint8],
         settings: BoostingSettings,
         pool: ThreadPoolExecutor,
         threads: int,
@@ -162,7 +164,7 @@ class _Fit:
         n = int(starts[-1])
         self._binned = binned
         self._starts = starts
-        self._targets = targets
+        self._taken = taken
         self._settings = settings
         self._pool = pool
         self._threads = threads
@@ -177,8 +179,7 @@ class _Fit:
         def part(of: int) -> None:
             first, last = self._group_cuts[of : of + 2]
             softmax_gradients(
-                self._scores, self._starts[first : last + 1], self._targets[first:last], self._slope,
-                self._curvature,
+                self._scores, self._starts[first : last + 1], self._taken, self._slope, self._curvature,
             )  # fmt: skip
 
         list(self._pool.map(part, range(self._threads)))

@@ -33,26 +33,26 @@ def bin_features(features: Array, borders: Array, binned: Array) -> None:
             binned[feature, index] = low
 
 
-@kernel(void(_F4, _I8, _I8, f4[::1], f4[::1]), fastmath=True)
-def softmax_gradients(scores: Array, starts: Array, targets: Array, slope: Array, curvature: Array) -> None:
-    """First and second derivatives of the cross-entropy of each group's softmax.
+@kernel(void(_F4, _I8, _U1, f4[::1], f4[::1]), fastmath=True)
+def softmax_gradients(scores: Array, starts: Array, taken: Array, slope: Array, curvature: Array) -> None:
+    """First and second derivatives of the cross-entropies of each group's softmax, one for each row taken.
 
-    Group g has the rows `starts[g]:starts[g + 1]`, of which `targets[g]` was chosen.
+    Group g has the rows `starts[g]:starts[g + 1]`; `taken` uint8[N] is 1 for what was taken, 0 otherwise.
     """
     for group in range(len(starts) - 1):
         start, end = starts[group], starts[group + 1]
         greatest = scores[start]
         for row in range(start, end):
             greatest = max(greatest, scores[row])
-        total = np.float32(0)
+        total, times = np.float32(0), np.float32(0)
         for row in range(start, end):
             slope[row] = np.exp(scores[row] - greatest)
             total += slope[row]
+            times += np.float32(taken[row])
         for row in range(start, end):
             share = slope[row] / total
-            slope[row] = share
-            curvature[row] = share * (1 - share)
-        slope[targets[group]] -= 1
+            slope[row] = times * share - np.float32(taken[row])
+            curvature[row] = times * share * (1 - share)
 
 
 @kernel(i8(_F4, _F4, _I8, f8, f8, types.uint32[::1], f4[:, ::1]))

@@ -46,8 +46,7 @@ class KindredRankerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     """With fewer people who came again, a share of what people have is hidden instead."""
     hidden_share: float = 0.2
     max_choices: int = 25_000
-    """At most so many choices teach the trees, of people drawn by the seed."""
-    max_choices_per_person: int = 4
+    """At most so many people, drawn by the seed, teach the trees, each by all that they came to have."""
     max_interactions: int = 1_500_000
     """The replay fits its sources on people drawn who have about so many, lest a large shop be factorised
     three times: what is learned is what evidence is worth, not which items go together."""
@@ -149,26 +148,21 @@ def _asked(
     settings: KindredRankerSettings,
     most: int,
     tell: Callable[[float], None],
-) -> Iterator[tuple[Features, int]]:
-    """Candidates' features, and which was taken: one choice for each of some of the things that a person
-    came to have, without the others of them."""
-    random = np.random.default_rng(settings.seed)
-    order = random.permutation(len(replayed.persons))[:most]
-    per_person = min(max(most // max(len(order), 1), 1), settings.max_choices_per_person)
+) -> Iterator[tuple[Features, list[int]]]:
+    """Candidates' features, and which of them a person came to have."""
+    order = np.random.default_rng(settings.seed).permutation(len(replayed.persons))[:most]
     signals, scratch = KindredSignals.fit(replayed.known), sources.scratch()
     for number, (trail, wanted) in enumerate(replayed.trails(order)):
         rows, _ = signals.gather(sources, trail, settings.k_kindred, scratch)
         features = signals.describe(sources, rows, trail, scratch)
         signals.clear(scratch)
-        is_wanted = np.isin(rows, wanted)
-        others = np.flatnonzero(~is_wanted)
-        if len(others):
-            for taken in random.permutation(np.flatnonzero(is_wanted))[:per_person].tolist():
-                yield np.ascontiguousarray(features[:, np.append(others, taken)]), len(others)
+        taken = np.flatnonzero(np.isin(rows, wanted)).tolist()
+        if 0 < len(taken) < len(rows):
+            yield features, taken
         tell(number / len(order))
 
 
-def _choices(asked: Iterator[tuple[Features, int]], bins: int) -> Choices | None:
+def _choices(asked: Iterator[tuple[Features, list[int]]], bins: int) -> Choices | None:
     first = list(islice(asked, _BORDER_CHOICES))
     if len(first) < _LEAST_CHOICES:
         return None

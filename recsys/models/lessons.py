@@ -91,11 +91,11 @@ class Lessons:
                 features = signals.describe(pool, trail, desk, live, said, known)
                 at_s.append(trail.now_s)
                 if choices is None:
-                    groups.append((features, int(taken[0])))
+                    groups.append((features, taken.tolist()))
                     if len(groups) == _BORDER_GROUPS:
                         choices = _opened(groups, settings)
                 else:
-                    choices.add(features, int(taken[0]))
+                    choices.add(features, taken.tolist())
             progress(_STEP, share)
         if choices is None and len(groups) >= _MIN_CHOICES:
             choices = _opened(groups, settings)
@@ -111,10 +111,10 @@ class Lessons:
         return boost(self.choices.first(n), self.settings.boosting, progress, threads=threads)
 
 
-def _opened(groups: list[tuple[npt.NDArray[np.float32], int]], settings: LessonSettings) -> Choices:
+def _opened(groups: list[tuple[npt.NDArray[np.float32], list[int]]], settings: LessonSettings) -> Choices:
     choices = Choices(borders_of((features for features, _ in groups), settings.boosting.bins))
-    for features, target in groups:
-        choices.add(features, target)
+    for features, taken in groups:
+        choices.add(features, taken)
     return choices
 
 

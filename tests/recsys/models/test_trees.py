@@ -35,7 +35,7 @@ def groups(n_groups, seed, n_features=5):
 def taught(n_groups):
     choices = Choices(borders_of((features for features, _ in groups(200, 1)), BoostingSettings().bins))
     for features, target in groups(n_groups, 1):
-        choices.add(features, target)
+        choices.add(features, [target])
     return choices
 
 
@@ -67,6 +67,18 @@ def test_what_was_taken_is_learned():
     by_chance = np.mean([1 / features.shape[1] for features, _ in groups(300, 2)])
     assert by_chance < 0.1
     assert np.mean(right) > 0.75
+
+
+def test_all_that_was_taken_of_a_group_is_learned():
+    """People take what has the greatest of feature 2, and what has the least."""
+    choices = Choices(borders_of(features for features, _ in groups(200, 1)))
+    for features, _ in groups(400, 1):
+        choices.add(features, [int(np.argmax(features[2])), int(np.argmin(features[2]))])
+    trees = boost(choices, BoostingSettings(trees=40, depth=4, learning_rate=0.3))
+    asked = [features[:, np.argsort(features[2])] for features, _ in groups(300, 2)]
+    scores = [trees.score(np.ascontiguousarray(features)) for features in asked]
+    for place in (0, -1):
+        assert np.mean([np.sum(score > score[place]) < 3 for score in scores]) > 0.75
 
 
 def test_of_many_candidates_some_are_looked_at_and_teach_as_much():
@@ -115,7 +127,7 @@ def test_features_that_tell_nothing_give_trees_that_say_nothing():
     features = np.ones((3, 6), np.float32)
     choices = Choices(borders_of([features]))
     for _ in range(60):
-        choices.add(features, 2)
+        choices.add(features, [2])
     scores = boost(choices, BoostingSettings(trees=3)).score(features)
     assert np.ptp(scores) == 0
 
