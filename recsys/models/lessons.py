@@ -19,7 +19,7 @@ from recsys.models.demand import Demand, no_live
 from recsys.models.interactions import Interactions
 from recsys.models.opinions import Opinions
 from recsys.models.progress import Progress, silent
-from recsys.models.signals import Signals, Trail, Traits
+from recsys.models.signals import Features, Signals, Trail, Traits
 from recsys.models.trees import Trees
 
 _STEP: Final = "replay"
@@ -27,6 +27,9 @@ _BORDER_GROUPS: Final = 1000
 _SURGING_EVERY: Final = 20
 _MIN_CHOICES: Final = 50
 """Fewer choices than this teach nothing."""
+
+Places = npt.NDArray[np.int64]
+"""Places of interactions."""
 
 
 class LessonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,37 +72,22 @@ class Lessons:
         """From the sessions from number `first` on, of which `signals` and `opinions` must know nothing; None
         where they hold too few choices. `traits`: of the items, where there is a catalogue. Memory: some 6 KB
         a prefix."""
-        desk, scratch, demand, groups = signals.desk(), opinions.scratch(), Demand(interactions), []
         known = Traits.unknown(interactions.n_items) if traits is None else traits
-        random = np.random.default_rng(settings.seed)
-        choices: Choices | None = None
-        surging, at_s = np.empty(0, np.int32), []
-        for number, (share, trail, target) in enumerate(_trails(interactions, first, settings)):
-            demand.go_to(trail.now_s)
-            if number % _SURGING_EVERY == 0:
-                surging = demand.surging(settings.n_surging)
-            gathered = signals.gather(trail, desk)
-            at_hand = int(trail.rows[-1])
-            besides = np.union1d(surging, demand.after(at_hand)[0]).astype(np.int32)
-            pool = np.concatenate((gathered, besides[np.isin(besides, gathered, invert=True)]))
-            taken = np.flatnonzero(pool == target)
-            if len(taken) and len(pool) > 1:
-                # Counters may be lost or late: now and then the ranker has to do without.
-                blind = random.random() < settings.blind_share
-                live = no_live(len(pool)) if blind else demand.of(pool, at_hand, trail.now_s)
-                said = opinions.of(pool, trail, opinions.taste(trail, scratch), scratch)
-                features = signals.describe(pool, trail, desk, live, said, known)
-                at_s.append(trail.now_s)
-                if choices is None:
-                    groups.append((features, taken.tolist()))
-                    if len(groups) == _BORDER_GROUPS:
-                        choices = _opened(groups, settings)
-                else:
-                    choices.add(features, taken.tolist())
-            progress(_STEP, share)
-        if choices is None and len(groups) >= _MIN_CHOICES:
-            choices = _opened(groups, settings)
-        return cls(settings, choices, np.array(at_s)) if choices is not None else None
+        past = _Past(signals, opinions, interactions, known, settings)
+        places = _places(interactions, first, settings)
+        # Lived through twice, the first time here and there: demand at night is not that of the evening, so
+        # borders by its first hours would not tell apart what the later ones are about.
+        drawn = np.random.default_rng(settings.seed).permutation(len(places))[:_BORDER_GROUPS]
+        some = places[np.sort(drawn)]
+        samples = [features for _, features, _ in past.lessons(some)]
+        if not samples:
+            return None
+        choices, at_s = Choices(borders_of(samples, settings.boosting.bins)), []
+        del samples
+        for now_s, features, taken in past.lessons(places, progress):
+            choices.add(features, taken)
+            at_s.append(now_s)
+        return cls(settings, choices, np.array(at_s)) if len(choices) >= _MIN_CHOICES else None
 
     def learned(
         self, until_s: float = np.inf, *, threads: int = 1, progress: Progress = silent
@@ -111,30 +99,65 @@ class Lessons:
         return boost(self.choices.first(n), self.settings.boosting, progress, threads=threads)
 
 
-def _opened(groups: list[tuple[npt.NDArray[np.float32], list[int]]], settings: LessonSettings) -> Choices:
-    choices = Choices(borders_of((features for features, _ in groups), settings.boosting.bins))
-    for features, taken in groups:
-        choices.add(features, taken)
-    return choices
+@dataclass(frozen=True)
+class _Past:
+    """What was known as people chose, and what they had to choose from."""
+
+    signals: Signals
+    opinions: Opinions
+    interactions: Interactions
+    traits: Traits
+    settings: LessonSettings
+
+    def lessons(
+        self, places: Places, progress: Progress = silent
+    ) -> Iterator[tuple[float, Features, list[int]]]:
+        """For those of `places`, rising in time, where what came next was a candidate: when it was, the
+        candidates' features, and which of them it was."""
+        signals, opinions, settings = self.signals, self.opinions, self.settings
+        desk, scratch, demand = signals.desk(), opinions.scratch(), Demand(self.interactions)
+        random = np.random.default_rng(settings.seed)
+        surging = np.empty(0, np.int32)
+        for number, (share, trail, target) in enumerate(_trails(self.interactions, places, settings)):
+            demand.go_to(trail.now_s)
+            if number % _SURGING_EVERY == 0:
+                surging = demand.surging(settings.n_surging)
+            gathered = signals.gather(trail, desk)
+            at_hand = int(trail.rows[-1])
+            besides = np.union1d(surging, demand.after(at_hand)[0]).astype(np.int32)
+            pool = np.concatenate((gathered, besides[np.isin(besides, gathered, invert=True)]))
+            taken = np.flatnonzero(pool == target).tolist()
+            if taken and len(pool) > 1:
+                # Counters may be lost or late: now and then the ranker has to do without.
+                blind = random.random() < settings.blind_share
+                live = no_live(len(pool)) if blind else demand.of(pool, at_hand, trail.now_s)
+                said = opinions.of(pool, trail, opinions.taste(trail, scratch), scratch)
+                yield trail.now_s, signals.describe(pool, trail, desk, live, said, self.traits), taken
+            progress(_STEP, share)
 
 
-def _trails(
-    interactions: Interactions, first: int, settings: LessonSettings
-) -> Iterator[tuple[float, Trail, int]]:
-    """For places in sessions from `first` on, in the order of time: how far this is, the person's trail
-    up to there, and the item that came next. Another kind of interaction with the same item is not what
-    came next: a view and then a cart say one thing."""
+def _places(interactions: Interactions, first: int, settings: LessonSettings) -> Places:
+    """Places in sessions from `first` on, every one but the first of its session, in the order of the time
+    before them: of whole sessions, drawn."""
     starts = interactions.session_starts
     random = np.random.default_rng(settings.seed)
     sessions = first + random.permutation(interactions.n_sessions - first)
     sessions = sessions[np.cumsum(np.diff(starts)[sessions] - 1) <= settings.max_prefixes]
-    history = _Histories(interactions, sessions, settings.max_history_rows)
     is_asked = np.zeros(interactions.n_sessions, bool)
     is_asked[sessions] = True
-    # Every place but the first of its session.
     asked = 1 + np.flatnonzero(is_asked[interactions.session[1:]] & (np.diff(interactions.session) == 0))
-    asked = asked[np.argsort(interactions.at_s[asked - 1], kind="stable")]
-    for number, place in enumerate(asked.tolist()):
+    return asked[np.argsort(interactions.at_s[asked - 1], kind="stable")]
+
+
+def _trails(
+    interactions: Interactions, places: Places, settings: LessonSettings
+) -> Iterator[tuple[float, Trail, int]]:
+    """For each of `places` how far this is, the person's trail up to there, and the item that came next.
+    Another kind of interaction with the same item is not what came next: a view and then a cart say one
+    thing."""
+    starts = interactions.session_starts
+    history = _Histories(interactions, np.unique(interactions.session[places]), settings.max_history_rows)
+    for number, place in enumerate(places.tolist()):
         session = int(interactions.session[place])
         end, came = int(starts[session + 1]), place
         item, kind = interactions.item, interactions.kind
@@ -146,7 +169,7 @@ def _trails(
         rows = np.concatenate((past, np.arange(starts[session], place)))
         at_s = interactions.at_s[rows].astype(np.int64)
         trail = Trail(item[rows], kind[rows], at_s, len(past), float(interactions.at_s[place - 1]))
-        yield number / len(asked), trail, int(item[came])
+        yield number / len(places), trail, int(item[came])
 
 
 class _Histories:

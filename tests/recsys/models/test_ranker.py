@@ -229,6 +229,22 @@ def test_the_ranker_learns_the_order_of_the_circles():
     assert right >= 22  # of 24
 
 
+def test_what_only_the_later_hours_tell_is_told_apart_as_well():
+    """Three clicks a session, the second farther from the first from session to session."""
+    n_sessions, n_early = 1500, 300
+    seconds = [start * 5000 + offset for start in range(n_sessions) for offset in (0, start, start + 1)]
+    names = [f"s{number // 3}" for number in range(3 * n_sessions)]
+    items = [f"i{number % 7}" for number in range(3 * n_sessions)]
+    clicks = Interactions.from_columns(
+        names, names, items, [0] * len(items), [second * 1000 for second in seconds]
+    )
+    early, _ = clicks.split(n_early * 5000.0)
+    settings = LessonSettings(max_prefixes=2 * n_sessions)
+    found = Lessons.replay(Signals.fit(early), opinions(early), clicks, early.n_sessions, settings)
+    borders = found.choices.borders[FEATURES.index("session_seconds")]
+    assert borders[np.isfinite(borders)].max() > n_sessions - 100
+
+
 def test_too_little_to_learn_from_is_no_ranker():
     assert lessons(sessions("abc", "abd")) is None
     assert lessons(circles()).learned(until_s=0.0) is None
