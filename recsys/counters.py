@@ -18,10 +18,12 @@ from recsys.versioned import Versioned
 
 # By name of their own: an enum's members are slow to look up.
 VIEW, READ, CART_ADD, ORDER = Action.VIEW, Action.READ, Action.CART_ADD, Action.ORDER
-COUNTERS_VERSION = 2
-"""2: surge and what came after. Records of version 1 are read: without those."""
+COUNTERS_VERSION = 3
+"""2: surge and what came after. 3: surge by a shorter half-life. Older records are read: without those, and
+with surges from long ago."""
 HALF_LIFE_S = 2 * 86_400
-SURGE_HALF_LIFE_S = 3_600
+SURGE_HALF_LIFE_S = 600
+"""Short: a newspaper's front page changes within the hour, and HALF_LIFE_S tells the days."""
 AFTER_HALF_LIFE_S = 6 * 3_600
 MAX_AFTER = 20
 """How many items that people went on to are kept: those of the greatest heat."""
@@ -42,7 +44,8 @@ class ItemCounters(msgspec.Struct, frozen=True, array_like=True, gc=False):
     orders: float = 0.0
     at_s: int = 0
     surge: float | None = None
-    """Heat of the views, by SURGE_HALF_LIFE_S; None before the first."""
+    """Heat of the views, by SURGE_HALF_LIFE_S; None before the first. Up to version 2 it was of hours, so
+    what is left of it is less than any view's since."""
     after: tuple[After, ...] = ()
     """By AFTER_HALF_LIFE_S, the greatest heat first."""
 

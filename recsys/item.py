@@ -11,8 +11,8 @@ from recsys.counters import ItemCounters, counts
 from recsys.events import Action, Event, Line
 from recsys.versioned import Versioned
 
-ITEM_STATE_VERSION = 2
-"""2: counters of version 2. States of version 1 are read."""
+ITEM_STATE_VERSION = 3
+"""2: counters of version 2. 3: of version 3. Older states are read."""
 MAX_LINES_KNOWN = 8
 
 

@@ -23,7 +23,7 @@ _N_HEATS: Final = 2
 NOTHING_AFTER: Final = (np.empty(0, np.int32), np.empty(0))
 
 Live = npt.NDArray[np.float32]
-"""float32[N_LIVE, c]: log2 of an item's demand, and of its views of the last hours, divided by the
+"""float32[N_LIVE, c]: log2 of an item's demand, and of its views of the last minutes, divided by the
 greatest of all; of how many went on to it from the item at hand in these hours, as it is and divided by
 the greatest; UNKNOWN for none, and at least that."""
 
@@ -159,7 +159,7 @@ class Demand:
         return self._after_rows[row][filled], self._after_heat[row][filled]
 
     def surging(self, k: int) -> Rows:
-        """int32[k]: what most people have looked at in the last hours."""
+        """int32[k]: what most people have looked at in the last minutes."""
         heat = self._heat[1]
         k = min(k, int(np.count_nonzero(np.isfinite(heat))))
         return np.argpartition(-heat, k - 1)[:k].astype(np.int32) if k else np.empty(0, np.int32)

@@ -102,7 +102,7 @@ def trending(context: Context) -> Answer:
 
 
 def surging(_: Context) -> Answer:
-    """What most people look at in these hours; scores are views, each worth half after an hour."""
+    """What most people look at just now; scores are views, each worth half after ten minutes."""
     return Loop.SURGING
 
 

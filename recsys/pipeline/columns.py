@@ -50,7 +50,7 @@ class Columns:
     brand and the product that the item is a variant of, -1 for none.
     heat float32[c]: log2 of the demand of late, brought to `base_s`; -inf for none. All demand halves
     at one rate, so the order of two items, and the ratio of their demands, is the same at any time.
-    surge float32[c]: as `heat`, of the views of the last hours.
+    surge float32[c]: as `heat`, of the views of the last minutes.
     every_row int32[c]: 0, 1, 2 and so on.
     popularity float32[c]: the bundle's popularity divided by the greatest, 0 where unknown.
     """

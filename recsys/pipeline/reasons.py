@@ -57,7 +57,7 @@ _PLAIN: Final[Mapping[str, Reason]] = {
     "als": Reason("als", "fits your taste"),
     "kindred": Reason("kindred", "people who have what you have, have this"),
     "popular": Reason("popular", "popular in this shop"),
-    "surging": Reason("surging", "much looked at in these hours"),
+    "surging": Reason("surging", "much looked at just now"),
     NEW: Reason(NEW, "new in this shop"),
     CATALOGUE: Reason(CATALOGUE, "also in this shop"),
 }

@@ -135,12 +135,12 @@ def _formats() -> list[Format]:
         ),
         Format(
             "item_state",
-            2,
+            3,
             "an item state",
             item.encode,
             lambda data: _of_item(ItemState.decode(data)),
             _of_item(item),
-            {1: (item.item_id, item.item, COUNTERS_1)},
+            {1: (item.item_id, item.item, COUNTERS_1), 2: _of_item(item)},
         ),
         Format(
             "item_record_with_history",
@@ -153,12 +153,12 @@ def _formats() -> list[Format]:
         Format("item_record", 1, "an item record", lambda: encode_item(ITEM), decode_item, ITEM),
         Format(
             "counters",
-            2,
+            3,
             "a counter record",
             lambda: encode_counters(COUNTERS),
             decode_counters,
             COUNTERS,
-            {1: COUNTERS_1},
+            {1: COUNTERS_1, 2: COUNTERS},
         ),
         Format(
             "progress",

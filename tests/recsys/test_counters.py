@@ -65,7 +65,7 @@ def test_views_reads_carts_and_orders_of_items_count() -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_a_surge_is_the_views_of_the_last_hours(order: tuple[int, ...]) -> None:
+def test_a_surge_is_the_views_of_the_last_minutes(order: tuple[int, ...]) -> None:
     at_s = (T_S, T_S + SURGE_HALF_LIFE_S, T_S + SURGE_HALF_LIFE_S)
     counters = ItemCounters()
     for place in order:

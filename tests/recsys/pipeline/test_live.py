@@ -1,4 +1,4 @@
-"""What people do in these hours: surging items, and what they went on to."""
+"""What people do just now: surging items, and what they went on to."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def views(count: int, at_s: int) -> ItemCounters:
     return counters
 
 
-def test_a_surge_is_of_these_hours() -> None:
+def test_a_surge_is_of_these_minutes() -> None:
     yesterday = NOW_S - 24 * SURGE_HALF_LIFE_S
     on = shelf(counters={"t1": views(200, yesterday), "t2": views(3, NOW_S - 60), "t3": views(2, NOW_S - 60)})
     assert shown(by("trending", on))[0] == "t1"
     block = by("surging", on)
     assert shown(block)[:2] == ["t2", "t3"]
-    assert block.items[0].reason.text == "much looked at in these hours"
+    assert block.items[0].reason.text == "much looked at just now"
     on.count("t3", views(5, NOW_S))
     assert shown(by("surging", on))[0] == "t3"
 
