@@ -8,6 +8,7 @@ import numpy as np
 
 from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only, u1, void
 from recsys.models.kernels import unsigned
+from recsys.models.prefetch import AHEAD, LINE_F4, fetch
 from recsys.models.signal_arrays import (
     COLUMNS,
     DESK_TYPE,
@@ -62,9 +63,11 @@ def _average(model: SignalArrays, desk: DeskArrays) -> None:
 def _likenesses(model: SignalArrays, desk: DeskArrays, rows: Array, features: Array) -> None:
     """Cosines of the candidates with the last item, the session, and the likest of the items before."""
     vectors, mean, seated = model.vectors, desk.mean, desk.rows
-    n_session, dimensions = desk.facts[SESSION], len(desk.mean)
+    n_session, dimensions, last_row = desk.facts[SESSION], len(desk.mean), len(rows) - 1
     for index in range(len(rows)):
-        row = unsigned(rows[index])
+        row, soon = unsigned(rows[index]), rows[min(index + AHEAD, last_row)] * dimensions
+        for place in range(0, dimensions, LINE_F4):
+            fetch(vectors, soon + place)
         last, session, earlier = np.float32(0), np.float32(0), np.float32(-1)
         if row < len(vectors) and n_session:
             for place in range(dimensions):
@@ -149,6 +152,8 @@ def describe(
     last rows, from LIVE_AT on, are left as they are: demand now, and opinions of other models.
     """
     model, desk, n = joined.model, joined.desk, len(rows)
+    for row in rows:
+        fetch(model.columns, row * N_COLUMNS)
     _average(model, desk)
     _circumstances(model, desk, kinds, at_s, start, n, features)
     _likenesses(model, desk, rows, features)

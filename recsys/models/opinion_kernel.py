@@ -9,6 +9,7 @@ from numba import types
 
 from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, void
 from recsys.models.kernels import unsigned
+from recsys.models.prefetch import AHEAD, LINE_F4, fetch
 
 _I4, _F4 = read_only(i4), read_only(f4)
 _I4_2D, _F4_2D = read_only(i4, 2), read_only(f4, 2)
@@ -120,6 +121,11 @@ def ask_models(
         weight *= np.float32(0.5)
     last = contents[seeds[0]] if n_seeds else mean
     for index in range(len(rows)):
+        soon = rows[min(index + AHEAD, len(rows) - 1)]
+        for place in range(0, len(taste), LINE_F4):
+            fetch(factors, soon * len(taste) + place)
+        for place in range(0, len(mean), LINE_F4):
+            fetch(contents, soon * len(mean) + place)
         if rows[index] >= len(factors):
             continue
         row = unsigned(rows[index])

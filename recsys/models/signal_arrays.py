@@ -122,6 +122,8 @@ class DeskArrays(NamedTuple):
     best: Array
     """float32[channels]: the greatest sum of each."""
     spare: Array
+    listed: Array
+    """int32[slots + 1]: slots that are looked at once more."""
     found_session: Array
     """int32[2, sessions]: those that share an item, the newest first."""
     found_similarity: Array
@@ -150,7 +152,8 @@ SIGNALS_TYPE = types.NamedTuple(
 DESK_TYPE = types.NamedTuple(
     (
         *(i4[::1], i4[::1], f4[:, ::1], i4[::1], i4[::1], i8[::1], i4[::1], i8[::1], i4[::1], u1[::1]),
-        *(f4[::1], f4[::1], i4[:, ::1], f4[:, ::1], i8[:, ::1], f4[::1], i4[::1], f4[::1], f4[::1], i8[::1]),
+        *(f4[::1], f4[::1], i4[::1], i4[:, ::1], f4[:, ::1], i8[:, ::1], f4[::1], i4[::1], f4[::1], f4[::1]),
+        i8[::1],
     ),
     DeskArrays,
 )
@@ -195,6 +198,7 @@ class Desk:
             past_times=np.zeros(_SEATS, np.int32), past_newest=np.zeros(_SEATS, np.int64),
             past_kind=np.zeros(_SEATS, np.int32), pooled=np.zeros(slots, np.uint8),
             best=np.zeros(SUMS, np.float32), spare=np.zeros(max(slots, m_sessions) + 1, np.float32),
+            listed=np.zeros(slots + 1, np.int32),
             found_session=np.zeros((2, m_sessions), np.int32),
             found_similarity=np.zeros((2, m_sessions), np.float32),
             voter=np.zeros((m_sessions, 5), np.int64), fade=np.zeros(m_sessions, np.float32),

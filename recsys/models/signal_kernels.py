@@ -177,35 +177,32 @@ def _enter(rows: Array, pooled: Array, slot: int, pool: Array, size: int) -> int
 @kernel(void(i8, f4[:, ::1], f4[::1]))
 def _find_best(n_slots: int, sums: Array, best: Array) -> None:
     """The greatest sum of each channel."""
-    best[:] = np.float32(0)
-    for slot in range(n_slots):
-        its = sums[slot]
-        for channel in range(len(best)):  # no constant, which would be unrolled before eight go at a time
-            best[channel] = max(best[channel], its[channel])
+    for channel in range(len(best)):
+        greatest = np.float32(0)
+        for slot in range(n_slots):
+            greatest = max(greatest, sums[slot, channel])
+        best[channel] = greatest
 
 
-@kernel(i8(i8, i8, i4[::1], u1[::1], f4[:, ::1], f4[::1], i4[::1], i8))
-def _enter_best(
-    channel: int, n_slots: int, rows: Array, pooled: Array, sums: Array, spare: Array, pool: Array, size: int
-) -> int:
-    """Add the channel's best to the pool, as many as its quota."""
-    n_named, left, of = 0, _QUOTAS[channel], unsigned(channel)
+@kernel(i8(i8, DESK_TYPE, i8))
+def _enter_best(channel: int, desk: DeskArrays, size: int) -> int:
+    """Add the channel's best to the pool of `size` so far, as many as its quota; of equals those seated
+    first. Returns how many it holds then."""
+    sums, spare, listed, rows = desk.sums, desk.spare, desk.listed, desk.rows
+    pooled, pool = desk.pooled, desk.gathered
+    n_slots, n_named, left, of = desk.facts[SLOTS], 0, _QUOTAS[channel], unsigned(channel)
     for slot in range(n_slots):
         score = sums[slot, of]
         spare[unsigned(n_named)] = score
         n_named += score > 0
     threshold = kth_largest(spare, n_named, left) if n_named > left else np.float32(0)
+    n_listed = 0
     for slot in range(n_slots):
         score = sums[slot, of]
-        if score < threshold or not score > 0:
-            continue
-        left -= 1
-        if not pooled[slot] and size < len(pool):
-            pooled[slot] = 1
-            pool[unsigned(size)] = rows[slot]
-            size += 1
-        if left == 0:
-            break
+        listed[unsigned(n_listed)] = slot
+        n_listed += (score >= threshold) & (score > 0)
+    for place in range(min(n_listed, left)):
+        size = _enter(rows, pooled, listed[place], pool, size)
     return size
 
 
@@ -242,7 +239,7 @@ def gather(
         size = _enter(rows, pooled, slot, pool, size)
     for channel in range(N_CHANNELS):
         if _QUOTAS[channel] > 0 and desk.best[channel] > 0:
-            size = _enter_best(channel, desk.facts[SLOTS], rows, pooled, desk.sums, desk.spare, pool, size)
+            size = _enter_best(channel, desk, size)
     for row in model.popular:
         if len(offer) and not offer[row] & item_types:
             continue

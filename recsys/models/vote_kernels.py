@@ -9,6 +9,7 @@ from numba import types
 
 from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, void
 from recsys.models.kernels import kth_largest, unsigned
+from recsys.models.prefetch import fetch
 from recsys.models.signal_arrays import (
     CHANNELS,
     DESK_TYPE,
@@ -122,26 +123,34 @@ def _keep_most_similar(similarities: Array, spare: Array, n: int, k: int, sessio
 
 @kernel(void(SIGNALS_TYPE, DESK_TYPE, i4[::1], i8))
 def _meet(model: SignalArrays, desk: DeskArrays, sessions: Array, n: int) -> None:
-    """Look at where the `n` neighbours share items with this session. They lie far apart in memory, and in
-    short loops the processor fetches many at a time."""
+    """Look at where the `n` neighbours share items with this session. They lie far apart in memory: all are
+    asked for before the first is looked at, and no branch waits for what one of them says."""
     place, step, voter, fade = desk.place, desk.step, desk.voter, desk.fade
     starts, items, fades = model.session_starts, model.session_items, model.session_fade
     n_session = unsigned(desk.facts[SESSION])
     for index in range(n):
+        fetch(starts, sessions[index])
+        fetch(fades, sessions[index])
+    for index in range(n):
         session = unsigned(sessions[index])
         voter[index, 0] = starts[session]
         voter[index, 1] = starts[session + unsigned(1)]
+        fetch(items, voter[index, 0])
+        fetch(items, voter[index, 1])
         fade[index] = fades[session]
     for index in range(n):
         start, end = voter[index, 0], voter[index, 1]
-        last_step, shared_at, n_shared = np.int32(1 << 30), start, 0
+        last_step: Any = np.int32(1 << 30)
+        shared_at, n_shared = start, 0
         for at in range(start, end):
             # No slot is 0: one less is a number greater than that of any slot.
             slot = unsigned(place[unsigned(items[unsigned(at)])]) - unsigned(1)
-            if slot < n_session:
-                n_shared += 1
-                if step[slot] <= last_step:
-                    last_step, shared_at = step[slot], at
+            is_shared = slot < n_session
+            steps_back = step[slot if is_shared else unsigned(0)]
+            is_later = is_shared and steps_back <= last_step
+            n_shared += int(is_shared)
+            last_step = steps_back if is_later else last_step
+            shared_at = at if is_later else shared_at
         voter[index, 2], voter[index, 3], voter[index, 4] = shared_at, last_step, n_shared
 
 
