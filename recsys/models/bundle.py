@@ -35,14 +35,15 @@ from recsys.models.repurchase import Repurchase
 from recsys.models.scratch import Scratch
 from recsys.models.transitions import Transitions
 
-FORMAT = 7
+FORMAT = 8
 """2: lists instead of FAISS indexes, neighbours by content. Bundles of format 1 are read: without
 those neighbours, so that content is searched by its vectors. 3: a learned ranker, where there was enough
 to learn from. Bundles without one are read: sources are then weighed by the placement. 4: the ranker asks
 for opinions of other models; one that does not is read. 5: what kindred people have, and a ranker of its own
 where sessions tell no order; what is ordered again, and when. Bundles without them are read, and name
 nothing by them. 6: that ranker hears a spectrum; one that does not is read.
-7: texts may be read by a sentence model, and not by words."""
+7: texts may be read by a sentence model, and not by words. 8: the spectrum is heard through a narrower filter
+besides; a ranker that does not ask for it is read."""
 MANIFEST_FILE = "manifest.json"
 _ITEMS_FILE = "item_ids.json"
 

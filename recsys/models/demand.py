@@ -121,12 +121,16 @@ class Demand:
     """Goes through interactions in the order of time. Memory: 260 bytes an item, 20 an interaction."""
 
     def __init__(self, interactions: Interactions) -> None:
-        n_items = interactions.n_items
         self._interactions = interactions
         self._came_from = came_from(interactions)
         self._order = np.argsort(interactions.at_s, kind="stable")
         self._at_s = interactions.at_s[self._order]
         self._base_s = float(self._at_s[-1]) if len(self._at_s) else 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """Go back to when nothing had happened."""
+        n_items = self._interactions.n_items
         self._heat = np.full((_N_HEATS, n_items), -np.inf)
         self._best = np.full(_N_HEATS, -np.inf)
         self._after_rows = np.full((n_items, MAX_AFTER), -1, np.int32)
@@ -134,7 +138,7 @@ class Demand:
         self._done = 0
 
     def go_to(self, at_s: float) -> None:
-        """Take in what happened before epoch second `at_s`; never goes back."""
+        """Take in what happened before epoch second `at_s`; goes back by `begin` only."""
         until = int(np.searchsorted(self._at_s, at_s, side="left"))
         if until > self._done:
             one = self._interactions

@@ -22,7 +22,7 @@ from recsys.models.kindred_replay import sampled
 from recsys.models.scratch import Scratch
 from recsys.models.signal_arrays import COLUMNS, UNSEEN
 from recsys.models.signals import SignalSettings, Trail, item_columns
-from recsys.models.spectrum import HEARD, Spectrum
+from recsys.models.spectrum import HEARD, HEARD_LOWEST, Spectrum
 
 SETTINGS: Final = SignalSettings(n_popular=60)
 _N_WEIGHED: Final = 2 * N_CHANNELS
@@ -33,7 +33,10 @@ _N_TOLD: Final = 6
 FEATURES: Final = (
     *EVIDENCE, *(f"faded_{name}" for name in EVIDENCE[:_N_WEIGHED]), "walks_and_people", "als", "als_share",
     *COLUMNS[:_N_TOLD], "days_since_last", *HEARD, *(f"{name}_share" for name in HEARD),
+    *HEARD_LOWEST, *(f"{name}_share" for name in HEARD_LOWEST),
 )  # fmt: skip
+"""The rows of the ranker's features. New ones come last: trees of an older bundle ask for the others by their
+places."""
 N_FEATURES: Final = len(FEATURES)
 _DAYS_SINCE_LAST: Final = FEATURES.index("days_since_last")
 _HEARD: Final = FEATURES.index(HEARD[0])
@@ -141,8 +144,9 @@ class KindredSignals:
         features[at + 3 : _DAYS_SINCE_LAST] = np.where(known[:, None], of_items, UNSEEN[:_N_TOLD]).T
         features[_DAYS_SINCE_LAST] = (trail.now_s - trail.at_s[-1]) / _DAY_S if len(trail.at_s) else 0.0
         heard = self.spectrum.hear(rows, trail.rows)
-        features[_HEARD : _HEARD + len(HEARD)] = heard
-        features[_HEARD + len(HEARD) :] = heard / np.maximum(heard.max(axis=1, initial=0.0), 1e-9)[:, None]
+        shares = heard / np.maximum(heard.max(axis=1, initial=0.0), 1e-9)[:, None]
+        wide, lowest = slice(len(HEARD)), slice(len(HEARD), None)
+        features[_HEARD:] = np.concatenate((heard[wide], shares[wide], heard[lowest], shares[lowest]))
         return features
 
     @staticmethod

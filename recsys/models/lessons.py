@@ -73,7 +73,7 @@ class Lessons:
         where they hold too few choices. `traits`: of the items, where there is a catalogue. Memory: some 6 KB
         a prefix."""
         known = Traits.unknown(interactions.n_items) if traits is None else traits
-        past = _Past(signals, opinions, interactions, known, settings)
+        past = _Past(signals, opinions, interactions, known, Demand(interactions), settings)
         places = _places(interactions, first, settings)
         # Lived through twice, the first time here and there: demand at night is not that of the evening, so
         # borders by its first hours would not tell apart what the later ones are about.
@@ -107,6 +107,7 @@ class _Past:
     opinions: Opinions
     interactions: Interactions
     traits: Traits
+    demand: Demand
     settings: LessonSettings
 
     def lessons(
@@ -114,8 +115,9 @@ class _Past:
     ) -> Iterator[tuple[float, Features, list[int]]]:
         """For those of `places`, rising in time, where what came next was a candidate: when it was, the
         candidates' features, and which of them it was."""
-        signals, opinions, settings = self.signals, self.opinions, self.settings
-        desk, scratch, demand = signals.desk(), opinions.scratch(), Demand(self.interactions)
+        signals, opinions, demand, settings = self.signals, self.opinions, self.demand, self.settings
+        desk, scratch = signals.desk(), opinions.scratch()
+        demand.begin()
         random = np.random.default_rng(settings.seed)
         surging = np.empty(0, np.int32)
         for number, (share, trail, target) in enumerate(_trails(self.interactions, places, settings)):

@@ -20,10 +20,17 @@ from recsys.models.interactions import Interactions
 
 HEARD: Final = ("heard", "heard_low", "heard_rare")
 """How loud a candidate is in a history: as it is; the lower, the louder; and without how popular it is."""
+HEARD_LOWEST: Final = ("heard_lowest", "heard_lowest_rare")
+"""The first and the last of these, through a narrower filter."""
+_N_LOWEST: Final = 64
+"""Of the tones, those that it lets pass."""
 
 
 class SpectrumSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    dimensions: int = 256
+    dimensions: int = 512
+    max_cells: int = 40_000_000
+    """Of all vectors together, 4 bytes each: with more than 78,000 items they have fewer dimensions, at least
+    those of the narrower filter."""
     iterations: int = 3
     """Of the power method that finds them."""
     seed: int = 0
@@ -48,7 +55,7 @@ class Spectrum:
 
     @classmethod
     def fit(cls, interactions: Interactions, settings: SpectrumSettings = DEFAULTS) -> Spectrum:
-        """Memory: 24 bytes an interaction, 2 KB an item and a person."""
+        """Memory: 24 bytes an interaction, 4 KB an item and a person."""
         from sklearn.utils.extmath import randomized_svd  # noqa: PLC0415 - half a second that only training needs
 
         persons, person = np.unique(interactions.person, return_inverse=True)
@@ -59,7 +66,8 @@ class Spectrum:
         had.sum_duplicates()
         had.data[:] = 1.0
         of_person, of_item = (np.sqrt(np.asarray(had.sum(axis=axis)).ravel()) for axis in (1, 0))
-        dimensions = min(settings.dimensions, min(had.shape) - 1)
+        room = max(_N_LOWEST, settings.max_cells // max(interactions.n_items, 1))
+        dimensions = min(settings.dimensions, room, min(had.shape) - 1)
         if dimensions < 1:
             return cls.silent(interactions.n_items)
         graph = scipy.sparse.diags(_inverse(of_person)) @ had @ scipy.sparse.diags(_inverse(of_item))
@@ -81,16 +89,18 @@ class Spectrum:
         return cls(DEFAULTS, nothing[:, None], np.zeros(1, np.float32), nothing)
 
     def hear(self, rows: Rows, history: Rows) -> npt.NDArray[np.float32]:
-        """float32[3, c], as `HEARD` names them, of candidates `rows` int32[c] for somebody who has the items
-        `history` int32[h], repeats and unknown ones (-1 or newer than this) allowed; 0 for unknown ones."""
+        """float32[5, c], as `HEARD` and `HEARD_LOWEST` name them, of candidates `rows` int32[c] for
+        somebody who has the items `history` int32[h], repeats and unknown ones (-1 or newer than this) allowed;
+        0 for unknown ones."""
         had = np.unique(history)
         had = had[(had >= 0) & (had < len(self.vectors))]
         signal = _inverse(self.degree_root[had]).astype(np.float32) @ self.vectors[had]
         known = rows < len(self.vectors)
         row = np.where(known, rows, 0)
         vectors, root = self.vectors[row], np.where(known, self.degree_root[row], np.float32(0))
-        rare = vectors @ signal
-        return np.stack((rare * root, vectors @ (signal * self.energy) * root, np.where(known, rare, 0)))
+        rare, low = np.where(known, vectors @ signal, 0), vectors @ (signal * self.energy)
+        lowest = np.where(known, vectors[:, :_N_LOWEST] @ signal[:_N_LOWEST], 0)
+        return np.stack((rare * root, low * root, rare, lowest * root, lowest))
 
     def save(self, directory: Path) -> None:
         save_arrays(directory, {name: getattr(self, name) for name in self._ARRAYS}, self.settings)

@@ -5,6 +5,7 @@ import pytest
 
 from recsys.models.spectrum import Spectrum, SpectrumSettings
 from tests.recsys.models.test_kindred_ranker import baskets, tribes
+from tests.recsys.models.toys import random_interactions
 
 FEW = SpectrumSettings(dimensions=2)
 
@@ -17,7 +18,7 @@ def test_what_a_tribe_has_is_loud_in_a_history_of_that_tribe():
     shop = tribes()
     candidates = np.array([row(shop, "a2"), row(shop, "b2")], np.int32)
     heard = Spectrum.fit(shop, FEW).hear(candidates, np.array([row(shop, "a0"), row(shop, "a1")], np.int32))
-    assert heard.shape == (3, 2)
+    assert heard.shape == (5, 2)
     assert (heard[:, 0] > 0).all()
     assert (np.abs(heard[:, 1]) < 0.05 * heard[:, 0]).all()
 
@@ -33,6 +34,21 @@ def test_all_dimensions_hear_what_somebody_has_exactly():
     expected = projected[:, had] @ (1 / every.degree_root[had])
     np.testing.assert_allclose(every.hear(rows, had)[2], expected, atol=1e-5)
     np.testing.assert_allclose(every.hear(rows, had)[0], expected * every.degree_root, atol=1e-5)
+
+
+def test_the_lowest_tones_are_heard_by_themselves():
+    shop = random_interactions(3000, 150, 300, 0)
+    full, narrow = (Spectrum.fit(shop, SpectrumSettings(dimensions=n, iterations=8)) for n in (128, 64))
+    rows, had = np.arange(150, dtype=np.int32), np.array([3, 5], np.int32)
+    heard, lowest = full.hear(rows, had), narrow.hear(rows, had)
+    np.testing.assert_allclose(heard[3:], lowest[[0, 2]], atol=0.05)
+    assert np.abs(heard[3:] - heard[[0, 2]]).max() > 0.1
+
+
+def test_many_items_have_fewer_dimensions():
+    shop = random_interactions(3000, 150, 300, 0)
+    assert Spectrum.fit(shop, SpectrumSettings(dimensions=128, max_cells=150 * 90)).vectors.shape == (150, 90)
+    assert Spectrum.fit(shop, SpectrumSettings(dimensions=128, max_cells=150)).vectors.shape == (150, 64)
 
 
 @pytest.mark.parametrize("history", [[], [-1, 999]])
