@@ -58,7 +58,7 @@ def summary(report: TrainReport, seconds: float, memory_mb: float) -> Iterator[s
         f" interactions/s, peak memory {memory_mb:,.0f} MB)"
     )
     yield (
-        f"  {learned.interactions:,} interactions of {learned.persons:,} people"
+        f"  {learned.interactions:,} interactions of {learned.persons:,} ids"
         f" in {learned.sessions:,} sessions, {report.n_items:,} items"
     )
     for name, metrics in report.evaluation.items():

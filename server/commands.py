@@ -35,8 +35,8 @@ def track(
     ] = None,
     anonymous_id: As = "",
     user: User = "",
-    quantity: float | None = None,
-    price: float | None = None,
+    quantity: Annotated[float | None, typer.Option(help="How many; of `add`, `remove`, `order`.")] = None,
+    price: Annotated[float | None, typer.Option(help="Of one, in the shop's currency.")] = None,
     as_json: Json = False,
     key: Key = "",
     server: Server = "",
@@ -85,7 +85,7 @@ def ask(
         list[str] | None, typer.Option("--why-not", help="Why this item is not there; repeatable.")
     ] = None,
     as_json: Json = False,
-    deadline_ms: Annotated[int, typer.Option(min=1)] = 5000,
+    deadline_ms: Annotated[int, typer.Option(min=1, help="How long an answer may take.")] = 5000,
     key: Key = "",
     server: Server = "",
 ) -> int:
