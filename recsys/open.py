@@ -42,16 +42,18 @@ def open_log(url: str) -> EventLog:
     )
 
 
-def open_store(url: str) -> ProfileStore:
+def open_store(url: str, hurry_s: float = 0.0) -> ProfileStore:
     """Open, and where it is missing create, the store that `url` names:
     `lmdb:///path/to/folder?map_gb=64` or `redis://host:6379/0?prefix=shop:` (`rediss`,
-    `valkey`, `redis+cluster` likewise).
+    `valkey`, `redis+cluster` likewise). `hurry_s`: how long a call may wait for a server that hangs,
+    0: as the URL says; an embedded store has none.
 
     BadUrl: the URL is not one of these. StoreUnavailable: it is, and the store cannot be
     opened; a Redis that does not answer is found out by the first call.
     """
     return cast(
-        ProfileStore, _open(url, "state", STORE_ADAPTERS, "lmdb:///path/to/folder", "redis://host:6379/0")
+        ProfileStore,
+        _open(url, "state", STORE_ADAPTERS, "lmdb:///path/to/folder", "redis://host:6379/0", hurry_s),
     )
 
 
@@ -82,7 +84,14 @@ class BadUrl(ValueError):
     """A log or state URL that cannot be used: says what was expected and what came, and where."""
 
 
-def _open(url: str, what: str, adapters: dict[str, tuple[str, str]], embedded: str, remote: str) -> object:
+def _open(
+    url: str,
+    what: str,
+    adapters: dict[str, tuple[str, str]],
+    embedded: str,
+    remote: str,
+    hurry_s: float = 0.0,
+) -> object:
     scheme, colon, _ = url.partition("://")
     if not colon or scheme not in adapters:
         # Only the scheme is repeated: the rest may hold a password.
@@ -91,6 +100,6 @@ def _open(url: str, what: str, adapters: dict[str, tuple[str, str]], embedded: s
     module, name = adapters[scheme]
     adapter = getattr(import_module(f"recsys.stores.{module}"), name)
     try:
-        return adapter.from_url(url)
+        return adapter.from_url(url, hurry_s) if hurry_s else adapter.from_url(url)
     except ValueError as error:
         raise BadUrl(f"{error} - at `{what}`") from None

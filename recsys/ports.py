@@ -6,6 +6,7 @@ port is bytes, so that a port never learns what a profile is and an adapter neve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 from zlib import crc32
@@ -75,10 +76,11 @@ class EventLog(Protocol):
 
     partitions: int
 
-    def append(self, records: Sequence[NewRecord]) -> list[Position]:
+    def append(self, records: Sequence[NewRecord], patience_s: float = math.inf) -> list[Position]:
         """Append all; return their positions, in order, once they are durable. Thread-safe:
         concurrent calls share one commit (group commit). All or nothing for the embedded log.
-        Raises LogUnavailable when nothing can be acknowledged."""
+        Raises LogUnavailable when nothing can be acknowledged; a log on another machine no later than
+        `patience_s`."""
         ...
 
     def reader(self, after: Mapping[int, int] | None = None) -> LogReader:

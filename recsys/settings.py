@@ -92,6 +92,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Prometheus metrics of all processes at /metrics; 0: none."""
     deadline_ms: Positive = 250
     """Used where the caller sets no deadline."""
+    state_timeout_ms: Positive = 100
+    """How long a request waits for a Redis that hangs; then pages get blocks for everybody for a second, and
+    one request asks again."""
     max_slots: Positive = 16
     max_limit: Positive = 200
     """Most items of one slot."""
@@ -170,6 +173,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def all_placements(self) -> dict[str, Placement]:
         return {**DEFAULT_PLACEMENTS, **self.placements}
+
+    @property
+    def has_embedded_state(self) -> bool:
+        """Whether the state is on this machine's disk, and answers at once."""
+        return self.state.startswith("lmdb:")
 
     def zone(self) -> tzinfo:
         """Raises ValueError."""

@@ -187,7 +187,11 @@ def _work() -> int:
             event_log = opened.enter_context(contextlib.closing(open_log(order.settings.log)))
             store = opened.enter_context(contextlib.closing(open_store(order.settings.state)))
             note = ModelNote(Path(order.metrics) if order.metrics else None, os.getpid())
-            running = RunningServer(order.settings, event_log, store, Metrics(), note)
+            asked = store
+            if not order.settings.has_embedded_state:
+                hurry_s = order.settings.server.state_timeout_ms / 1000
+                asked = opened.enter_context(contextlib.closing(open_store(order.settings.state, hurry_s)))
+            running = RunningServer(order.settings, event_log, store, Metrics(), note, asked=asked)
             running.start(order.port, share_port=True)
         except (SettingsError, LogUnavailable, StoreUnavailable, ValueError, RuntimeError) as error:
             log.error("not_starting", error=str(error))

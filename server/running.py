@@ -61,12 +61,15 @@ class RunningServer:
         note: ModelNote | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
         decider: Decider = decide,
+        asked: ProfileStore | None = None,
     ) -> None:
+        """`asked`: `store` for requests, which cannot wait as long as what reads the catalogue; None: one
+        for all."""
         server, placements = settings.server, settings.all_placements()
         self._settings, self._now_ms = settings, now_ms
         self._metrics = metrics
         # An embedded state answers at once; a look-up over the network must not hold up other calls.
-        self._turns = 1 if settings.state.startswith("lmdb:") else server.threads
+        self._turns = 1 if settings.has_embedded_state else server.threads
         self.loaded = Event()
         self.live = Live(
             store,
@@ -80,11 +83,12 @@ class RunningServer:
         )
         self.queue = ServedQueue(event_log, server.served_queue, metrics, now_ms)
         recent = RecentDecisions()
-        people, shown = People(store), Shown(store, placements)
+        asked = asked if asked is not None else store
+        people, shown = People(asked), Shown(asked, placements)
         blocks = Blocks(
             self.live,
             people,
-            Renders(store, placements, server.render_ttl_s, server.retry_s),
+            Renders(asked, placements, server.render_ttl_s, server.retry_s),
             self.queue,
             recent,
             placements,
@@ -101,7 +105,7 @@ class RunningServer:
             blocks,
             Decisions(
                 recent,
-                store,
+                asked,
                 people,
                 self.live,
                 placements,

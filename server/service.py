@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from threading import BoundedSemaphore
@@ -11,6 +12,7 @@ from uuid import uuid4
 import grpc
 import structlog
 
+from recsys.breaker import Breaker
 from recsys.catalog import CatalogChange
 from recsys.decode import MADE_ID, Decoder, visitor_of
 from recsys.events import Arrival, DeadLetter
@@ -34,6 +36,12 @@ BULK_CHUNK = 64
 """People of a bulk request that are looked up and decided together."""
 BULK_PAUSE_S = 0.02
 NO_DEADLINE_S = 1e6
+LOG_WAITED_S = 0.5
+LOG_REST_S = 1.0
+"""So long Track is refused at once behind one that waited in vain for the log, for LOG_WAITED_S or more: each
+that waits holds a thread which Explain, mailings and health checks want too."""
+TELL_S = 0.05
+"""Kept of a Track's deadline to say that the log has not answered."""
 
 Answer = Callable[[Any, grpc.ServicerContext, float], bytes]
 Answers = Callable[[Any, grpc.ServicerContext], Iterator[bytes]]
@@ -67,6 +75,7 @@ class HeadraceService:
         # A stream holds its thread to the end; pages must find one too.
         self._bulk_streams = BoundedSemaphore(max(max_bulk_streams, 1))
         self._decoder = Decoder()
+        self._log_breaker = Breaker(LOG_WAITED_S, LOG_REST_S)
 
     def get_blocks(self) -> tuple[str, Parse, Handle]:
         """GetBlocks for a lane: its full name, how its request is parsed, and its handler."""
@@ -102,10 +111,9 @@ class HeadraceService:
         self, message: pb.GetBlocksRequest, context: grpc.ServicerContext, started_s: float
     ) -> bytes:
         request = self._checks.blocks(message)
-        remaining_s = context.time_remaining()
-        # gRPC's own word for no deadline is one that lies centuries ahead.
-        is_set = remaining_s is not None and remaining_s < NO_DEADLINE_S
-        left_s = remaining_s if is_set else self._default_deadline_s
+        left_s = _left_s(context)
+        is_set = left_s is not None
+        left_s = left_s if left_s is not None else self._default_deadline_s
         deadline = Deadline(started_s + left_s, context.is_active, is_callers=is_set)
         return self._blocks.answer(request, started_s, deadline)
 
@@ -144,6 +152,9 @@ class HeadraceService:
             self._bulk_streams.release()
 
     def _track(self, message: pb.TrackRequest, context: grpc.ServicerContext, started_s: float) -> bytes:
+        if not context.is_active():
+            raise CallerGone  # while it waited for a thread
+        left_s = _left_s(context)
         events = self._checks.events(message)
         received_ms = self._now_ms()
         records: list[NewRecord] = []
@@ -162,7 +173,11 @@ class HeadraceService:
                 key = visitor_of(raw)
                 receipts.append(pb.Receipt(call=call, problem=_problem(found)))
             records.append(NewRecord(key, raw, received_ms))
-        positions = self._event_log.append(records) if records else []
+        positions: list[Position] = []
+        if records:
+            patience_s = math.inf if left_s is None else max(left_s - TELL_S, left_s / 2)
+            with self._log_breaker.asking(LogUnavailable):
+                positions = self._event_log.append(records, patience_s)
         for receipt, position in zip(receipts, positions, strict=True):
             receipt.position = str(position)
         self._metrics.events.labels("good").inc(len(events) - broken)
@@ -232,6 +247,13 @@ class HeadraceService:
             log.error("request_failed", rpc=rpc, exc_info=error)
         self._metrics.requests.labels(rpc, refusal.code.name).inc()
         refuse(context, refusal)
+
+
+def _left_s(context: grpc.ServicerContext) -> float | None:
+    """Of the caller's deadline; None: there is none."""
+    left_s: float | None = context.time_remaining()
+    # gRPC's own word for no deadline is one that lies centuries ahead.
+    return left_s if left_s is not None and left_s < NO_DEADLINE_S else None
 
 
 def _problem(found: DeadLetter | CatalogChange) -> pb.Problem:

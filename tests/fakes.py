@@ -5,6 +5,7 @@ The contract suites run on the real adapters; these are for tests of what stands
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from threading import RLock
 
@@ -30,7 +31,7 @@ class MemoryLog:
         self._end: dict[int, int] = {}
         self._lock = RLock()
 
-    def append(self, records: Sequence[NewRecord]) -> list[Position]:
+    def append(self, records: Sequence[NewRecord], patience_s: float = math.inf) -> list[Position]:
         self._answer()
         with self._lock:
             positions = []

@@ -11,6 +11,7 @@ may be a marker which no reader returns.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -145,7 +146,7 @@ class KafkaLog:
         shape = (partitions, replication_factor)
         return cls(parts.netloc, topic, *shape, linger_ms, timeout_s, settings, topic_settings)
 
-    def append(self, records: Sequence[NewRecord]) -> list[Position]:
+    def append(self, records: Sequence[NewRecord], patience_s: float = math.inf) -> list[Position]:
         """See EventLog. Not all or nothing: on LogUnavailable some records may be in the log."""
         partitions = place(records, self.partitions)
         if not records:
@@ -153,14 +154,13 @@ class KafkaLog:
         if self._closed.is_set():
             raise LogUnavailable(f"{self._name}: the log is closed")
         deliveries = _Deliveries(len(records))
-        deadline = time.monotonic() + self._timeout_s
+        # librdkafka itself gives up after the timeout; the second more is for its report.
+        wait_s = min(self._timeout_s + 1.0, patience_s)
+        deadline = time.monotonic() + wait_s
         for index, (partition, record) in enumerate(zip(partitions, records, strict=True)):
             self._produce(partition, record, partial(deliveries.report, index), deadline)
-        # librdkafka itself gives up after the timeout; the second more is for its report.
-        if not deliveries.complete.wait(max(0.0, deadline - time.monotonic()) + 1.0):
-            raise LogUnavailable(
-                f"{self._name}: no acknowledgement within {self._timeout_s:g} s{self._cause}"
-            )
+        if not deliveries.complete.wait(max(0.0, deadline - time.monotonic())):
+            raise LogUnavailable(f"{self._name}: no acknowledgement within {wait_s:g} s{self._cause}")
         if deliveries.error is not None:
             raise LogUnavailable(f"{self._name}: {deliveries.error.str()}{self._cause}")
         return deliveries.positions

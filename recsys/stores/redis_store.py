@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -20,6 +20,7 @@ from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 
+from recsys.breaker import Breaker
 from recsys.ports import JournalTrimmed, StoreUnavailable
 from recsys.stores.limits import JOURNAL_KEPT, check_value, key_bytes
 from recsys.stores.urls import query_settings, take_float
@@ -28,7 +29,11 @@ BATCH_KEYS = 500
 """Keys of one command: a longer one would hold up every other client of the server."""
 BATCH_BYTES = 4 * 1024 * 1024
 
+REST_S = 1.0
+"""So long nobody who is in a hurry asks a server that has just kept somebody waiting in vain."""
+
 _ERRORS = (redis.RedisError, RedisClusterException, OSError)
+_RETRIED: tuple[type[Exception], ...] = (redis.ConnectionError, redis.TimeoutError, TimeoutError)
 _SCHEMES = {"valkey": "redis", "valkeys": "rediss", "redis+cluster": "redis", "rediss+cluster": "rediss"}
 
 
@@ -36,7 +41,8 @@ class RedisStore:
     """A ProfileStore on the server of `client`, below `prefix`; it closes the client.
 
     Nothing is asked of the server until the first call. A call that meets a broken connection is
-    tried once more; an entry of a journal may then stand there twice.
+    tried once more; an entry of a journal may then stand there twice. `is_hurried`: a server that hangs
+    costs one call its `timeout_s`, and those of the next REST_S nothing.
     """
 
     def __init__(
@@ -46,6 +52,8 @@ class RedisStore:
         prefix: str = "",
         timeout_s: float = 2.0,
         journal_kept: int = JOURNAL_KEPT,
+        *,
+        is_hurried: bool = False,
     ) -> None:
         self._client: Any = client  # the types of redis-py say of every answer that it may be awaitable
         self._name = name
@@ -54,13 +62,16 @@ class RedisStore:
         self._journal_kept = journal_kept
         self._clustered = isinstance(client, RedisCluster)
         self._closed = False
+        # What fails within half of the time has kept nobody waiting.
+        self._breaker = Breaker(timeout_s / 2, REST_S) if is_hurried else None
 
     @classmethod
-    def from_url(cls, url: str) -> RedisStore:
+    def from_url(cls, url: str, hurry_s: float = 0.0) -> RedisStore:
         """Open `redis://user:password@host:6379/0?prefix=shop:&timeout_s=2&connect_timeout_s=2`.
 
         `rediss` is TLS, `valkey` and `valkeys` mean the same two, `redis+cluster` and
-        `rediss+cluster` name one node of a cluster. Further settings are redis-py's.
+        `rediss+cluster` name one node of a cluster. Further settings are redis-py's. `hurry_s`: no call
+        waits for longer, whatever the URL says; 0: for callers who can wait.
         """
         parts = urlsplit(url)
         if not parts.hostname:
@@ -69,6 +80,10 @@ class RedisStore:
         prefix = settings.pop("prefix", "")
         timeout_s = take_float(settings, "timeout_s", 2.0, 0.01, 600.0)
         connect_timeout_s = take_float(settings, "connect_timeout_s", 2.0, 0.01, 600.0)
+        errors = _RETRIED
+        if hurry_s:
+            timeout_s, connect_timeout_s = min(timeout_s, hurry_s), min(connect_timeout_s, hurry_s)
+            errors = (redis.ConnectionError,)  # who has waited in vain once does not wait again
         scheme = _SCHEMES.get(parts.scheme, parts.scheme)
         # Never the user and password: the name appears in errors.
         name = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -78,7 +93,7 @@ class RedisStore:
                 parts._replace(scheme=scheme, query=urlencode(settings)).geturl(),
                 socket_timeout=timeout_s,
                 socket_connect_timeout=connect_timeout_s,
-                retry=Retry(NoBackoff(), 1),
+                retry=Retry(NoBackoff(), 1, errors),
             )
             if isinstance(client, redis.Redis):
                 client.connection_pool.make_connection()  # does not connect, but reads the settings
@@ -86,7 +101,7 @@ class RedisStore:
             raise StoreUnavailable(f"{name}: {error}") from error
         except (TypeError, ValueError) as error:
             raise ValueError(f"Expected settings of redis-py in the URL of {name}, got: {error}") from error
-        return cls(client, name, prefix, timeout_s)
+        return cls(client, name, prefix, timeout_s, is_hurried=hurry_s > 0)
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """See ProfileStore; 500 keys a command."""
@@ -234,7 +249,8 @@ class RedisStore:
         if self._closed:
             raise StoreUnavailable(f"{self._name}: the store is closed")
         try:
-            yield
+            with self._breaker.asking(*_ERRORS) if self._breaker is not None else nullcontext():
+                yield
         except _ERRORS as error:
             raise StoreUnavailable(f"{self._name}: {error}") from error
 

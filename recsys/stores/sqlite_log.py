@@ -12,6 +12,7 @@ Several processes may append and read at the same time. Open it after a fork, no
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
@@ -79,7 +80,7 @@ class SqliteLog:
         refuse_rest(settings, ("partitions", "timeout_s"))
         return cls(path, partitions, timeout_s)
 
-    def append(self, records: Sequence[NewRecord]) -> list[Position]:
+    def append(self, records: Sequence[NewRecord], patience_s: float = math.inf) -> list[Position]:
         """See EventLog. The first caller leads: it commits what is waiting, its own and others',
         then wakes them and hands the lead to the next; nobody waits for more than two commits."""
         mine = _Append(records, place(records, self.partitions))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import time
+from pathlib import Path
+from typing import Any, NoReturn
 
 import grpc
 import pytest
 
 from recsys.decode import Decoder
 from recsys.events import MAX_EVENT_BYTES, Action, Arrival
-from recsys.ports import partition_of
+from recsys.ports import LogUnavailable, partition_of
 from server.pb import headrace_pb2 as pb
+from tests.fakes import MemoryStore
 from tests.server.shop import Shop
 
 
@@ -180,6 +183,27 @@ def test_a_log_that_is_down_acknowledges_nothing(shop: Shop) -> None:
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     (details,) = (value for name, value in error.trailing_metadata() if name == "grpc-status-details-bin")
     assert b"google.rpc.RetryInfo" in details
+
+
+def test_a_log_that_hangs_keeps_one_track_waiting_and_the_next_not(
+    tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.service.LOG_REST_S", 60.0)
+    waited = []
+
+    def hang(records: object, patience_s: float) -> NoReturn:
+        waited.append(patience_s)
+        time.sleep(patience_s)
+        raise LogUnavailable("hangs")
+
+    with Shop(tmp_path, store=store).open() as shop:
+        monkeypatch.setattr(shop.log, "append", hang)
+        for _ in range(2):
+            with pytest.raises(grpc.RpcError) as caught:
+                shop.client.Track(pb.TrackRequest(events=[event()]), timeout=1.0)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE  # before the deadline is over
+    assert len(waited) == 1
+    assert 0.5 < waited[0] < 1.0
 
 
 def test_the_log_may_be_down_while_blocks_are_asked_for(shop: Shop) -> None:

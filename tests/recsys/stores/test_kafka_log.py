@@ -146,6 +146,8 @@ def test_a_broker_that_goes_and_comes_back(kafka, tmp_path):
             broker.kill()
             with pytest.raises(LogUnavailable, match=f"kafka://127.0.0.1:{broker.port}/events: "):
                 log.append([new("anna", b"while it is down")])
+            with pytest.raises(LogUnavailable, match=r"no acknowledgement within 0\.05 s"):
+                log.append([new("anna", b"in a hurry")], patience_s=0.05)
             deadline = time.monotonic() + 60
 
             def read_on():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from contextlib import closing
 
 import pytest
@@ -45,6 +47,32 @@ def test_what_was_synced_survives_a_killed_server(valkey_session, tmp_path):
             assert store.get_many([f"v:{number}" for number in range(1000)]) == [b"x"] * 1000
     finally:
         server.stop()
+
+
+def test_a_server_that_hangs_keeps_one_who_is_in_a_hurry_waiting_and_the_next_not(own_valkey, monkeypatch):
+    monkeypatch.setattr("recsys.stores.redis_store.REST_S", 60.0)
+    with closing(open_store(own_valkey.url)) as patient, closing(open_store(own_valkey.url, 0.1)) as hurried:
+        patient.put_many({"v:a": b"1"})
+        assert hurried.get_many(["v:a"]) == [b"1"]
+        os.kill(own_valkey.process.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreUnavailable, match="Timeout"):
+                hurried.get_many(["v:a"])
+        finally:
+            os.kill(own_valkey.process.pid, signal.SIGCONT)
+        assert patient.get_many(["v:a"]) == [b"1"]
+        with pytest.raises(StoreUnavailable, match="Timeout"):
+            hurried.get_many(["v:a"])
+
+
+def test_a_server_that_refuses_at_once_is_asked_again(own_valkey, monkeypatch):
+    monkeypatch.setattr("recsys.stores.redis_store.REST_S", 60.0)
+    own_valkey.kill()
+    with closing(open_store(own_valkey.url, 5.0)) as hurried:
+        with pytest.raises(StoreUnavailable):
+            hurried.get_many(["v:a"])
+        own_valkey.start()
+        assert hurried.get_many(["v:a"]) == [None]
 
 
 def test_errors_do_not_tell_the_password(valkey_url):
