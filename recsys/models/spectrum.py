@@ -90,8 +90,8 @@ class Spectrum:
 
     def hear(self, rows: Rows, history: Rows) -> npt.NDArray[np.float32]:
         """float32[5, c], as `HEARD` and `HEARD_LOWEST` name them, of candidates `rows` int32[c] for
-        somebody who has the items `history` int32[h], repeats and unknown ones (-1 or newer than this) allowed;
-        0 for unknown ones."""
+        somebody who has the items `history` int32[h], repeats and unknown ones (-1 or newer than this)
+        allowed; 0 for unknown ones."""
         had = np.unique(history)
         had = had[(had >= 0) & (had < len(self.vectors))]
         signal = _inverse(self.degree_root[had]).astype(np.float32) @ self.vectors[had]
