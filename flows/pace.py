@@ -27,16 +27,19 @@ class Pace:
         self._longest_s = self._longest_before_s = 0.0
         self._since_s = 0.0
 
-    def stepped(self, records: int, began_s: float, ended_s: float) -> None:
-        """So many records took from `began_s` to `ended_s`, by a clock that only goes on."""
+    def stepped(self, records: int, began_s: float, ended_s: float) -> bool:
+        """So many records took from `began_s` to `ended_s`, by a clock that only goes on. Returns whether
+        they were as many as the step might take: then more is waiting, it seems."""
+        was_full = records >= self.limit
         took_s = ended_s - began_s
         fitting = int(records * self._step_s / took_s) if took_s > 0 else self._most
         # A step that was not full has reached the end: what comes next may be of another kind.
-        more = 2 * records if records >= self.limit else FIRST
+        more = 2 * records if was_full else FIRST
         self.limit = min(max(min(more, fitting), LEAST), self._most)
         if ended_s - self._since_s >= REMEMBERED_S:
             self._longest_before_s, self._longest_s, self._since_s = self._longest_s, 0.0, ended_s
         self._longest_s = max(self._longest_s, took_s)
+        return was_full
 
     def longest_ms(self) -> int:
         """Of the steps of the last minute or two; 0 before the first."""

@@ -7,6 +7,7 @@ well over 100k events/s on one core; the keyed stages behind it spread over all 
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -44,7 +45,10 @@ class LogPartition(StatefulSourcePartition[Read, ReadTo]):
         if self._until.stopped():
             raise StopIteration
         if self._step is not None:  # the engine asks again once all that came of it is done
-            self._pace.stepped(*self._step, time.monotonic())
+            if self._pace.stepped(*self._step, time.monotonic()):
+                # More is waiting, and the states that the step made are kept: trees without cycles, which
+                # the collector would look at one by one.
+                gc.freeze()
             self._step = None
         records = self._reader.read(self._pace.limit)
         if not records:

@@ -217,8 +217,7 @@ class ItemStage(Stage[News, Kept, ItemState]):
 
     def fold(self, state: ItemState, values: Iterable[News]) -> Kept:
         item, counters = state.item, state.counters
-        for news in values:
-            state.take(news)
+        state.take(*values)
         records: tuple[tuple[str, bytes], ...] = ()
         if state.item is not None and state.item is not item:
             records = ((item_key(state.item_id), encode_item(state.item)),)

@@ -108,7 +108,11 @@ def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_list(kind):
         offsets = np.zeros(len(column) + 1, np.int32)
         np.cumsum(np.fromiter(map(len, column), np.int32, len(column)), out=offsets[1:])
-        return pa.ListArray.from_arrays(offsets, pa.array(list(chain.from_iterable(column)), kind.value_type))
+        return pa.ListArray.from_arrays(offsets, _array(list(chain.from_iterable(column)), kind.value_type))
+    if pa.types.is_float32(kind):
+        return pa.array(np.fromiter(column, np.float32, len(column)))
+    if pa.types.is_int8(kind):  # actions, which are small, and dear to look at as the enum that they are
+        return pa.array(np.frombuffer(bytes(column), np.int8))
     if pa.types.is_integer(kind):
         return pa.array(np.fromiter(column, kind.to_pandas_dtype(), len(column)))
     return pa.array(column, kind)

@@ -9,6 +9,7 @@ time, and the greater heat is the greater sum at any time.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from math import log2
 
 import msgspec
@@ -49,22 +50,24 @@ class ItemCounters(msgspec.Struct, frozen=True, array_like=True, gc=False):
     after: tuple[After, ...] = ()
     """By AFTER_HALF_LIFE_S, the greatest heat first."""
 
-    def counted(self, action: Action, quantity: float, at_s: int) -> ItemCounters:
-        """With one more event. Late events count for what is left of them."""
+    def counted(self, events: Iterable[tuple[Action, float, int]]) -> ItemCounters:
+        """With more events: of each the action, the quantity and when it happened, in epoch seconds. Late
+        ones count for what is left of them."""
         views, carts, orders, now_s, surge = self.views, self.carts, self.orders, self.at_s, self.surge
-        gain = 1.0
-        if at_s > now_s:
-            kept = 0.5 ** ((at_s - now_s) / HALF_LIFE_S)
-            views, carts, orders, now_s = views * kept, carts * kept, orders * kept, at_s
-        elif at_s < now_s:
-            gain = 0.5 ** ((now_s - at_s) / HALF_LIFE_S)
-        if action is VIEW or action is READ:
-            views += gain
-            surge = heated(surge, at_s / SURGE_HALF_LIFE_S)
-        elif action is CART_ADD:
-            carts += gain
-        elif action is ORDER:
-            orders += gain * min(quantity, 10.0)
+        for action, quantity, at_s in events:
+            gain = 1.0
+            if at_s > now_s:
+                kept = 0.5 ** ((at_s - now_s) / HALF_LIFE_S)
+                views, carts, orders, now_s = views * kept, carts * kept, orders * kept, at_s
+            elif at_s < now_s:
+                gain = 0.5 ** ((now_s - at_s) / HALF_LIFE_S)
+            if action is VIEW or action is READ:
+                views += gain
+                surge = heated(surge, at_s / SURGE_HALF_LIFE_S)
+            elif action is CART_ADD:
+                carts += gain
+            elif action is ORDER:
+                orders += gain * min(quantity, 10.0)
         return ItemCounters(views, carts, orders, now_s, surge, self.after)
 
     def followed_by(self, item: str, at_s: int) -> ItemCounters:

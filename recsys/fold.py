@@ -21,6 +21,7 @@ from recsys.draft import Draft, DraftSession, freeze, thaw
 from recsys.events import ITEM_ACTIONS, Action, Event
 from recsys.leanings import keep_strongest, lean
 from recsys.profile import (
+    MAX_AFFINITIES,
     MAX_ORDER_ITEMS,
     MAX_QUERIES,
     MAX_TOUCHES,
@@ -71,14 +72,8 @@ _PASSIVE = frozenset(
 )
 _CART = frozenset((CART_ADD, CART_REMOVE, CART_VIEW, ORDER))
 _UNDOING = frozenset((Action.REFUND, Action.ORDER_CANCEL))
-_COUNTERS = {
-    READ: "reads",
-    LIST_VIEW: "lists",
-    SEARCH: "searches",
-    CART_ADD: "cart_adds",
-    CHECKOUT: "checkouts",
-}
-"""What a session counts by name, beside views and orders (only those that are new)."""
+_COUNTED = frozenset((READ, LIST_VIEW, SEARCH, CART_ADD, CHECKOUT))
+"""What a session counts by name, beside views and orders."""
 _CATEGORY_WEIGHT = {
     Action.VIEW: 1.0,
     Action.CLICK: 0.5,
@@ -134,7 +129,15 @@ def fold(draft: Draft, event: Event, rules: SessionRules) -> tuple[Effect, ...]:
         draft.last_ms = at_ms
     draft.events += 1
     if said is not None:
-        _consent(draft, event)
+        if (
+            said.email is None
+            and said.personalization
+            and draft.personalization
+            and at_ms >= draft.consent_ms  # what was said before is said again, as nearly always
+        ):
+            draft.consent_ms = at_ms
+        else:
+            _consent(draft, event)
     placed = action is ORDER and place_order(draft, event)
     _count(session, event, learnable, placed)
     if event.blocked_ids:
@@ -253,11 +256,9 @@ def _count(session: DraftSession, event: Event, learnable: bool, placed: bool) -
     session.events += 1
     if action is VIEW:
         session.views += 1
-    else:
-        counter = _COUNTERS.get(action)
-        if counter is not None:
-            setattr(session, counter, getattr(session, counter) + 1)
-    if placed:
+    elif action in _COUNTED:
+        _count_by_name(session, action)
+    if placed:  # an order that is new
         session.orders += 1
     if event.dwell_s:
         session.dwell_s += event.dwell_s
@@ -275,6 +276,19 @@ def _count(session: DraftSession, event: Event, learnable: bool, placed: bool) -
     category = (lines[0].category if lines else None) or event.category
     if category:
         session.category = category if len(category) <= 100 else category[:100]
+
+
+def _count_by_name(session: DraftSession, action: Action) -> None:
+    if action is LIST_VIEW:
+        session.lists += 1
+    elif action is READ:
+        session.reads += 1
+    elif action is SEARCH:
+        session.searches += 1
+    elif action is CART_ADD:
+        session.cart_adds += 1
+    else:
+        session.checkouts += 1
 
 
 def _with_query(queries: tuple[str, ...], query: str | None) -> tuple[str, ...]:
@@ -329,7 +343,8 @@ def _learn(draft: Draft, event: Event) -> None:
         leaves = (leaf_of(event.category),)
     for leaf in leaves:
         lean(categories, leaf, weight, at_s)
-    keep_strongest(categories)
+    if len(categories) > MAX_AFFINITIES:
+        keep_strongest(categories)
 
 
 @lru_cache(maxsize=20_000)

@@ -64,19 +64,24 @@ class ItemState:
         self._lines: list[Line] = []
         """Lines that tell nothing new of the item as it is: most events repeat what others said."""
 
-    def take(self, news: News) -> None:
-        if type(news) is Mention:
-            line = news.line
-            if line not in self._lines:
-                self._learn(line, news.at_ms)
-            if news.counted:
-                self.counters = self.counters.counted(news.action, line.quantity, news.at_ms // 1000)
-        elif type(news) is WentOn:
-            self.counters = self.counters.followed_by(news.to_item, news.at_ms // 1000)
-        else:
-            assert isinstance(news, CatalogChange)
-            self.item = apply_change(self.item, news)
-            self._lines.clear()
+    def take(self, *news: News) -> None:
+        """Fold what is new, in its order."""
+        counted: list[tuple[Action, float, int]] = []
+        for one in news:
+            if type(one) is Mention:
+                line, at_ms = one.line, one.at_ms
+                if line not in self._lines:
+                    self._learn(line, at_ms)
+                if one.counted:
+                    counted.append((one.action, line.quantity, at_ms // 1000))
+            elif type(one) is WentOn:
+                self.counters = self.counters.followed_by(one.to_item, one.at_ms // 1000)
+            else:
+                assert isinstance(one, CatalogChange)
+                self.item = apply_change(self.item, one)
+                self._lines.clear()
+        if counted:
+            self.counters = self.counters.counted(counted)
 
     def _learn(self, line: Line, at_ms: int) -> None:
         item = apply_evidence(self.item, line, at_ms)

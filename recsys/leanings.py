@@ -12,7 +12,7 @@ HALF_LIFE_S = 14 * 86_400
 
 def lean(known: list[Affinity], name: str, gain: float, at_s: int) -> None:
     """Gain weight for a name at `at_s`. See `keep_strongest`."""
-    for before in known:
+    for index, before in enumerate(known):  # noqa: B007 (used behind the loop)
         if before.name == name:
             break
     else:
@@ -26,7 +26,7 @@ def lean(known: list[Affinity], name: str, gain: float, at_s: int) -> None:
         gain *= 0.5 ** (-age_s / HALF_LIFE_S)
         at_s = before.at_s
     # To three digits. `round` goes by way of decimal text, which costs three times as much.
-    known[known.index(before)] = Affinity(name, int((weight + gain) * 1000 + 0.5) / 1000, at_s)
+    known[index] = Affinity(name, int((weight + gain) * 1000 + 0.5) / 1000, at_s)
 
 
 def keep_strongest(known: list[Affinity]) -> None:

@@ -95,3 +95,19 @@ def test_the_source_reads_as_much_as_the_steps_before_allow(monkeypatch: pytest.
     assert first_s == pytest.approx(pace.FIRST * 0.002)
     assert later_s == pytest.approx([0.5] * 5)
     assert kept.longest_ms() == 2000
+
+
+def test_the_collector_passes_over_what_a_backlog_leaves_and_over_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backlog, frozen = Backlog(cost_s=0.0001), []
+    monkeypatch.setattr(source.time, "monotonic", backlog.monotonic)
+    monkeypatch.setattr(source.gc, "freeze", lambda: frozen.append(backlog.now_s))
+    part = LogPartition(backlog, None, Until(), Pace(8000, 500), timedelta(0))
+    steps = backlog.steps(part)
+    for _ in range(4):
+        next(steps)
+    assert len(frozen) == 3  # the fourth step is still at work
+    live = Pace(8000, 500)
+    assert live.stepped(FIRST, 1000.0, 1000.1)
+    assert not live.stepped(30, 1000.1, 1000.2)

@@ -30,9 +30,14 @@ def sums(counters: ItemCounters) -> tuple[float, float, float, int]:
 def test_a_count_halves_in_two_days() -> None:
     assert HALF_LIFE_S == 2 * 86_400
     assert (decay(0), decay(HALF_LIFE_S), decay(3 * HALF_LIFE_S)) == (1.0, 0.5, 0.125)
-    viewed = ItemCounters().counted(Action.VIEW, 1, T_S)
+    viewed = ItemCounters().counted([(Action.VIEW, 1, T_S)])
     assert sums(viewed) == (1.0, 0.0, 0.0, T_S)
-    assert sums(viewed.counted(Action.CART_ADD, 1, T_S + HALF_LIFE_S)) == (0.5, 1.0, 0.0, T_S + HALF_LIFE_S)
+    assert sums(viewed.counted([(Action.CART_ADD, 1, T_S + HALF_LIFE_S)])) == (
+        0.5,
+        1.0,
+        0.0,
+        T_S + HALF_LIFE_S,
+    )
 
 
 def test_the_order_of_events_makes_no_difference() -> None:
@@ -46,16 +51,16 @@ def test_the_order_of_events_makes_no_difference() -> None:
     for order in itertools.permutations(happened):
         counters = ItemCounters()
         for action, quantity, at_s in order:
-            counters = counters.counted(action, quantity, at_s)
+            counters = counters.counted([(action, quantity, at_s)])
         assert sums(counters) == expected
 
 
 def test_one_huge_order_does_not_make_a_trend() -> None:
-    assert ItemCounters().counted(Action.ORDER, 5000, T_S).orders == 10.0
+    assert ItemCounters().counted([(Action.ORDER, 5000, T_S)]).orders == 10.0
 
 
 def test_what_happened_ages_ago_counts_for_nothing() -> None:
-    assert sums(ItemCounters(at_s=T_S).counted(Action.VIEW, 1, 0)) == (0.0, 0.0, 0.0, T_S)
+    assert sums(ItemCounters(at_s=T_S).counted([(Action.VIEW, 1, 0)])) == (0.0, 0.0, 0.0, T_S)
 
 
 def test_views_reads_carts_and_orders_of_items_count() -> None:
@@ -69,10 +74,10 @@ def test_a_surge_is_the_views_of_the_last_minutes(order: tuple[int, ...]) -> Non
     at_s = (T_S, T_S + SURGE_HALF_LIFE_S, T_S + SURGE_HALF_LIFE_S)
     counters = ItemCounters()
     for place in order:
-        counters = counters.counted(Action.VIEW, 1, at_s[place])
+        counters = counters.counted([(Action.VIEW, 1, at_s[place])])
     now = (T_S + 2 * SURGE_HALF_LIFE_S) / SURGE_HALF_LIFE_S
     assert 2.0 ** (counters.surge - now) == pytest.approx(0.25 + 0.5 + 0.5)
-    assert counters.counted(Action.CART_ADD, 1, T_S).surge == counters.surge
+    assert counters.counted([(Action.CART_ADD, 1, T_S)]).surge == counters.surge
 
 
 def test_what_people_went_on_to_is_kept_by_heat() -> None:

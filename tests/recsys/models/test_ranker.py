@@ -303,7 +303,7 @@ def test_demand_is_that_of_the_counters():
     for one in order[interactions.at_s[order] < now_s]:
         row, session, at_s = interactions.item[one], interactions.session[one], int(interactions.at_s[one])
         action = actions[interactions.kind[one]]
-        counters[row] = counters[row].counted(action, 1.0, at_s)
+        counters[row] = counters[row].counted([(action, 1.0, at_s)])
         if action in (Action.VIEW, Action.READ):
             if session in looked and looked[session] != row:
                 counters[looked[session]] = counters[looked[session]].followed_by(str(row), at_s)

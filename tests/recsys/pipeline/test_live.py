@@ -26,7 +26,7 @@ def lately_of(on: Shelf, profile: Profile) -> list[str]:
 def views(count: int, at_s: int) -> ItemCounters:
     counters = ItemCounters()
     for _ in range(count):
-        counters = counters.counted(Action.VIEW, 1, at_s)
+        counters = counters.counted([(Action.VIEW, 1, at_s)])
     return counters
 
 
