@@ -287,7 +287,7 @@ class BlockItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is true of it and presses; None: nothing, or nothing that the placement says."""
 
 
-class Lineup(msgspec.Struct, frozen=True, eq=False, gc=False):
+class Lineup(msgspec.Struct, frozen=True, eq=False, gc=False, omit_defaults=True):
     """The items of a block, the best first, in columns. It reads as a sequence of BlockItem; what writes all
     of it as bytes takes the columns, and needs no object an item."""
 

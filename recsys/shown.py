@@ -101,8 +101,14 @@ def resting(
             yield "cooldown_blocks", one
 
 
+class _Columns(msgspec.Struct, frozen=True, gc=False):
+    """Of the items of a served event; see `recsys.block.Lineup`."""
+
+    ids: tuple[str, ...] = ()
+
+
 class _Named(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """The beginning of an item of a served event; see `recsys.block.BlockItem`."""
+    """The beginning of an item as 0.3 wrote it; see `recsys.block.BlockItem`."""
 
     id: str
 
@@ -111,7 +117,7 @@ class _Served(msgspec.Struct, frozen=True, gc=False):
     decision_id: str
     placement: str
     at_ms: int
-    items: msgspec.Raw
+    items: _Columns | list[_Named]
     person: str = ""
 
 
@@ -122,7 +128,6 @@ class _ServedEvent(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 _event = msgspec.json.Decoder(_ServedEvent)
-_items = msgspec.json.Decoder(list[_Named])
 
 
 def shown_by(raw: bytes, counting: frozenset[str]) -> ShownRecord | None:
@@ -133,10 +138,10 @@ def shown_by(raw: bytes, counting: frozenset[str]) -> ShownRecord | None:
         served = event.properties
         if served.placement not in counting:
             return None
-        items = tuple([item.id for item in _items.decode(served.items)])
     except msgspec.DecodeError:
         return None  # of a version that wrote its items otherwise
-    person = served.person or person_of(event.anonymous_id, event.user_id)
+    named, person = served.items, served.person or person_of(event.anonymous_id, event.user_id)
+    items = named.ids if isinstance(named, _Columns) else tuple([item.id for item in named])
     if not person:
         return None
     return ShownRecord(person, (Impression(served.decision_id, served.placement, served.at_ms, items),))

@@ -11,7 +11,7 @@ from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
-from itertools import islice, repeat
+from itertools import islice
 from threading import Event, Lock, Thread
 from zlib import decompress
 
@@ -21,7 +21,6 @@ import structlog
 from recsys.block import Block, BlockItem, Change, Freshness, Lineup, Reason, Slot
 from recsys.decode import SERVED_KEY
 from recsys.events import MAX_EVENT_BYTES
-from recsys.picked import picked
 from recsys.ports import EventLog, LogUnavailable, NewRecord
 from server.metrics import Metrics
 from server.requests import Asker, Caller
@@ -112,10 +111,10 @@ class _Properties(msgspec.Struct, frozen=True, omit_defaults=True):
     decision_id: str
     placement: str
     slot: str
-    items: msgspec.Raw
-    """Of BlockItem, best first, each an array: id, score, [source, reason, evidence item, its event, its
-    time], propensity, urgency or null. Half as long as with names, and written without an object of
-    Python an item."""
+    items: Lineup
+    """In columns, best first: `ids`, `scores`, the reasons `told`, each once and as an array (source, words,
+    evidence, its event, its time), `whys`, for each item the place of its reason among them, and
+    `propensities` and `urgencies` where there are any."""
     freshness: _Freshness
     at_ms: int
     fallback: str = ""
@@ -146,13 +145,22 @@ class _ServedEvent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     user_id: str | None = None
 
 
+class _ReadProperties(_Properties, frozen=True):
+    """As they were written by any version."""
+
+    items: msgspec.Raw  # type: ignore[assignment]
+
+
+class _ReadEvent(_ServedEvent, frozen=True, rename="camel"):
+    properties: _ReadProperties
+
+
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_ServedEvent)
+_decoder = msgspec.json.Decoder(_ReadEvent)
+_lineup = msgspec.json.Decoder(Lineup)
 _items = msgspec.json.Decoder(tuple[BlockItem, ...])
 _named_items = msgspec.json.Decoder(tuple[_NamedItem, ...])
 _NOBODY = "nobody:"
-_CERTAIN = b",1.0,null"
-"""Propensity and urgency of an item that was certain to stand there and does not press."""
 
 
 def encode_served(served: Served) -> bytes:
@@ -179,7 +187,7 @@ def _event(served: Served) -> _ServedEvent:
         decision_id=block.decision_id,
         placement=block.placement,
         slot=block.slot,
-        items=_items_of(block.items),
+        items=block.items,
         freshness=_Freshness(
             freshness.event_at_ms, freshness.age_ms, freshness.flow_lag_ms, freshness.reached
         ),
@@ -201,37 +209,17 @@ def _event(served: Served) -> _ServedEvent:
     )
 
 
-def _items_of(items: Lineup) -> msgspec.Raw:
-    """`_Properties.items`: reasons, which items share, are written once and repeated."""
-    told = [_encoder.encode(reason) for reason in items.told]
-    if items.propensities or items.urgencies:
-        chances = items.propensities or repeat(1.0)
-        urgencies = items.urgencies or repeat(None)
-        ends = [
-            msgspec.Raw(b"%b,%b,%b" % (reason, _encoder.encode(chance), _encoder.encode(urgency)))
-            for reason, chance, urgency in zip(picked(items.whys, told), chances, urgencies)  # noqa: B905
-        ]
-    else:
-        # Raw is written as it is, so one may stand for the last three of an array.
-        ends = list(picked(items.whys, [msgspec.Raw(reason + _CERTAIN) for reason in told]))
-    return msgspec.Raw(_encoder.encode(list(zip(items.ids, items.scores, ends, strict=True))))
-
-
 def decode_served(encoded: bytes) -> Served:
     """What `encode_served` or `claim_of` wrote. Raises msgspec.DecodeError or ValueError."""
     written, _, message = encoded.partition(b"\0")
     event = _decoder.decode(written)
     given = event.properties
-    if bytes(given.items)[:2] == b"[{":
-        items = Lineup.of(named.item() for named in _named_items.decode(given.items))
-    else:
-        items = Lineup.of(_items.decode(given.items))
     fresh = given.freshness
     block = Block(
         decision_id=given.decision_id,
         slot=given.slot,
         placement=given.placement,
-        items=items,
+        items=_lineup_in(bytes(given.items)),
         fallback=given.fallback,
         model_version=given.model_version,
         freshness=Freshness(fresh.event_at_ms, fresh.age_ms, fresh.flow_lag_ms, fresh.reached),
@@ -254,6 +242,16 @@ def decode_served(encoded: bytes) -> Served:
         given.beside,
         given.without_consent,
     )
+
+
+def _lineup_in(items: bytes) -> Lineup:
+    """The items of an event: in columns, or as 0.3 wrote them, an array each, or 0.1, with their fields
+    named."""
+    if items.startswith(b"{"):
+        return _lineup.decode(items)
+    if items.startswith(b"[{"):
+        return Lineup.of(named.item() for named in _named_items.decode(items))
+    return Lineup.of(_items.decode(items))
 
 
 def record_of(served: Served, received_ms: int) -> NewRecord:

@@ -21,7 +21,7 @@ from recsys.pipeline.mix import CATALOGUE, NEW, Choice
 from recsys.pipeline.news import caring_deeds
 from recsys.pipeline.person import Deed
 from recsys.pipeline.query import Query, Visit
-from recsys.pipeline.said import AKIN, BY_SEEDS, said_by_seeds
+from recsys.pipeline.said import AKIN, ITSELF, Said, left_from, said_of
 
 MAX_TITLE_CHARS: Final = 60
 
@@ -61,8 +61,6 @@ _PLAIN: Final[Mapping[str, Reason]] = {
     NEW: Reason(NEW, "new in this shop"),
     CATALOGUE: Reason(CATALOGUE, "also in this shop"),
 }
-_ITSELF: Final = "recent"
-"""Whose words tell of an item that the person dealt with before, whatever speaks for it."""
 _OTHER: Final = int(Action.OTHER)
 _ABOUT_ANOTHER: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
     (source, int(action)): tuple(re.split(r"\{\}|\{when\}", sentence.format(did + "{when}")))
@@ -71,7 +69,6 @@ _ABOUT_ANOTHER: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
 }
 """What stands before, between and behind the title and the time, by source and Action."""
 _NEWS: Final = frozenset(("price_drop", "back_in_stock"))
-_SAME_FOR_ALL: Final = frozenset(_PLAIN)
 
 
 class Told(NamedTuple):
@@ -90,7 +87,7 @@ def reasons(choice: Choice, query: Query) -> Told:
     ordered it says so, whatever else speaks for it: nobody wants to be told that it fits their taste."""
     told = evidence(choice, query)
     person = query.visit.person
-    if not person.ordered_rows:
+    if person.ordered_rows.isdisjoint(choice.rows):
         return told
     for index, row in enumerate(choice.rows):
         reason = told.of(index)
@@ -98,48 +95,33 @@ def reasons(choice: Choice, query: Query) -> Told:
             continue
         if (deed := person.newest_order(row)) is not None:
             told.places[index] = len(told.reasons)
-            told.reasons.append(_of_itself(deed, reason, query))
+            told.reasons.append(_of_itself(deed, reason.source, query))
     return told
 
 
 def evidence(choice: Choice, query: Query) -> Told:
     """What speaks for each row of the choice by its source alone."""
-    told: list[Reason] = []
-    of_row = _by_seeds(choice, query, told)
-    place_of: dict[str | int, int] = {}
-    places: list[int] = []
-    for row, source in zip(choice.rows, choice.sources, strict=True):
-        place = of_row.get(row)
-        if place is None:
-            alike = source if source in _SAME_FOR_ALL else row
-            place = place_of.get(alike)
-            if place is None:
-                place = place_of[alike] = len(told)
-                told.append(_reason(row, source, query))
-        places.append(place)
-    return _without_echoes(Told(told, places), choice, query)
+    said, places = said_of(choice.rows, choice.sources, query)
+    told = [_reason(one, query) for one in said]
+    for place, one in enumerate(said):
+        if one.deed is None and told[place].evidence_item and one.source in _SENTENCES:
+            _without_echo(place, told, places, choice, query)
+    return Told(told, places)
 
 
-def _without_echoes(told: Told, choice: Choice, query: Query) -> Told:
+def _without_echo(place: int, told: list[Reason], places: list[int], choice: Choice, query: Query) -> None:
     """Where the evidence is the very item that is shown, the words, which are about another, are changed."""
-    found, places, row_of = told.reasons, told.places, query.visit.columns.row_of
-    for place, reason in enumerate(found[:]):
-        if not reason.evidence_item or reason.source not in _SENTENCES:
-            continue
-        row = row_of.get(reason.evidence_item)
-        if row in choice.rows:
-            index = choice.rows.index(row)
-            if places[index] == place:
-                places[index] = len(found)
-                deed = query.visit.person.newest_deed(row)
-                is_told = deed is not None and deed.action in _DID
-                found.append(_of_itself(deed, reason, query) if deed and is_told else reason)
-    return told
+    visit, reason = query.visit, told[place]
+    row = visit.columns.row_of.get(reason.evidence_item)
+    deed = visit.person.newest_deed(row) if row is not None and row in choice.rows else None
+    if deed is not None and places[index := choice.rows.index(deed.row)] == place:
+        places[index] = len(told)
+        told.append(_of_itself(deed, reason.source, query))
 
 
-def _of_itself(deed: Deed, reason: Reason, query: Query) -> Reason:
+def _of_itself(deed: Deed, source: str, query: Query) -> Reason:
     """What speaks for an item is that the person dealt with it before."""
-    return _because(reason.source, deed, query, _ITSELF)
+    return _because(source, deed, query, ITSELF)
 
 
 def _same_for_all(source: str, query: Query) -> Reason:
@@ -165,9 +147,12 @@ def _most_telling(visit: Visit) -> Deed | None:
     return person.history_deed(int(np.where(taught, weights, -1.0).argmax())) if taught.any() else None
 
 
-def _reason(row: int, source: str, query: Query) -> Reason:
+def _reason(said: Said, query: Query) -> Reason:
+    source, row, deed, words = said
+    if deed is not None:
+        return _because(source, deed, query, words)
     visit = query.visit
-    if source in _SAME_FOR_ALL:
+    if source in _PLAIN:
         return _same_for_all(source, query)
     if source == "trending" and visit.columns.leaf[row] == visit.came_for >= 0:
         return _in_category(visit)
@@ -179,8 +164,9 @@ def _reason(row: int, source: str, query: Query) -> Reason:
         return _in_cart(row, query)
     if source in _NEWS:
         return _news(row, source, query)
-    deed = None
-    if source == "buy_again":
+    if source == "lately":
+        deed = left_from(row, query)
+    elif source == "buy_again":
         deed = visit.person.newest_order(row)
     elif source == "recent":
         deed = visit.person.newest_deed(row)
@@ -221,7 +207,7 @@ def _in_words(source: str, words: str, deed: Deed, query: Query) -> Reason:
     if words == "buy_again":
         text = f"may be due again: you ordered it {_when(at_ms, query)}"
         return Reason(source, text, deed.item, event, at_ms)
-    if words == _ITSELF:
+    if words == ITSELF:
         what = _DID[deed.action].format("it")
         return Reason(source, f"you {what} {_when(at_ms, query)}", deed.item, event, at_ms)
     item = query.visit.columns.items[deed.row] if deed.row >= 0 else None
@@ -275,26 +261,6 @@ def _demand(counters: ItemCounters | None, visit: Visit) -> Reason:
         text = "among the most looked at here" if views < 2 else f"{views} views lately"
         known = visit.told[views] = Reason("trending", text)
     return known
-
-
-def _by_seeds(choice: Choice, query: Query, told: list[Reason]) -> dict[int, int]:
-    """For each row that something done speaks for the place of its reason in `told`, which gets one for each
-    deed that speaks most for some row. Of an item that nobody else went on to, but the person has dealt with
-    themselves, it is that."""
-    of_row: dict[int, int] = {}
-    for source in BY_SEEDS.intersection(choice.sources):
-        rows = [row for row, one in zip(choice.rows, choice.sources, strict=True) if one == source]
-        for said in said_by_seeds(source, rows, query):
-            of_row.update(dict.fromkeys(said.rows, len(told)))
-            told.append(_because(source, said.deed, query, said.words))
-    newest_deed = query.visit.person.newest_deed
-    for row, source in zip(choice.rows, choice.sources, strict=True):
-        if source == "neighbours" and row not in of_row:
-            deed = newest_deed(row)
-            if deed is not None and deed.action in _DID:
-                of_row[row] = len(told)
-                told.append(_because(source, deed, query, _ITSELF))
-    return of_row
 
 
 def _when(at_ms: int, query: Query) -> str:

@@ -1,5 +1,4 @@
-"""The compiled loops of the sources: what was looked at, what is in demand, what is alike, and which seed
-speaks most for an item."""
+"""The compiled loops of the sources: what was looked at, what is in demand, what is alike."""
 
 from __future__ import annotations
 
@@ -8,12 +7,12 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, void
+from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only
 from recsys.models.interactions import InteractionKind
 
 _u1 = types.uint8
 _U1, _I4, _I8, _F4 = (read_only(dtype) for dtype in (_u1, i4, i8, f4))
-_I4_2D, _F4_2D = (read_only(dtype, 2) for dtype in (i4, f4))
+_F4_2D = read_only(f4, 2)
 
 _ORDER, _CART = int(InteractionKind.ORDER), int(InteractionKind.CART)
 _LOOK_HALF_LIFE_S = 3 * 86_400.0
@@ -121,36 +120,3 @@ def likest(
         if size < limit or score > top_scores[size - 1]:
             size = _enter(row, score, top_rows, top_scores, size)
     return size
-
-
-@kernel(void(_I4, _I4, _F4, _I4_2D, _F4_2D, _I4, i4[::1], i4[:, ::1]))
-def strongest_seeds(
-    rows: Array,
-    seeds: Array,
-    weights: Array,
-    table_rows: Array,
-    table_scores: Array,
-    table_lengths: Array,
-    place: Array,
-    strongest: Array,
-) -> None:
-    """For each row which seed's row of the table names it with the greatest weighted score, 0 if none, into
-    `strongest` int32[2, k], which comes in as zeros; behind it are the bits of that score, a float32. `place`
-    int32[n] is all zero between calls."""
-    strongest_seed, best = strongest[0], strongest[1].view(np.float32)
-    for index in range(len(rows)):
-        place[rows[index]] = index + 1
-    for seed_index in range(len(seeds)):
-        seed = seeds[seed_index]
-        if seed < 0 or seed >= len(table_lengths):
-            continue
-        for column in range(table_lengths[seed]):
-            index = place[table_rows[seed, column]] - 1
-            if index < 0:
-                continue
-            share = weights[seed_index] * table_scores[seed, column]
-            if share > best[index]:
-                best[index] = share
-                strongest_seed[index] = seed_index
-    for index in range(len(rows)):
-        place[rows[index]] = 0

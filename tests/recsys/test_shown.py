@@ -115,19 +115,23 @@ EVENT = (
     b'"placement":"home.feed","at_ms":5,"items":%s,"person":"%s"}}'
 )
 ARRAYS = b'[["t1",0.5,["als","",""],1.0],["t2",0.1,["als","",""],1.0]]'
+COLUMNS = b'{"ids":["t1","t2"],"scores":[0.5,0.1],"told":[["als","",""]],"whys":[0,0]}'
 
 
 @pytest.mark.parametrize(
     ("visitor_id", "person", "whose"),
     [(b"v", b"u:anna", "u:anna"), (b"v", b"", "a:v"), (b"nobody:1", b"", None)],
 )
-def test_a_served_event_tells_who_was_shown_what(visitor_id: bytes, person: bytes, whose: str | None) -> None:
-    told = shown_by(EVENT % (visitor_id, ARRAYS, person), frozenset(("home.feed",)))
+@pytest.mark.parametrize("items", [ARRAYS, COLUMNS], ids=["arrays", "columns"])
+def test_a_served_event_tells_who_was_shown_what(
+    visitor_id: bytes, person: bytes, whose: str | None, items: bytes
+) -> None:
+    told = shown_by(EVENT % (visitor_id, items, person), frozenset(("home.feed",)))
     assert (told.person if told else None) == whose
     if told is not None:
         assert told.impressions == (Impression("d1", "home.feed", 5, ("t1", "t2")),)
 
 
 def test_blocks_that_do_not_count_and_those_of_old_versions_tell_nothing() -> None:
-    assert shown_by(EVENT % (b"v", ARRAYS, b""), frozenset(("home.hero",))) is None
+    assert shown_by(EVENT % (b"v", COLUMNS, b""), frozenset(("home.hero",))) is None
     assert shown_by(EVENT % (b"v", b'[{"id":"t1"}]', b""), frozenset(("home.feed",))) is None

@@ -58,16 +58,19 @@ def decoded(one: Served) -> Any:
 CLAIMED = served(render_id="may:v1", message=b"\x0a\x02d0\x00\xff", beside=("d1",))
 
 
-@pytest.mark.parametrize(("version", "propensity"), [(1, 1.0), (2, 0.25)], ids=["0.1", "0.2"])
+@pytest.mark.parametrize(
+    ("version", "propensity"), [(1, 1.0), (2, 0.25), (3, 0.25)], ids=["named", "arrays", "columns"]
+)
 def test_old_events_mean_what_they_meant(version: int, propensity: float) -> None:
-    """Items with their fields named, then as arrays: the log keeps both."""
+    """Items with their fields named, then as arrays, then in columns: the log keeps all of them."""
     new = BlockItem("article:a1", 0.25, Reason("explore", "new"), propensity)
     items = Lineup.of([*served().block.items, new])
     block = msgspec.structs.replace(
         served().block, decision_id="d1", items=items, fallback="no_model", model_version="v1"
     )
     caller = Caller("r1", {"market": "de", "device": "ios"})
-    meant = Served(block, Asker("v1", "ann"), "u:ann", caller, "mail-1", b"message")
+    message = b"message" if version < 3 else b""  # since then claims have it
+    meant = Served(block, Asker("v1", "ann"), "u:ann", caller, "mail-1", message)
     assert decode_served((FOLDER / f"served_event_v{version}.json").read_bytes()) == meant
 
 
@@ -250,12 +253,11 @@ class TestThroughTheServer:
         assert event["event"] == "Block Served"
         assert (event["messageId"], event["anonymousId"]) == (block.decision_id, "v1")
         said = event["properties"]
-        ids, scores, reasons, propensities, pressing = zip(*said["items"], strict=True)
-        assert list(ids) == [item.item.id for item in block.items]
-        assert list(scores) == pytest.approx([item.score for item in block.items])
-        assert [reason[0] for reason in reasons] == [item.source for item in block.items]
-        assert propensities == (1.0, 1.0, 1.0)
-        assert set(pressing) == {None}
+        items = said["items"]
+        assert items["ids"] == [item.item.id for item in block.items]
+        assert items["scores"] == pytest.approx([item.score for item in block.items])
+        assert [items["told"][why][0] for why in items["whys"]] == [item.source for item in block.items]
+        assert set(items) == {"ids", "scores", "told", "whys"}
         assert (said["person"], said["request_id"], said["market"]) == ("a:v1", "r1", "DE")
         assert said["freshness"]["event_at_ms"] == AT_MS
 

@@ -1,0 +1,177 @@
+"""The compiled loop that finds what the person did which speaks most for each item that is shown."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numba import types
+
+from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only
+from recsys.pipeline.workplace_arrays import SOURCES_TYPE, STOCK_TYPE
+
+_u1 = types.uint8
+_U1, _I4, _F4 = (read_only(dtype) for dtype in (_u1, i4, f4))
+_I4_2D, _F4_2D = read_only(i4, 2), read_only(f4, 2)
+
+MUCH_ALIKE: Final = 0.5
+"""Items whose texts are of a lesser cosine share a word or two: 9 of 10 pairs of a shop are below it."""
+
+
+class Asked(IntEnum):
+    """What knows which seed speaks for the items of a source."""
+
+    NOBODY = 0
+    """Each item is told of by itself."""
+    TRANSITIONS = 1
+    ITEM_TO_ITEM = 2
+    BOUGHT_TOGETHER = 3
+    TEXTS = 4
+    ALL = 5
+    """The source, and any number above this: what it says of one item it says of all."""
+
+
+class Spoken(IntEnum):
+    """What speaks for an item."""
+
+    NOTHING = 0
+    """That was done."""
+    SEED = 1
+    AKIN = 2
+    """A seed whose text has something of the item's."""
+    ITSELF = 3
+    """It was dealt with before."""
+
+
+_TRANSITIONS, _ITEM_TO_ITEM = int(Asked.TRANSITIONS), int(Asked.ITEM_TO_ITEM)
+_BOUGHT_TOGETHER, _TEXTS, _ALL = int(Asked.BOUGHT_TOGETHER), int(Asked.TEXTS), int(Asked.ALL)
+_NOTHING, _SEED, _AKIN, _ITSELF = map(int, Spoken)
+
+
+@kernel(f4(_F4, _F4), fastmath=True)
+def _product(one: Array, other: Array) -> Any:
+    total: Any = np.float32(0)
+    for place in range(len(one)):
+        total += one[place] * other[place]
+    return total
+
+
+@kernel(i8(_I4, i8))
+def _newest_place(rows: Array, row: int) -> int:
+    """Where a row stands last among others, -1 for nowhere."""
+    for place in range(len(rows) - 1, -1, -1):
+        if rows[place] == row:
+            return place
+    return -1
+
+
+@kernel(i8(_I4, _F4, _I4_2D, _F4_2D, _I4, i8))
+def _by_table(seeds: Array, weights: Array, rows: Array, scores: Array, lengths: Array, row: int) -> int:
+    """The place of the seed whose row of a table names `row` with the greatest weighted score; the first
+    where none does, -1 without seeds."""
+    strongest = 0 if len(seeds) else -1
+    best: Any = np.float32(0)
+    for place in range(len(seeds)):
+        seed = seeds[place]
+        if seed < 0 or seed >= len(lengths):
+            continue
+        for column in range(lengths[seed]):
+            if rows[seed, column] == row and weights[place] * scores[seed, column] > best:
+                best = weights[place] * scores[seed, column]
+                strongest = place
+    return strongest
+
+
+@kernel(f4(SOURCES_TYPE, STOCK_TYPE, i8, i8, i8))
+def _cosine(sources: Any, stock: Any, n_new: int, row: int, seed: int) -> Any:
+    """Of the texts of two items; 0 where one has none, 1 without a model: they are of one category then."""
+    known, new_rows = sources.opinions.contents, stock.new_rows[:n_new]
+    if not len(known):
+        return np.float32(1)
+    new_row = _newest_place(new_rows, row) if row >= len(known) else -1
+    new_seed = _newest_place(new_rows, seed) if seed >= len(known) else -1
+    if row < 0 or seed < 0 or (row >= len(known) and new_row < 0) or (seed >= len(known) and new_seed < 0):
+        return np.float32(0)
+    one = stock.new_vectors[new_row] if new_row >= 0 else known[row]
+    other = stock.new_vectors[new_seed] if new_seed >= 0 else known[seed]
+    return _product(one, other)
+
+
+@kernel(types.Tuple((i8, i8))(SOURCES_TYPE, STOCK_TYPE, i8, _I4, _F4, i8))
+def _by_texts(
+    sources: Any, stock: Any, n_new: int, seeds: Array, weights: Array, row: int
+) -> tuple[int, int]:
+    """What is said by the seed whose text is likest, and its place."""
+    strongest, spoken = -1, _NOTHING
+    greatest: Any = np.float32(-np.inf)
+    for place in range(len(seeds)):
+        cosine = _cosine(sources, stock, n_new, row, seeds[place])
+        if cosine * weights[place] > greatest:
+            greatest = cosine * weights[place]
+            strongest, spoken = place, _SEED if cosine >= MUCH_ALIKE else _AKIN
+    return spoken, strongest
+
+
+@kernel(i8(SOURCES_TYPE, STOCK_TYPE, i8, _I4_2D, _I4, i8, _I4, _F4, _I4, _I4, _U1, i4[:, ::1]))
+def speak(
+    sources: Any,
+    stock: Any,
+    n_new: int,
+    following: Array,
+    n_following: Array,
+    last: int,
+    seeds: Array,
+    weights: Array,
+    touched: Array,
+    rows: Array,
+    asked: Array,
+    told: Array,
+) -> int:
+    """What is to be said of rows int32[k], each thing once, into `told` int32[4, k]: for each row the place
+    of what is said of it; and for each thing its `Spoken`, the place of its seed, or of its touch for ITSELF,
+    and the first row that it is said of, by its place. Returns how many things there are.
+
+    seeds int32[s] count by weights float32[s]; touched int32[t]: the rows of what was done, the oldest first;
+    `asked` uint8[k]: see `Asked`. TRANSITIONS know one seed, whose row is `last` (-1 for none) and place 0:
+    people went on from it to the first `n_following` of `following`. That the person went on to something
+    says nothing of others. Of the stock's new items `n_new` count.
+    """
+    opinions, size = sources.opinions, 0
+    of_row, spoken_of, place_of, first_of = told[0], told[1], told[2], told[3]
+    for index in range(len(rows)):
+        row, loop, spoken, place = rows[index], asked[index], _NOTHING, -1
+        if loop == _TRANSITIONS:
+            place = _newest_place(touched, row)
+            if place >= 0:
+                spoken = _ITSELF
+            elif 0 <= last < len(n_following):
+                is_following = _newest_place(following[last, : n_following[last]], row) >= 0
+                spoken, place = (_SEED, 0) if is_following else (_NOTHING, -1)
+        elif loop == _ITEM_TO_ITEM:
+            place = _by_table(
+                seeds, weights, opinions.alike_rows, opinions.alike_scores, opinions.alike_lengths, row
+            )
+            spoken = _SEED if place >= 0 else _NOTHING
+        elif loop == _BOUGHT_TOGETHER:
+            place = _by_table(
+                seeds, weights, opinions.bought_rows, opinions.bought_scores, opinions.bought_lengths, row
+            )
+            spoken = _SEED if place >= 0 else _NOTHING
+        elif loop == _TEXTS:
+            spoken, place = _by_texts(sources, stock, n_new, seeds, weights, row)
+        if place >= 0 and spoken != _ITSELF and loop != _TRANSITIONS and seeds[place] == row:
+            touch = _newest_place(touched, row)
+            if touch >= 0:  # no item is its own evidence
+                spoken, place = _ITSELF, touch
+        is_shared = _SEED <= spoken <= _AKIN or (spoken == _NOTHING and loop >= _ALL)
+        of_row[index] = size
+        for other in range(size if is_shared else 0):
+            is_alike = spoken_of[other] == spoken and place_of[other] == place
+            if is_alike and asked[first_of[other]] == loop:
+                of_row[index] = other
+                break
+        if of_row[index] == size:
+            spoken_of[size], place_of[size], first_of[size] = spoken, place, index
+            size += 1
+    return size
