@@ -72,14 +72,24 @@ def test_many_go_on_from_a_start_and_few_do_not(monkeypatch):
     monkeypatch.setattr(als_module, "_WARM_ITERATIONS", 1)
     few, alone = Als.fit(interactions, TOY_ONCE, start=start), Als.fit(interactions, TOY_ONCE)
     np.testing.assert_array_equal(few.item_factors, alone.item_factors)
-    monkeypatch.setattr(als_module, "_COLD_CELLS", 10)
+    monkeypatch.setattr(als_module, "_FEW_CELLS", 10)
     many = Als.fit(interactions, TOY_ONCE, start=start)
     np.testing.assert_allclose(unit_length(many.item_factors), unit_length(start.item_factors), atol=0.02)
     assert not np.allclose(unit_length(alone.item_factors), unit_length(start.item_factors), atol=0.2)
 
 
+def test_many_from_nothing_take_fewer_iterations(monkeypatch):
+    interactions = checkerboard(50)
+    once, often = Als.fit(interactions, structs.replace(TOY, iterations=1)), Als.fit(interactions, TOY)
+    assert not np.array_equal(once.item_factors, often.item_factors)
+    monkeypatch.setattr(als_module, "_FEW_CELLS", 10)
+    monkeypatch.setattr(als_module, "_ITERATIONS_OF_MANY", 1)
+    many = Als.fit(interactions, TOY)
+    np.testing.assert_array_equal(many.item_factors, once.item_factors)
+
+
 def test_a_start_of_other_dimensions_is_none(monkeypatch):
-    monkeypatch.setattr(als_module, "_COLD_CELLS", 10)
+    monkeypatch.setattr(als_module, "_FEW_CELLS", 10)
     interactions = checkerboard(20)
     start = Als.fit(interactions, structs.replace(TOY, factors=3))
     one, other = Als.fit(interactions, TOY, start=start), Als.fit(interactions, TOY)
