@@ -45,7 +45,7 @@ STAGES: dict[tuple[Any, str], str] = {
     (Learned, "totals"): "ranker.weigh",
     (pipeline, "score"): "score",
     (mixing, "best"): "rank",
-    (mixing, "draws"): "explore",
+    (mixing, "explored"): "explore",
     (pipeline, "mix"): "mix",
 }
 """Where each is called from. `candidates` are found and filtered by one kernel, and `mix` includes `rank` and

@@ -17,25 +17,28 @@ import numpy as np
 
 from recsys.pipeline.candidates import new_items
 from recsys.pipeline.filter import ALL_BARS, Bars
+from recsys.pipeline.place_kernels import draw
 from recsys.pipeline.pool_kernels import uniform
 from recsys.pipeline.query import Query
+from recsys.pipeline.rank import caps_of
 
 NEW_POOL: Final = 20
 """How many new items are drawn from: those likest to what the person looks at, else the newest."""
 _DAY_MS: Final = 86_400_000
 
 
-class Draw(NamedTuple):
-    """A place of a block that goes to a new item."""
+class Exploration(NamedTuple):
+    """What stands at each place of a block, whether that is a new item, and how likely it was to stand there
+    after what stands above it."""
 
-    place: int
-    row: int
-    propensity: float
+    rows: list[int]
+    is_new: list[bool]
+    propensities: list[float]
 
 
-def draws(query: Query, shown: Sequence[int], bars: Bars) -> list[Draw] | None:
-    """What is drawn for a block that shows the rows `shown`: none of them, none twice, none that may
-    not be shown. None where nothing could have been drawn: then every place was certain."""
+def explored(query: Query, shown: Sequence[int], fixed: Sequence[bool], bars: Bars) -> Exploration | None:
+    """The rows `shown`, some of them but the `fixed` ones replaced by new items that may be shown and fit,
+    none twice. None where nothing could have been drawn: then every place was certain."""
     share = query.placement.explore
     if not share > 0 or not query.visit.columns.cold.count:
         return None
@@ -45,13 +48,13 @@ def draws(query: Query, shown: Sequence[int], bars: Bars) -> list[Draw] | None:
     # Two numbers a place, whatever was drawn before: so a place does not depend on the ones above it.
     chances = np.empty((len(shown), 2))
     uniform(query.visit.salt ^ _salt_of(query), chances.reshape(-1))
-    drawn = []
-    for place, (whether, which) in enumerate(chances.tolist()):
-        if whether < share and new:
-            row = new[int(which * len(new))]
-            drawn.append(Draw(place, row, share / len(new)))
-            new.remove(row)
-    return drawn
+    block, is_new = np.array(shown, np.int32), np.empty(len(shown), np.bool_)
+    propensities = np.empty(len(shown))
+    draw(
+        block, np.array(fixed, np.bool_), np.array(new, np.int32), chances, share, *caps_of(query),
+        is_new, propensities,
+    )  # fmt: skip
+    return Exploration(block.tolist(), is_new.tolist(), propensities.tolist())
 
 
 def _drawn_from(query: Query, shown: Sequence[int], bars: Bars) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import compress
 from typing import Final
 
 import msgspec
@@ -12,7 +13,7 @@ import numpy as np
 
 from recsys.models.arrays import Rows
 from recsys.picked import picked
-from recsys.pipeline.explore import draws
+from recsys.pipeline.explore import explored
 from recsys.pipeline.filter import ALL_BARS, CHOSEN, COOLING, IN_CART, IN_SESSION, SUBSTITUTE, Bars
 from recsys.pipeline.find import named_by
 from recsys.pipeline.place_kernels import fill
@@ -102,16 +103,13 @@ class _Block:
 
     def explore(self) -> None:
         """Give some places to new items; never that of something in the cart."""
-        drawn = draws(self.query, self.rows, self.bars)
-        if drawn is None:
+        found = explored(self.query, self.rows, [source == "cart" for source in self.sources], self.bars)
+        if found is None:
             self.propensities = [1.0] * len(self.rows)
             return
-        certain = 1.0 - self.query.placement.explore
-        self.propensities = [1.0 if source == "cart" else certain for source in self.sources]
-        for place, row, propensity in drawn:
-            if self.sources[place] != "cart":
-                self.rows[place], self.scores[place], self.sources[place] = row, 0.0, NEW
-                self.propensities[place] = propensity
+        self.rows, self.propensities = found.rows, found.propensities
+        for place in compress(range(len(self.rows)), found.is_new):
+            self.scores[place], self.sources[place] = 0.0, NEW
 
     def _fill(self, rows: Rows, bars: int) -> list[int]:
         """Those of `rows` that may be shown, fit and are not there yet, as many as are missing."""

@@ -5,28 +5,33 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from recsys.models.compiled import Array, boolean, f4, i4, i8, kernel, read_only
+from recsys.models.compiled import Array, boolean, f4, f8, i4, i8, kernel, read_only
 
 _u1 = types.uint8
 _U1, _I4, _F4 = (read_only(dtype) for dtype in (_u1, i4, f4))
-_F4_2D = read_only(f4, 2)
+_F4_2D, _F8_2D = read_only(f4, 2), read_only(f8, 2)
+_BOOLEAN = read_only(boolean)
 
 
-@kernel(boolean(i4, i4[::1], i8, _I4, _I4, _I4, i8, i8))
+@kernel(boolean(i4, i4[::1], i8, i8, _I4, _I4, _I4, i8, i8))
 def _fits(
     row: int,
     block: Array,
     size: int,
+    vacated: int,
     group: Array,
     brand: Array,
     leaf: Array,
     max_per_brand: int,
     max_per_category: int,
 ) -> bool:
-    """Whether the block's first `size` rows leave room for the row: no variant of the same product,
-    and fewer of its brand and category than the most there may be. Unknown ones (-1) are not counted."""
+    """Whether the block's first `size` rows, but that at the place `vacated` (-1: none), leave room for the
+    row: no variant of the same product, and fewer of its brand and category than the most there may be.
+    Unknown ones (-1) are not counted."""
     n_brand, n_leaf = 0, 0
     for place in range(size):
+        if place == vacated:
+            continue
         other = block[place]
         if group[row] >= 0 and group[other] == group[row]:
             return False
@@ -86,7 +91,7 @@ def arrange(
             order[best] = -1
         else:
             start += 1
-        if not _fits(row, block, size + n_picked, group, brand, leaf, max_per_brand, max_per_category):
+        if not _fits(row, block, size + n_picked, -1, group, brand, leaf, max_per_brand, max_per_category):
             continue
         picked[n_picked] = place
         block[size + n_picked] = row
@@ -127,9 +132,52 @@ def fill(
         row = rows[index]
         if row < 0 or row >= len(offer) or not (offer[row] & item_types) or (barred[row] & bars):
             continue
-        if not _fits(row, block, size, group, brand, leaf, max_per_brand, max_per_category):
+        if not _fits(row, block, size, -1, group, brand, leaf, max_per_brand, max_per_category):
             continue
         barred[row] |= chosen
         block[size] = row
         size += 1
     return size
+
+
+@kernel(i8(i4[::1], _BOOLEAN, i4[::1], _F8_2D, f8, _I4, _I4, _I4, i8, i8, boolean[::1], f8[::1]))
+def draw(
+    block: Array,
+    fixed: Array,
+    new: Array,
+    chances: Array,
+    share: float,
+    group: Array,
+    brand: Array,
+    leaf: Array,
+    max_per_brand: int,
+    max_per_category: int,
+    drawn: Array,
+    propensities: Array,
+) -> int:
+    """Give places of the rows `block`, but those that are `fixed`, to `new` rows, each with the chance
+    `share`: to one of those that `_fits` beside the others, none twice, all alike. `chances`
+    float64[len(block), 2] of [0, 1): whether, and which. Writes into `block` and `drawn`, and how likely
+    each place was to be as it is, after what stands above it, into `propensities`; `new` is overwritten.
+    Returns how many were drawn."""
+    left = len(new)
+    for place in range(len(block)):
+        drawn[place], propensities[place] = False, 1.0
+        if fixed[place]:
+            continue
+        fitting = 0
+        for index in range(left):  # those that fit go to the front
+            row = new[index]
+            if _fits(row, block, len(block), place, group, brand, leaf, max_per_brand, max_per_category):
+                new[index], new[fitting] = new[fitting], row
+                fitting += 1
+        if not fitting:
+            continue
+        if chances[place, 0] >= share:
+            propensities[place] = 1.0 - share
+            continue
+        which = int(chances[place, 1] * fitting)
+        block[place], drawn[place], propensities[place] = new[which], True, share / fitting
+        left -= 1
+        new[which] = new[left]
+    return len(new) - left

@@ -21,8 +21,17 @@ def on() -> Shelf:
     return shelf([*CATALOGUE, *NEW])
 
 
-def feed(on: Shelf, explore: float, person: str = "a:v", limit: int = 10, **changes: object) -> Block:
-    placement = Placement(sources=DEFAULT_PLACEMENTS["home.feed"].sources, explore=explore)
+def feed(
+    on: Shelf,
+    explore: float,
+    person: str = "a:v",
+    limit: int = 10,
+    max_per_brand: int | None = None,
+    **changes: object,
+) -> Block:
+    placement = Placement(
+        sources=DEFAULT_PLACEMENTS["home.feed"].sources, explore=explore, max_per_brand=max_per_brand
+    )
     (block,) = ask(
         on, visitor("m1", "m2"), slot("explored", limit), placements={"explored": placement},
         person=person, **changes,
@@ -47,15 +56,34 @@ def test_every_new_item_is_drawn(on: Shelf) -> None:
     assert drawn == {item.id for item in NEW}
 
 
-def test_a_place_says_how_likely_it_was(on: Shelf) -> None:
+@pytest.mark.parametrize("share", [0.2, 0.9])
+def test_a_place_says_how_likely_it_was_after_those_above_it(on: Shelf, share: float) -> None:
+    fewest_left = len(NEW)
     for number in range(50):
         left = len(NEW)
-        for item in feed(on, 0.2, f"a:{number}").items:
+        for item in feed(on, share, f"a:{number}").items:
             if item.reason.source == "new":
-                assert item.propensity == pytest.approx(0.2 / left)
+                assert item.propensity == pytest.approx(share / left)
                 left -= 1
             else:
-                assert item.propensity == pytest.approx(0.8)
+                assert item.propensity == pytest.approx(1 - share if left else 1.0)
+        fewest_left = min(fewest_left, left)
+    assert fewest_left == 0 or share < 0.5
+
+
+def test_new_items_fit_into_the_caps_and_no_two_are_variants_of_one() -> None:
+    def of(number: int, **changes: object) -> Item:
+        return Item(f"new-{number}", title=f"Tent canvas {number}", brand="Acme", fed=True, **changes)
+
+    variants = shelf([*CATALOGUE, *(of(number, group="canvas") for number in range(4))])
+    of_one_brand = shelf([*CATALOGUE, *(of(number) for number in range(4))])
+    for number in range(50):
+        for on, rules in ((variants, {}), (of_one_brand, {"max_per_brand": 1})):
+            items = feed(on, 0.5, f"a:{number}", **rules).items
+            new = [item for item in items if item.reason.source == "new"]
+            assert len(new) <= 1
+            assert all(item.propensity == pytest.approx(0.5 / len(NEW)) for item in new)
+            assert all(item.propensity in {0.5, 1.0} for item in items if item not in new)
 
 
 def test_without_exploration_every_place_is_certain(on: Shelf) -> None:
