@@ -99,7 +99,7 @@ def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement
         if banners:
             items = with_banners(items, banners, view.banners, placement.shares["banner"])
         cursor = _next_cursor(slot, items, query) if placement.pages else ""
-        blocks.append(_block(view, place, slot, items, _fallback(view, query, choice), cursor))
+        blocks.append(_block(view, place, slot, items, _fallback(view, query, choice, items), cursor))
     visit.close()
     return blocks
 
@@ -123,7 +123,7 @@ def why(
     shown = _lineup(accounts.choice, query)
     if banners:
         shown = with_banners(shown, banners, view.banners, placement.shares["banner"])
-    block = _block(view, 0, slot, shown, _fallback(view, query, accounts.choice), "")
+    block = _block(view, 0, slot, shown, _fallback(view, query, accounts.choice, shown), "")
     places = {one.item: place for place, one in enumerate(shown, 1)}
     told = []
 
@@ -229,12 +229,12 @@ def _next_cursor(slot: Slot, items: Lineup, query: Query) -> str:
     return encode_cursor(seen)
 
 
-def _fallback(view: View, query: Query, choice: Choice) -> str:
+def _fallback(view: View, query: Query, choice: Choice, items: Lineup) -> str:
     """Why nothing personal had a say; "" if something had, or if the page's item decided for
     somebody whose profile was at hand."""
     if query.placement.lead_with_cart and "cart" not in choice.sources and not view.hint:
         return "no_cart"
-    if not choice.rows and not view.hint:
+    if not items.ids and not view.hint:
         return "no_match"
     if choice.personal:
         return ""

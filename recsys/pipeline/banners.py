@@ -38,7 +38,8 @@ def banners_for(
         if one not in taken and not rule_against(one, banner, placement, person, market, shown)
     ]
     may.sort(key=lambda one: (-banners[one].priority, crc32(f"{query.visit.salt}{one}".encode())))
-    return may[: max(round(share * query.limit), 1)]
+    # One at least, beside something else: a small share is no reason to fill a block of one place.
+    return may[: max(round(share * query.limit), min(query.limit - 1, 1))]
 
 
 def with_banners(items: Lineup, chosen: Sequence[str], banners: Mapping[str, Banner], share: float) -> Lineup:
