@@ -373,8 +373,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
     replaced_by: str
     """What it shows instead; "": nothing."""
     why: str
-    """sold_out: it may not be shown any more; decided_anew: the time of the decision was over; unsubscribed
-    or no_consent: the person has said so since."""
+    """sold_out: it may not be shown any more; told_anew: something else is true of it; decided_anew: the time
+    of the decision was over; unsubscribed or no_consent: the person has said so since."""
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):

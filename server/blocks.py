@@ -10,7 +10,7 @@ from itertools import compress
 from threading import BoundedSemaphore
 from typing import Final, NamedTuple
 
-from recsys.banner import BANNER_PREFIX, Banner
+from recsys.banner import Banner
 from recsys.block import Block, Freshness, Placement, Slot
 from recsys.decide import View, decide, said_no
 from recsys.fold import SessionRules
@@ -26,6 +26,7 @@ from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.people import Found, People
 from server.renders import Renders, retry_id_of
+from server.repeats import as_of_now, gone_of
 from server.requests import BlocksRequest
 from server.served import RecentDecisions, Served, ServedQueue
 from server.shown import Shown
@@ -224,15 +225,21 @@ class Blocks:
             lambda index, slots, ids: self._decide(cases[index], slots, ids, deadline),
             # A rendering is repeated byte for byte, so its bytes are kept with it.
             lambda block: self._block_message(block, shelf),
-            lambda item: (
-                item.startswith(BANNER_PREFIX)
-                or ((row := columns.row(item)) >= 0 and columns.offer[row] != 0)
-            ),
+            lambda served: gone_of(served, columns),
             lambda index, placement: said_no(cases[index].profile, self._placements[placement]),
             cases[0].now_ms,
         )
         self._keep([one for rendering in renderings for one in rendering.new])
-        return [rendering.shown for rendering in renderings]
+        new = {one.block.decision_id for rendering in renderings for one in rendering.new}
+        return [
+            [
+                as_of_now(one, columns, cases[0].now_ms)
+                if one.render_id and one.block.decision_id not in new
+                else one
+                for one in rendering.shown
+            ]
+            for rendering in renderings
+        ]
 
     def _message(self, case: _Case, served: Sequence[Served], started_s: float) -> bytes:
         return response_message(

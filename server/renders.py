@@ -12,6 +12,7 @@ question under the same id gets the answer that was given, and is one impression
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha1
@@ -26,7 +27,7 @@ from recsys.keys import campaign_key, decision_key
 from recsys.ports import ProfileStore
 from recsys.uuids import versioned
 from server.requests import Asker, BlocksRequest
-from server.served import Served, claim_of, decode_served, encode_served
+from server.served import MARK_BYTES, Served, claim_of, decode_served, encode_served
 
 log = structlog.get_logger("server.renders")
 
@@ -40,8 +41,8 @@ Decide = Callable[[int, Sequence[Slot], Sequence[str]], list[Served]]
 """Decides slots of the request at this place under given decision ids."""
 Finish = Callable[[Block], bytes]
 """The message of a block, once nothing of it changes any more."""
-IsThere = Callable[[str], bool]
-"""Whether an item may be shown now."""
+Gone = Callable[[Served], tuple[str, ...]]
+"""The items of an earlier block that cannot be shown any more."""
 Refusal = Callable[[int, str], str]
 """What the person of the request at this place has refused of a placement: unsubscribed, no_consent or ""."""
 
@@ -49,14 +50,16 @@ Refusal = Callable[[int, str], str]
 class _Now(NamedTuple):
     """What a decision of before is measured by."""
 
-    is_there: IsThere
+    gone: Gone
     refusal: Refusal
     now_ms: int
 
 
 def decision_id_of(render_id: str, asker: Asker, slot: str) -> str:
-    """The same for the same rendering, person as the request names them, and slot."""
-    return _uuid5(_NAMESPACE, msgspec.json.encode((render_id, asker.user_id, asker.visitor, slot)))
+    """The same for the same rendering, person as the request names them, and slot. A customer is one by
+    whatever device: a mailing names none, and the page that repeats it does."""
+    visitor = asker.visitor if asker.user_id is None else None
+    return _uuid5(_NAMESPACE, msgspec.json.encode((render_id, asker.user_id, visitor, slot)))
 
 
 def retry_id_of(request: BlocksRequest, slot: Slot) -> str:
@@ -119,7 +122,7 @@ class Renders:
         requests: Sequence[BlocksRequest],
         decide: Decide,
         finish: Finish,
-        is_there: IsThere,
+        gone: Gone,
         refusal: Refusal,
         now_ms: int,
     ) -> list[Rendering]:
@@ -127,7 +130,7 @@ class Renders:
         places = [
             _place(index, request, slot) for index, request in enumerate(requests) for slot in request.slots
         ]
-        self._look_up(places, _Now(is_there, refusal, now_ms))
+        self._look_up(places, _Now(gone, refusal, now_ms))
         new = self._decide(requests, places, decide, finish)
         renderings = [Rendering([], []) for _ in requests]
         for place in places:
@@ -194,7 +197,7 @@ class Renders:
             return False
         if step == MAX_STEPS - 1:
             return True
-        gone = tuple(item for item in served.block.items.ids if not now.is_there(item))
+        gone = now.gone(served)
         if not gone:
             return True
         place.follow(served, "sold_out", "without", *gone, gone=gone)
@@ -225,7 +228,7 @@ class Renders:
                     whole = msgspec.structs.replace(whole, asked=place.slot)
                 encoded, message = encode_served(whole), finish(whole.block)
                 place.served = msgspec.structs.replace(whole, encoded=encoded, message=message)
-                claims.append((place, claim_of(place.served)))
+                claims.append((place, claim_of(place.served, os.urandom(MARK_BYTES))))
         return self._claim(claims)
 
     def _claim(self, claims: Sequence[tuple[_Place, bytes]]) -> list[_Place]:

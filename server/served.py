@@ -34,6 +34,8 @@ which events that are tracked meanwhile would have to wait behind."""
 RETRY_S = 0.05
 """Between two tries of a server that stops."""
 LONGEST_PAUSE_S = 2.0
+MARK_BYTES = 8
+"""Random ones, by which a server knows its own claim."""
 RECENT_DECISIONS = 10_000
 """Blocks a process remembers for Explain until the flow has filed them."""
 
@@ -171,10 +173,14 @@ def encode_served(served: Served) -> bytes:
     return _encoder.encode(_event(msgspec.structs.replace(served, asked=None)))
 
 
-def claim_of(served: Served) -> bytes:
+def claim_of(served: Served, mark: bytes) -> bytes:
     """What the state keeps of a rendering: the event, and behind a zero byte, which JSON never has, the
-    exact message. Deflated and in the log as well it was two thirds of the work around a decision."""
-    return b"%b\0%b" % (served.encoded or encode_served(served), served.message)
+    exact message. Deflated and in the log as well it was two thirds of the work around a decision.
+
+    `mark`, of MARK_BYTES: tells this claim from one of the same block that somebody else decided within the
+    same millisecond. It stands behind another zero byte, with which no message begins.
+    """
+    return b"%b\0\0%b%b" % (served.encoded or encode_served(served), mark, served.message)
 
 
 def _event(served: Served) -> _ServedEvent:
@@ -212,6 +218,8 @@ def _event(served: Served) -> _ServedEvent:
 def decode_served(encoded: bytes) -> Served:
     """What `encode_served` or `claim_of` wrote. Raises msgspec.DecodeError or ValueError."""
     written, _, message = encoded.partition(b"\0")
+    if message.startswith(b"\0"):
+        message = message[1 + MARK_BYTES :]
     event = _decoder.decode(written)
     given = event.properties
     fresh = given.freshness

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from recsys.block import Urgency
 from recsys.catalog import Item
@@ -28,6 +28,21 @@ def urgencies_of(rows: Sequence[int], query: Query) -> Sequence[Urgency | None]:
         for item in picked(rows, query.visit.columns.items)
     ]
     return found if any(found) else ()
+
+
+class Told(Protocol):
+    """An urgency as it was told: 0 where it tells nothing of the kind."""
+
+    stock: int
+    sale_end_ms: int
+
+
+def still_urgent(told: Told, item: Item | None, now_ms: int) -> Urgency | None:
+    """What is left of an urgency that was told before: fewer pieces, and the same end of the sale."""
+    if item is None:
+        return None
+    lasts_s = max(told.sale_end_ms - now_ms, 0) // 1000 + 1 if told.sale_end_ms == item.sale_end_ms else 0
+    return _urgency(item, told.stock, lasts_s, now_ms)
 
 
 def _urgency(item: Item, most_left: int, within_s: int, now_ms: int) -> Urgency | None:

@@ -85,8 +85,11 @@ class HeadraceServicer:
         """Blocks for many people: one response a person, in the order of the people.
 
         Guarantees: idempotent by render_id. Until the placement's `render_ttl_s` has passed (7 days where
-        it has none) the same render_id, person and slot get the same block, byte for byte, from any
-        server of this state, and count as one impression. Three things change that: items that cannot be
+        it has none) the same render_id, person (a customer is the same with and without a device) and slot get
+        the same block, byte for byte, from any
+        server of this state, and count as one impression. Four things change that: what the catalogue says
+        of an item is told as it is now, urgency included, for a mail that is rendered again must not promise
+        a sale that is over; items that cannot be
         had any more are replaced, the rest of the block stays as it was, and it is no new impression;
         behind `render_ttl_s` the block is decided anew; and so it is for a person who has said no since:
         the block of an email is `unsubscribed` then and empty, and without consent to personalization

@@ -74,8 +74,9 @@ def test_old_events_mean_what_they_meant(version: int, propensity: float) -> Non
     assert decode_served((FOLDER / f"served_event_v{version}.json").read_bytes()) == meant
 
 
-def test_claims_mean_what_they_meant() -> None:
-    assert decode_served((FOLDER / "served_claim_v1.bin").read_bytes()) == CLAIMED
+@pytest.mark.parametrize("version", [1, 2], ids=["unmarked", "marked"])
+def test_claims_mean_what_they_meant(version: int) -> None:
+    assert decode_served((FOLDER / f"served_claim_v{version}.bin").read_bytes()) == CLAIMED
 
 
 class TestEvent:
@@ -133,7 +134,7 @@ class TestEvent:
         )
     )
     def test_reads_back_what_was_written(self, one: Served) -> None:
-        assert decode_served(claim_of(one)) == one
+        assert decode_served(claim_of(one, bytes(8))) == one
         assert decode_served(encode_served(one)) == msgspec.structs.replace(one, message=b"")
 
     def test_reads_what_older_versions_wrote(self) -> None:

@@ -132,6 +132,21 @@ def test_the_greatest_priority_stands_and_never_twice_in_a_request() -> None:
     assert found == ["banner:high", "banner:low"]
 
 
+@pytest.mark.parametrize(("limit", "is_shown"), [(1, False), (2, True)])
+def test_a_banner_is_no_reason_for_a_block_without_items(limit: int, is_shown: bool) -> None:
+    (block,) = ask(shelf(), None, slot("home.mixed", limit), banners={"sale": Banner(title="Sale")})
+    assert ("banner:sale" in shown(block)) is is_shown
+    assert any(not item.startswith("banner:") for item in shown(block))
+
+
+def test_a_block_that_shows_a_banner_alone_is_not_empty() -> None:
+    mixed = msgspec.structs.replace(DEFAULT_PLACEMENTS["home.mixed"], shares={"product": 0.4, "banner": 0.6})
+    banners = {"sale": Banner(title="Sale")}
+    (block,) = ask(shelf(), None, slot("mixed", 1), banners=banners, placements={"mixed": mixed})
+    assert shown(block) == ["banner:sale"]
+    assert block.fallback == "no_profile"
+
+
 def test_a_banner_is_shown_no_more_often_a_day_than_it_says() -> None:
     banners = {"sale": Banner(title="Sale", max_per_day=2)}
     often = [Impression(f"d{n}", "home.mixed", NOW_MS - n, ("banner:sale", "t1")) for n in range(1, 3)]

@@ -1,0 +1,110 @@
+"""A rendering asked for again: what of the first one still holds, and what is told of its items now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import msgspec
+import pytest
+
+from recsys.catalog import Item, PriceSince
+from recsys.profile import CartLine, Profile
+from server.pb import headrace_pb2 as pb
+from tests.fakes import MemoryStore
+from tests.server.shop import Shop, product, put_items, put_visitor, until, viewed
+from tests.server.test_renders import CART, Clock, ids, render
+
+HOUR_MS = 3_600_000
+
+
+def changes(block: pb.Block) -> list[tuple[str, str, str]]:
+    return [(one.item_id, one.replaced_by, one.why) for one in block.changes]
+
+
+def put(shop: Shop, *items: Item) -> None:
+    """Until the server knows of them."""
+    put_items(shop.store, items)
+    columns = shop.running.live.shelf.columns
+    until(lambda: [columns.items[columns.row(item.id)] for item in items] == list(items))
+
+
+def test_what_is_told_of_the_items_is_true_when_it_is_told(tmp_path: Path, store: MemoryStore) -> None:
+    clock = Clock()
+    with Shop(tmp_path, store=store, now_ms=clock).open() as shop:
+        put_visitor(shop.store, "v1", Profile(cart=(CartLine("p4", 1, 50.0, clock() // 1000),)))
+        mug = msgspec.structs.replace(product(4), price=101.0, stock_ms=clock())
+        put(
+            shop,
+            msgspec.structs.replace(mug, sale_price=50.0, sale_end_ms=clock() + HOUR_MS, stock=2),
+        )
+        first = render(shop, "cart/1", CART).blocks[0]
+        assert (first.items[0].item.id, first.items[0].item.price) == ("p4", 50.0)
+        assert first.items[0].urgency == pb.Urgency(stock=2, sale_end_ms=clock() + HOUR_MS)
+        assert render(shop, "cart/1", CART).blocks[0] == first
+        clock.ms += 2 * HOUR_MS  # the sale is over, and there are more again
+        put(shop, msgspec.structs.replace(mug, stock_ms=clock(), stock=40))
+        again = render(shop, "cart/1", CART).blocks[0]
+        assert (again.items[0].item.price, again.items[0].HasField("urgency")) == (101.0, False)
+        assert [(one.item_id, one.replaced_by, one.why) for one in again.changes] == [
+            ("p4", "p4", "told_anew")
+        ]
+        assert (again.decision_id, ids(again)) == (first.decision_id, ids(first))
+        assert again.items[1:] == first.items[1:]
+        assert len(until(shop.served)) == 1
+
+
+def test_what_a_reason_said_of_a_price_makes_its_item_go_with_it(tmp_path: Path, store: MemoryStore) -> None:
+    drop = pb.Slot(placement="email.price_drop")
+    with Shop(tmp_path, store=store).open() as shop:
+        now_ms = int(time.time() * 1000)
+        put_visitor(shop.store, "v1", viewed("p3", "p4", at_ms=now_ms - 5_000_000))
+        prices = (PriceSince(now_ms - 9_000_000, 80.0), PriceSince(now_ms - 1000, 40.0))
+        both = [msgspec.structs.replace(product(n), price=40.0, prices=prices) for n in (3, 4)]
+        put(shop, *both)
+        first = render(shop, "drop/1", drop).blocks[0]
+        assert set(ids(first)) == {"p3", "p4"}
+        assert "40.00" in first.items[0].reason.text
+        up = msgspec.structs.replace(both[0], price=80.0, prices=(*prices, PriceSince(now_ms, 80.0)))
+        put(shop, up)
+        again = render(shop, "drop/1", drop).blocks[0]
+        assert ids(again) == ["p4"]
+        assert changes(again) == [("p3", "", "sold_out")]
+
+
+def test_two_servers_that_decide_at_the_same_moment_count_one_impression(
+    tmp_path: Path, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, both, claim_many = Clock(), Barrier(2), store.claim_many
+
+    def claim_together(claims: Sequence[tuple[str, bytes]], ttl_s: int) -> list[bytes]:
+        both.wait(10)
+        return claim_many(claims, ttl_s)
+
+    monkeypatch.setattr(store, "claim_many", claim_together)
+    with (
+        Shop(tmp_path, store=store, now_ms=clock).open() as one,
+        Shop(tmp_path, one.log, store, now_ms=clock).open() as other,
+        ThreadPoolExecutor(2) as callers,
+    ):
+        answers = list(callers.map(lambda shop: render(shop, "spring/1").blocks[0], (one, other)))
+        assert answers[0] == answers[1]
+        both.reset()
+        list(callers.map(lambda shop: render(shop, "spring/2"), (one, other)))
+        until(lambda: one.running.queue.depth == other.running.queue.depth == 0 and one.served())
+        served = [event["properties"]["render_id"] for event in one.served()]
+        assert sorted(served) == ["spring/1", "spring/2"]
+
+
+def test_a_customer_is_one_by_whatever_device(shop: Shop) -> None:
+    def block(**names: str) -> pb.Block:
+        request = pb.GetBlocksRequest(slots=[CART], render_id="cart/anna", **names)
+        return shop.client.GetBlocks(request, timeout=10).blocks[0]
+
+    mailed = block(user_id="anna")
+    assert block(user_id="anna", anonymous_id="phone") == mailed
+    assert block(user_id="anna", anonymous_id="laptop") == mailed
+    assert block(anonymous_id="phone").decision_id != mailed.decision_id
