@@ -203,10 +203,13 @@ def neighbour_answers(
                 continue
             for entry in range(session_starts[session], session_starts[session + 1]):
                 row = session_items[entry]
+                gain = vote * (idf[row] if by_place else 1.0)
+                if gain <= 0.0:  # what every session has tells nothing, and would be new again each time
+                    continue
                 if sums[row] == 0.0:
                     touched[count] = row
                     count += 1
-                sums[row] += vote * (idf[row] if by_place else 1.0)
+                sums[row] += gain
         forget(bar_current, False, walk, start[question], stop[question], sums)
         top_of(sums, touched, count, out[question])
 
@@ -274,10 +277,12 @@ def blended_answers(
                 continue
             weight = 1.0 / (back + 1) if by_place else 1.0
             for index in range(lengths[row]):
-                other = table_rows[row, index]
+                other, gain = table_rows[row, index], weight * table_scores[row, index]
+                if gain <= 0.0:
+                    continue
                 if sums[other] == 0.0:
                     touched[count] = other
                     count += 1
-                sums[other] += weight * table_scores[row, index]
+                sums[other] += gain
         forget(bar_current, bar_all, walk, start[question], stop[question], sums)
         top_of(sums, touched, count, out[question])

@@ -7,6 +7,7 @@ from math import log2
 import numpy as np
 import pytest
 
+from bench.quality import kernels
 from bench.quality.baselines import (
     ItemKnn,
     Neighbours,
@@ -120,6 +121,15 @@ def test_neighbours_know_the_colour_of_the_board(by_place):
     rows = Neighbours(train, by_place=by_place).answer(trial, trial.questions)
     assert set(first(rows[0], AT)) == {0, 4}
     assert set(first(rows[1], AT)) == {1, 3}
+
+
+@pytest.mark.parametrize("by_place, told", [(False, [0]), (True, [])], ids=["s_knn", "vmis_knn"])
+def test_an_item_of_every_session_is_counted_once(monkeypatch, by_place, told):
+    """Its idf is 0. Uncompiled, as there an index beyond an array is told."""
+    monkeypatch.setattr(kernels, "neighbour_answers", kernels.neighbour_answers.py_func)
+    train = trained([[0, 0]] * 5, 1)
+    trial = trial_of(train, [[0]], [[0]])
+    assert first(Neighbours(train, by_place=by_place).answer(trial, trial.questions)[0], AT) == told
 
 
 def test_neighbours_look_at_the_newest_sessions_only():
