@@ -44,6 +44,14 @@ SHOWN = (
 )
 ONE_FILE = ("ga4", "retail")
 """Formats of one file, whose last days may be the test."""
+ASKED_AFTER = {
+    "sessions": "a prefix with its target",
+    "tsv": "a session of two clicks",
+    "ga4": "a session that goes on to an item of the training",
+    "topn": "a user with an item to be found",
+    "retail": "an order of something new to its customer",
+}
+"""What a test must have for a question to be asked."""
 TABLE_WIDTH = 140
 MAX_SHOWN = 5
 
@@ -114,6 +122,8 @@ def given(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> Export:
         parser.error("Expected a file, got none - at `--test`")
     else:
         found = Export(READERS[asked.format](asked.train, asked.test), [])
+    if not len(found.trial.questions):
+        raise WrongFile(f"Expected {ASKED_AFTER[asked.format]}, got none - in `{asked.test or asked.train}`")
     if asked.max_queries is None:
         return found
     questions = found.trial.questions.sampled(asked.max_queries, asked.seed)

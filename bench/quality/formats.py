@@ -117,10 +117,11 @@ def read_topn(train: Path, test: Path) -> Trial:
     histories = [had.get(name, []) for name in asked]
     walk = np.array([row_of[item] for items in histories for item in items], np.int32)
     targets = np.array([row_of.get(item, -1) for name in asked for item in wanted[name]], np.int32)
-    stops = np.cumsum([len(items) for items in histories]).astype(np.int64)
+    had_lengths = np.array([len(items) for items in histories], np.int64)
+    stops = np.cumsum(had_lengths)
     questions = Questions(
         walk=walk,
-        start=np.concatenate(([0], stops[:-1])).astype(np.int64),
+        start=stops - had_lengths,
         stop=stops,
         targets=targets,
         target_starts=np.cumsum([0, *(len(wanted[name]) for name in asked)]).astype(np.int64),

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import pytest
 
@@ -48,7 +49,7 @@ def files(tmp_path):
     made["tsv"] = (tsv_of(learned, NOW_S), tsv_of(later, NOW_S + 400_000))
     made["topn"] = (
         "".join(f"{user} {' '.join(dict.fromkeys(walk))}\n" for user, walk in enumerate(learned)),
-        "".join(f"{user} item-{user % ITEMS}\n" for user in range(40)),
+        "".join(f"{'' if user % 3 else 'stranger-'}{user} item-{user % ITEMS}\n" for user in range(40)),
     )
     made["ga4"] = (ga4_of(learned, NOW_S), ga4_of(later, NOW_S + 400_000))
     arguments = {}
@@ -160,6 +161,20 @@ def test_a_wrong_file_is_one_line_and_exit_code_1(tmp_path, capsys):
     assert main(["--format", "tsv", "--train", str(path), "--test", str(path)]) == 1
     told = f"headrace: Expected 3 columns, got 2 - in `{path}` line 2\n"
     assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize(
+    ("name", "test", "expected"),
+    [
+        ("tsv", "1\titem-1\t5\n2\titem-2\t6\n", "a session of two clicks"),
+        ("topn", "1\n2\n", "a user with an item to be found"),
+        ("ga4", "ts_us,user_id,event,item\n", "a session that goes on to an item of the training"),
+    ],
+)
+def test_a_test_that_asks_nothing_is_told(files, capsys, name, test, expected):
+    Path(files[name][-1]).write_text(test)
+    assert main(files[name]) == 1
+    assert capsys.readouterr().err == f"headrace: Expected {expected}, got none - in `{files[name][-1]}`\n"
 
 
 def test_it_is_a_command(capsys):

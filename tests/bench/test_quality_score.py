@@ -123,7 +123,7 @@ def test_neighbours_know_the_colour_of_the_board(by_place):
     assert set(first(rows[1], AT)) == {1, 3}
 
 
-@pytest.mark.parametrize("by_place, told", [(False, [0]), (True, [])], ids=["s_knn", "vmis_knn"])
+@pytest.mark.parametrize(("by_place", "told"), [(False, [0]), (True, [])], ids=["s_knn", "vmis_knn"])
 def test_an_item_of_every_session_is_counted_once(monkeypatch, by_place, told):
     """Its idf is 0. Uncompiled, as there an index beyond an array is told."""
     monkeypatch.setattr(kernels, "neighbour_answers", kernels.neighbour_answers.py_func)
