@@ -38,6 +38,8 @@ log = structlog.get_logger("server.lane")
 Handle = Callable[[Any, "Call"], bytes]
 """A message, parsed, and its call -> a serialised answer. Refuses by `Call.abort`."""
 Parse = Callable[[bytes], Any]
+OnRefused = Callable[[grpc.StatusCode], None]
+"""Told of each call that the lane ends itself, without its handler."""
 
 _NO_FLAGS = 0
 _AT_ONCE_S = 0.0
@@ -136,13 +138,22 @@ class Lane:
     RESOURCE_EXHAUSTED."""
 
     def __init__(
-        self, core: Any, method: str, parse: Parse, handle: Handle, threads: int, turns: int, max_calls: int
+        self,
+        core: Any,
+        method: str,
+        parse: Parse,
+        handle: Handle,
+        on_refused: OnRefused,
+        threads: int,
+        turns: int,
+        max_calls: int,
     ) -> None:
         """`core`: the cygrpc.Server, before it is started."""
         self._core = core
         self._method = method
         self._parse = parse
         self._handle = handle
+        self._on_refused = on_refused
         self._max_busy = threads
         self._max_calls = max_calls
         self._calls: set[Call] = set()
@@ -245,14 +256,14 @@ class Lane:
         is_full = len(self._calls) >= self._max_calls
         self._calls.add(call)
         if is_full:
-            self._end(call, grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
+            self._refuse(call, grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
         else:
             call.start((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), partial(self._received, call))
 
     def _received(self, call: Call, event: Any) -> None:
         message = event.batch_operations[0].message()
         if message is None:  # the caller is gone, or sent none
-            self._end(call, grpc.StatusCode.UNIMPLEMENTED, "Expected one message, got none")
+            self._refuse(call, grpc.StatusCode.UNIMPLEMENTED, "Expected one message, got none")
             return
         if len(self._waiting) >= WATCH_BEHIND:
             call.watch()
@@ -273,7 +284,7 @@ class Lane:
             if call.is_wanted:
                 self._answer(call, message)
             else:
-                self._end(call, grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+                self._refuse(call, grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
             with self.lock:
                 were_all_busy = self._busy == self._max_busy
                 self._busy -= 1
@@ -286,7 +297,7 @@ class Lane:
         try:
             parsed = self._parse(message)
         except Exception:  # noqa: BLE001 (whatever the parser raises of bytes that are no message)
-            self._end(call, grpc.StatusCode.INTERNAL, "Exception deserializing request!")
+            self._refuse(call, grpc.StatusCode.INTERNAL, "Exception deserializing request!")
             return
         try:
             answer = self._handle(parsed, call)
@@ -297,6 +308,10 @@ class Lane:
             self._end(call, grpc.StatusCode.UNKNOWN, f"Exception calling application: {error}")
         else:
             self._end(call, grpc.StatusCode.OK, "", cygrpc.SendMessageOperation(answer, _NO_FLAGS))
+
+    def _refuse(self, call: Call, code: grpc.StatusCode, details: str) -> None:
+        self._on_refused(code)
+        self._end(call, code, details)
 
     def _end(self, call: Call, code: grpc.StatusCode, details: str, *answer: Any) -> None:
         """Send the status, and the answer before it if there is one."""
@@ -311,7 +326,14 @@ class Lane:
 
 
 def open_lane(
-    server: grpc.Server, method: str, parse: Parse, handle: Handle, threads: int, turns: int, max_calls: int
+    server: grpc.Server,
+    method: str,
+    parse: Parse,
+    handle: Handle,
+    on_refused: OnRefused,
+    threads: int,
+    turns: int,
+    max_calls: int,
 ) -> Lane | None:
     """A lane for `method`, "/package.Service/Method", on a server that is not started yet; None where
     this grpcio is not the one it was written for."""
@@ -321,4 +343,4 @@ def open_lane(
     ):
         log.warning("no_lane", method=method, grpcio=grpc.__version__)
         return None
-    return Lane(core, method, parse, handle, threads, turns, max_calls)
+    return Lane(core, method, parse, handle, on_refused, threads, turns, max_calls)

@@ -23,7 +23,7 @@ from recsys.ports import LogUnavailable, StoreUnavailable
 from recsys.servable import check
 from recsys.settings import Settings, SettingsError
 from server.logs import configure_logs
-from server.metrics import MULTIPROCESS_VARIABLE, Metrics, MetricsPage, ModelNote
+from server.metrics import MULTIPROCESS_VARIABLE, Metrics, MetricsPage, ModelNote, figures_folder
 from server.running import RunningServer
 from server.workers import Workers, WorkersFailed, command_of, environ_of
 
@@ -147,7 +147,7 @@ def _page(settings: Settings, home: Path, port: int) -> Iterator[MetricsPage | N
     if not settings.server.metrics_port:
         yield None
         return
-    page = MetricsPage(home / f"metrics-{port}")
+    page = MetricsPage(figures_folder(home, port))
     try:
         page.open(settings.server.metrics_port)
     except OSError as error:

@@ -8,6 +8,7 @@ way, so each process names its model in a small file beside them.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from bisect import bisect_left
 from collections import Counter as Counts
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, TypeVar
+from zlib import crc32
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -30,6 +32,7 @@ _T = TypeVar("_T")
 MULTIPROCESS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Read by prometheus-client when it is imported: set in the environment of each server process."""
 
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (our folder there names user, home and port)
 _LATENCY_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
 
@@ -185,6 +188,15 @@ class _ModelInfo(Collector):
             with contextlib.suppress(FileNotFoundError):
                 info.add_metric((path.stem.removeprefix("model_"), path.read_text("utf-8")), 1)
         yield info
+
+
+def figures_folder(home: Path, port: int) -> Path:
+    """Where the processes of a port put their figures, which are files that they map into memory: there a
+    disk without a free block is no error but the end of the process. So it is memory, where there is a
+    folder for that."""
+    if os.access(SHARED_MEMORY, os.W_OK):
+        return SHARED_MEMORY / f"headrace-{os.getuid()}-{crc32(bytes(home.absolute())):08x}-{port}"
+    return home / f"metrics-{port}"
 
 
 class MetricsPage:

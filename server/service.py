@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from threading import BoundedSemaphore
 from typing import Any
 from uuid import uuid4
@@ -21,7 +22,7 @@ from recsys.segment import with_message_id
 from server.auth import Keys
 from server.blocks import Blocks, CallerGone, Deadline, NotLoaded
 from server.explain import Decisions
-from server.lane import Handle, Parse
+from server.lane import Handle, OnRefused, Parse
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.refusals import Refusal, bad_request, refuse, try_again
@@ -77,17 +78,19 @@ class HeadraceService:
         self._decoder = Decoder()
         self._log_breaker = Breaker(LOG_WAITED_S, LOG_REST_S)
 
-    def get_blocks(self) -> tuple[str, Parse, Handle]:
-        """GetBlocks for a lane: its full name, how its request is parsed, and its handler."""
+    def get_blocks(self) -> tuple[str, Parse, Handle, OnRefused]:
+        """GetBlocks for a lane: its full name, how its request is parsed, its handler, and who counts what
+        never comes to it."""
         handle = self._guarded("GetBlocks", "read", self._get_blocks)
-        return f"/{SERVICE}/GetBlocks", pb.GetBlocksRequest.FromString, handle
+        count = partial(self.count, "GetBlocks")
+        return f"/{SERVICE}/GetBlocks", pb.GetBlocksRequest.FromString, handle, count
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """For grpc.Server.add_generic_rpc_handlers. Answers are bytes already, so there is no
         serialiser between them and the wire."""
         unary = grpc.unary_unary_rpc_method_handler
         stream = grpc.unary_stream_rpc_method_handler
-        _, parse, get_blocks = self.get_blocks()
+        _, parse, get_blocks, _ = self.get_blocks()
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
@@ -223,9 +226,12 @@ class HeadraceService:
             try:
                 self._admit(context, role)
                 yield from answers(message, context)
+            except GeneratorExit:
+                self.count(rpc, grpc.StatusCode.CANCELLED)
+                raise
             except Exception as error:  # noqa: BLE001 (turned into a status; INTERNAL ones are logged)
                 self._refused(rpc, context, error)
-            self._metrics.requests.labels(rpc, "OK").inc()
+            self.count(rpc, grpc.StatusCode.OK if context.is_active() else grpc.StatusCode.CANCELLED)
 
         return handle
 
@@ -241,11 +247,15 @@ class HeadraceService:
                 grpc.StatusCode.PERMISSION_DENIED, f"Expected a key of role {role} or admin, got another"
             )
 
+    def count(self, rpc: str, code: grpc.StatusCode) -> None:
+        """A call has ended with this code."""
+        self._metrics.requests.labels(rpc, code.name).inc()
+
     def _refused(self, rpc: str, context: grpc.ServicerContext, error: Exception) -> None:
         refusal = _refusal_of(error)
         if refusal.code is grpc.StatusCode.INTERNAL:
             log.error("request_failed", rpc=rpc, exc_info=error)
-        self._metrics.requests.labels(rpc, refusal.code.name).inc()
+        self.count(rpc, refusal.code)
         refuse(context, refusal)
 
 

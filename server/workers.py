@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -120,7 +121,7 @@ class Workers:
         log.error(
             "worker_died",
             pid=worker.process.pid,
-            code=worker.process.returncode,
+            **ending_of(worker.process.returncode),
             lived_s=round(lived_s, 1),
             again_in_s=pause_s,
         )
@@ -129,6 +130,15 @@ class Workers:
         self._workers[index] = None
         self._due_s[index] = now_s + pause_s
         self._pauses_s[index] = min(pause_s * 2, LONGEST_PAUSE_S)
+
+
+def ending_of(code: int) -> dict[str, object]:
+    """How a process ended, in words where a signal ended it."""
+    if code >= 0:
+        return {"code": code}
+    known = {signal.SIGKILL: "killed, perhaps for want of memory", signal.SIGBUS: "is the disk full?"}
+    by = signal.Signals(-code)
+    return {"signal": by.name, **({"perhaps": known[by]} if by in known else {})}
 
 
 def _listen(worker: _Worker) -> None:

@@ -70,7 +70,8 @@ class HeadraceServicer:
         Guarantees: one block a slot, in the order of the slots. A block is not empty while the
         catalogue has an item that may be shown in it. No item stands twice in a response, and none
         that is unavailable in the catalogue the server knows (at most a second old), nor one that was
-        shown to the person within the placement's cooldown. Answers within
+        shown to the person within the placement's cooldown (by another process of the server: once the flow has
+        told it, half a second later). Answers within
         the caller's deadline, else within the configured one; a block that is less personal for it
         names its fallback. Safe to repeat: sent again with its request_id a call is answered as it was, and
         is one impression; without one, and without a render_id, each call is a new impression. What is

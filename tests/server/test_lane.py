@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from server import lane
-from server.lane import Call, open_lane
+from server.lane import Call, OnRefused, open_lane
 from server.pb import headrace_pb2 as pb
 from tests.server.shop import Shop, until
 
@@ -27,11 +27,15 @@ def parse(raw: bytes) -> str:
 
 @contextmanager
 def answering(
-    handle: Callable[[str, Call], bytes], threads: int = 2, turns: int = 1, max_calls: int = 8
+    handle: Callable[[str, Call], bytes],
+    on_refused: OnRefused = lambda code: None,
+    threads: int = 2,
+    turns: int = 1,
+    max_calls: int = 8,
 ) -> Iterator[str]:
     """The address of a server on which a lane answers calls of METHOD."""
     server = grpc.server(ThreadPoolExecutor(1))
-    opened = open_lane(server, METHOD, parse, handle, threads, turns, max_calls)
+    opened = open_lane(server, METHOD, parse, handle, on_refused, threads, turns, max_calls)
     assert opened is not None, "grpcio is not the one that the lane was written for"
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -44,7 +48,7 @@ def answering(
 
 
 @contextmanager
-def asking(handle: Callable[[str, Call], bytes], **lane: int) -> Iterator[Ask]:
+def asking(handle: Callable[[str, Call], bytes], **lane: Any) -> Iterator[Ask]:
     """A client's call of METHOD."""
     with answering(handle, **lane) as address, grpc.insecure_channel(address) as channel:
         yield channel.unary_unary(METHOD)
@@ -103,10 +107,12 @@ def test_what_fails_is_told_and_the_next_call_is_answered() -> None:
             raise RuntimeError("no")
         return b"fine"
 
-    with asking(fail) as ask:
+    refusals: list[grpc.StatusCode] = []
+    with asking(fail, on_refused=refusals.append) as ask:
         assert refused(ask, b"fail").code() is grpc.StatusCode.UNKNOWN
         assert refused(ask, b"\xff").code() is grpc.StatusCode.INTERNAL  # no message of ours
         assert ask(b"", timeout=10) == b"fine"
+    assert refusals == [grpc.StatusCode.INTERNAL]  # of the other one its handler knows
 
 
 @pytest.mark.parametrize("turns", [1, 3])
@@ -120,13 +126,15 @@ def test_while_handlers_wait_others_are_answered_and_too_many_are_refused(turns:
             hold.wait(20)
         return message.encode()
 
-    with asking(slow, threads=3, turns=turns, max_calls=3) as ask:
+    refusals: list[grpc.StatusCode] = []
+    with asking(slow, on_refused=refusals.append, threads=3, turns=turns, max_calls=3) as ask:
         held = [ask.future(b"wait", timeout=20) for _ in range(2)]
         until(lambda: len(waiting) == 2)
         assert ask(b"now", timeout=10) == b"now"
         held.append(ask.future(b"wait", timeout=20))
         until(lambda: len(waiting) == 3)
         assert refused(ask).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert refusals == [grpc.StatusCode.RESOURCE_EXHAUSTED]
         hold.set()
         assert [call.result() for call in held] == [b"wait"] * 3
         until(lambda: ask.future(b"again", timeout=10).code() is grpc.StatusCode.OK)
@@ -140,7 +148,8 @@ def test_calls_are_answered_in_turn_and_those_nobody_waits_for_are_not_decided()
         hold.wait(20)
         return message.encode()
 
-    with asking(slow, threads=3, max_calls=50) as ask:
+    refusals: list[grpc.StatusCode] = []
+    with asking(slow, on_refused=refusals.append, threads=3, max_calls=50) as ask:
         first = ask.future(b"first", timeout=20)
         until(lambda: asked == ["first"])
         late = [ask.future(b"late", timeout=0.2) for _ in range(5)]
@@ -149,6 +158,7 @@ def test_calls_are_answered_in_turn_and_those_nobody_waits_for_are_not_decided()
         assert first.result() == b"first"
         assert ask(b"last", timeout=10) == b"last"
         assert asked == ["first", "last"]
+    assert refusals == [grpc.StatusCode.DEADLINE_EXCEEDED] * 5
 
 
 def test_a_handler_that_asks_learns_that_the_caller_is_gone() -> None:

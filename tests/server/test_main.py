@@ -23,6 +23,7 @@ import pytest
 from recsys.open import open_log, open_store
 from recsys.settings import ServerSettings, Settings, SettingsError
 from server.main import serve
+from server.metrics import figures_folder
 from server.pb import headrace_pb2 as pb
 from server.pb.headrace_pb2_grpc import HeadraceStub
 from tests.server.shop import catalogue, put_items, until
@@ -123,7 +124,7 @@ def test_two_processes_share_a_port_and_survive_the_death_of_one(home: Path) -> 
             assert one.GetBlocks(REQUEST, timeout=10, wait_for_ready=True).blocks
         after = pids_of(metrics_port)
     assert not any(_is_running(pid) for pid in before | after)
-    assert not list(home.glob("metrics-*"))
+    assert not figures_folder(home, port).exists()
     with closing(open_log(settings.log)) as log:  # what was served was logged before the end
         served = [record for record in log.reader().read(100) if record.key.startswith("headrace:served:")]
     assert len(served) == 10
