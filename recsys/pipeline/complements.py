@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 import numpy as np
@@ -52,8 +51,13 @@ def _looks(visit: Visit) -> dict[int, int]:
     rows, leaf = visit.person.session.tolist(), visit.columns.leaf
     if len(rows) < LEAST_LOOKS:
         return {}
-    codes = Counter([leaf.item(row) for row in rows if row >= 0])
-    return {code: times for code, times in codes.most_common() if times >= LEAST_LOOKS and code >= 0}
+    codes = [leaf.item(row) for row in rows if row >= 0]
+    often = [(code, times) for code in dict.fromkeys(codes) if (times := codes.count(code)) >= LEAST_LOOKS]
+    return {code: times for code, times in sorted(often, key=_most_first) if code >= 0}
+
+
+def _most_first(looked: tuple[int, int]) -> int:
+    return -looked[1]
 
 
 def best_of_category(context: Context, code: int) -> Rows:

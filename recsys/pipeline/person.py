@@ -33,8 +33,6 @@ _KIND_OF: Final[Mapping[int, InteractionKind]] = {
 _KINDS: Final = bytes([_KIND_OF.get(action, InteractionKind.VIEW) for action in range(256)])
 """By Action, an InteractionKind."""
 _ORDERED: Final = bytes((InteractionKind.ORDER,))
-_WEIGHTS: Final = np.array((1.0, 3.0, 5.0, 1.0), np.float32)
-"""By InteractionKind, as the models weigh them."""
 _BY_PLACE: Final = (1.0 / np.arange(1, 2 * SEED_ITEMS + 1)).astype(np.float32)
 """The weight of each seed, the newest first."""
 
@@ -225,14 +223,6 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         if self._older_orders:
             at_s = [*(ordered_s for _, ordered_s in self._older_orders), *at_s]
         return np.array(at_s, np.int64)
-
-    @lazy
-    def heaviest_deed(self) -> Deed | None:
-        """What counts most in the history: orders before carts before views, faded by age."""
-        if not len(self.history_rows):
-            return None
-        _, heaviest = self.history_weights(_WEIGHTS)
-        return self.history_deed(heaviest) if heaviest >= 0 else None
 
     def history_weights(self, kind_weights: Scores) -> tuple[Scores, int]:
         """float32[h]: the weight of each of the history, by its InteractionKind and faded by age; and

@@ -133,25 +133,27 @@ def _same_for_all(source: str, query: Query) -> Reason:
 def _most_telling(visit: Visit) -> Deed | None:
     """What counts most of all that a taste is read from: an item that nobody taught the model says nothing
     of it."""
+    (deed,) = visit.once("most telling", lambda: (_heaviest_taught(visit),))
+    return deed
+
+
+def _heaviest_taught(visit: Visit) -> Deed | None:
     person, bundle = visit.person, visit.bundle
-    heaviest = person.heaviest_deed
-    if bundle is None or heaviest is None:
+    if bundle is None or not len(person.history_rows):
         return None
-    factors = bundle.als.item_factors
-    if heaviest.row < len(factors) and factors[heaviest.row, 0]:
-        return heaviest
-    rows = person.history_rows
+    weights, heaviest = person.history_weights(bundle.als.kind_weights)
+    rows, factors = person.history_rows, bundle.als.item_factors
+    if heaviest >= 0 and rows[heaviest] < len(factors) and factors[rows[heaviest], 0]:
+        return person.history_deed(heaviest)
     taught = (rows >= 0) & (rows < len(factors))
     taught[taught] = factors[rows[taught], 0] != 0.0
-    weights, _ = person.history_weights(bundle.als.kind_weights)
     return person.history_deed(int(np.where(taught, weights, -1.0).argmax())) if taught.any() else None
 
 
 def _reason(said: Said, query: Query) -> Reason:
-    source, row, deed, words = said
+    source, row, deed, visit = said.source, said.row, said.deed, query.visit
     if deed is not None:
-        return _because(source, deed, query, words)
-    visit = query.visit
+        return _because(source, deed, query, said.words)
     if source in _PLAIN:
         return _same_for_all(source, query)
     if source == "trending" and visit.columns.leaf[row] == visit.came_for >= 0:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import repeat
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
 import numpy as np
 
 from recsys.models.tables import TopTable
@@ -39,7 +40,7 @@ _TRANSITIONS, _NOTHING, _AKIN, _ITSELF = map(
 _EMPTY: Final = TopTable.empty(0, 0)
 
 
-class Said(NamedTuple):
+class Said(msgspec.Struct, frozen=True, gc=False):
     """Something that is said of rows of a block."""
 
     source: str

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numba import types
 
-from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only
+from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, void
 from recsys.pipeline.workplace_arrays import SOURCES_TYPE, STOCK_TYPE
 
 _u1 = types.uint8
@@ -66,21 +66,37 @@ def _newest_place(rows: Array, row: int) -> int:
     return -1
 
 
-@kernel(i8(_I4, _F4, _I4_2D, _F4_2D, _I4, i8))
-def _by_table(seeds: Array, weights: Array, rows: Array, scores: Array, lengths: Array, row: int) -> int:
-    """The place of the seed whose row of a table names `row` with the greatest weighted score; the first
-    where none does, -1 without seeds."""
-    strongest = 0 if len(seeds) else -1
-    best: Any = np.float32(0)
-    for place in range(len(seeds)):
-        seed = seeds[place]
-        if seed < 0 or seed >= len(lengths):
-            continue
-        for column in range(lengths[seed]):
-            if rows[seed, column] == row and weights[place] * scores[seed, column] > best:
-                best = weights[place] * scores[seed, column]
-                strongest = place
-    return strongest
+@kernel(void(_I4, _U1, i8, _I4, _F4, _I4_2D, _F4_2D, _I4, i4[::1], i4[::1]))
+def _by_table(
+    rows: Array,
+    asked: Array,
+    loop: int,
+    seeds: Array,
+    weights: Array,
+    table_rows: Array,
+    table_scores: Array,
+    table_lengths: Array,
+    place: Array,
+    strongest: Array,
+) -> None:
+    """For those of `rows` that are asked for so, the place of the seed whose row of the table names it with
+    the greatest weighted score; the first where none does, -1 without seeds. `place` is all zero between
+    calls."""
+    best, n_asked = np.zeros(len(rows), np.float32), 0
+    for index in range(len(rows)):
+        if asked[index] == loop:
+            place[rows[index]] = index + 1
+            strongest[index] = 0 if len(seeds) else -1
+            n_asked += 1
+    for seed_place in range(len(seeds) if n_asked else 0):
+        seed = seeds[seed_place]
+        for column in range(table_lengths[seed] if 0 <= seed < len(table_lengths) else 0):
+            index = place[table_rows[seed, column]] - 1
+            if index >= 0 and weights[seed_place] * table_scores[seed, column] > best[index]:
+                best[index] = weights[seed_place] * table_scores[seed, column]
+                strongest[index] = seed_place
+    for index in range(len(rows)):
+        place[rows[index]] = 0
 
 
 @kernel(f4(SOURCES_TYPE, STOCK_TYPE, i8, i8, i8))
@@ -137,8 +153,17 @@ def speak(
     people went on from it to the first `n_following` of `following`. That the person went on to something
     says nothing of others. Of the stock's new items `n_new` count.
     """
-    opinions, size = sources.opinions, 0
+    opinions, memory, size = sources.opinions, sources.memory, 0
     of_row, spoken_of, place_of, first_of = told[0], told[1], told[2], told[3]
+    strongest = np.full(len(rows), -1, np.int32)
+    _by_table(
+        rows, asked, _ITEM_TO_ITEM, seeds, weights, opinions.alike_rows, opinions.alike_scores,
+        opinions.alike_lengths, memory.place, strongest,
+    )  # fmt: skip
+    _by_table(
+        rows, asked, _BOUGHT_TOGETHER, seeds, weights, opinions.bought_rows, opinions.bought_scores,
+        opinions.bought_lengths, memory.place, strongest,
+    )  # fmt: skip
     for index in range(len(rows)):
         row, loop, spoken, place = rows[index], asked[index], _NOTHING, -1
         if loop == _TRANSITIONS:
@@ -148,15 +173,8 @@ def speak(
             elif 0 <= last < len(n_following):
                 is_following = _newest_place(following[last, : n_following[last]], row) >= 0
                 spoken, place = (_SEED, 0) if is_following else (_NOTHING, -1)
-        elif loop == _ITEM_TO_ITEM:
-            place = _by_table(
-                seeds, weights, opinions.alike_rows, opinions.alike_scores, opinions.alike_lengths, row
-            )
-            spoken = _SEED if place >= 0 else _NOTHING
-        elif loop == _BOUGHT_TOGETHER:
-            place = _by_table(
-                seeds, weights, opinions.bought_rows, opinions.bought_scores, opinions.bought_lengths, row
-            )
+        elif loop in (_ITEM_TO_ITEM, _BOUGHT_TOGETHER):
+            place = strongest[index]
             spoken = _SEED if place >= 0 else _NOTHING
         elif loop == _TEXTS:
             spoken, place = _by_texts(sources, stock, n_new, seeds, weights, row)

@@ -18,16 +18,17 @@ def urgencies_of(rows: Sequence[int], query: Query) -> Sequence[Urgency | None]:
     """The urgency of each row's item in this slot; () where none has any, or the placement, or the person's
     intent, says nothing of the kind."""
     placement, person = query.placement, query.visit.person
-    if not (placement.urgent_stock or placement.urgent_sale_s):
-        return ()
-    if person.tier not in placement.urgent_tiers:
-        return ()
     most_left, within_s = placement.urgent_stock, placement.urgent_sale_s
+    if not (most_left or within_s):
+        return ()
     found = [
-        None if item is None else _urgency(item, most_left, within_s, person.now_ms)
+        None
+        # Nearly always no feed has told of either.
+        if item is None or (item.stock is None and item.sale_end_ms is None)
+        else _urgency(item, most_left, within_s, person.now_ms)
         for item in picked(rows, query.visit.columns.items)
     ]
-    return found if any(found) else ()
+    return found if any(found) and person.tier in placement.urgent_tiers else ()
 
 
 class Told(Protocol):
