@@ -19,7 +19,7 @@ import structlog
 from recsys.catalog import Item, decode_item
 from recsys.counters import ItemCounters, decode_counters
 from recsys.keys import COUNTER_PREFIX, ITEM_PREFIX, ITEMS_JOURNAL
-from recsys.models.bundle import Bundle, load
+from recsys.models.bundle import Bundle, Pace, load
 from recsys.models.current import BundleBroken, current_version
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import EventLog, JournalTrimmed, LogUnavailable, ProfileStore, StoreUnavailable
@@ -129,9 +129,9 @@ class BundleWatch:
         self._broken = ""
         self._broken_at_s = 0.0
 
-    def look(self, now_s: float) -> Bundle | None:
+    def look(self, now_s: float, pace: Pace = iter) -> Bundle | None:
         """A bundle that is new; None: there is none, or it is broken, which is logged and counted,
-        and tried again after RETRY_BROKEN_S. `now_s` is of the monotonic clock."""
+        and tried again after RETRY_BROKEN_S. `now_s` is of the monotonic clock; `pace`: see `load`."""
         try:
             version = current_version(self._bundles) or ""
         except (BundleBroken, OSError) as error:
@@ -140,7 +140,7 @@ class BundleWatch:
         if version in ("", self.version) or self._is_refused(version, now_s):
             return None
         try:
-            bundle = load(self._bundles / version, checksums=True)
+            bundle = load(self._bundles / version, checksums=True, pace=pace)
         except (BundleBroken, OSError) as error:
             self._refuse(version, error, now_s)
             return None
@@ -231,7 +231,7 @@ class Live:
     def look_for_bundle(self) -> None:
         """Load a new bundle, if there is one, for the next refresh to swap in."""
         if self.shelf is not None and self._next_bundle is None:
-            self._next_bundle = self._bundles.look(time.monotonic())
+            self._next_bundle = self._bundles.look(time.monotonic(), _paced)
 
     def _keep(self, step: Callable[[], None]) -> None:
         while not self._stopping.is_set():

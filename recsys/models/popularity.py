@@ -34,7 +34,6 @@ class Popularity:
         self.counts = counts
         self.scores = (np.asarray(settings.kind_weights, np.float32) @ counts).astype(np.float32)
         self.ranked = _ranked(self.scores)
-        self._ranked_by_kind = [_ranked(of_kind) for of_kind in counts]
 
     @classmethod
     def fit(
@@ -61,7 +60,8 @@ class Popularity:
             return NOTHING
         ranked, scores = self.ranked, self.scores
         if kind is not None:
-            ranked, scores = self._ranked_by_kind[kind], self.counts[kind]
+            scores = self.counts[kind]
+            ranked = _ranked(scores)
         return ranked[:k], scores[ranked[:k]]
 
     def save(self, directory: Path) -> None:

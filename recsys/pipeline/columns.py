@@ -110,7 +110,7 @@ class Columns:
             scores = bundle.popularity.scores
             popularity[:n_bundle] = scores / max(float(scores.max()), 1e-9)
         return cls(
-            row_of={item_id: row for row, item_id in enumerate(item_ids)},
+            row_of={} if bundle is None else bundle.item_row.copy(),
             ids=list(item_ids),
             items=[None] * n_bundle,
             counters=[None] * n_bundle,

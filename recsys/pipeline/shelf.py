@@ -15,7 +15,7 @@ from recsys.catalog import Item
 from recsys.counters import ItemCounters
 from recsys.filters.attributes import Attributes
 from recsys.models.arrays import Rows, Scores
-from recsys.models.bundle import Bundle
+from recsys.models.bundle import Bundle, Pace
 from recsys.models.complements import complements_of
 from recsys.models.content import item_text
 from recsys.pipeline.cold import MAX_COLD_ITEMS
@@ -27,7 +27,6 @@ Serialise = Callable[[Item], bytes]
 """How a server sends an item; called once for each version of it."""
 
 _Row = tuple[Item, bytes, ItemCounters | None]
-Pace = Callable[[Iterable[_Row]], Iterable[_Row]]
 
 _MIN_CAPACITY = 64
 _NEVER_MS = 1 << 62

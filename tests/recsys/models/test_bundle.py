@@ -15,6 +15,7 @@ from recsys.models.bundle import (
     load,
     load_current,
 )
+from recsys.models.bundle import checksum as checksum_of
 from recsys.models.current import BundleBroken, current_version
 from recsys.models.publish import Draft, prune, set_current
 from tests.recsys.models.toys import small_models
@@ -100,6 +101,27 @@ def test_a_changed_file_is_found_by_its_checksum(tmp_path):
         BundleBroken, match=r"^Expected checksum `\w+`, got `\w+` - at `content/vectors\.npy`"
     ):
         load_current(tmp_path, checksums=True)
+
+
+def test_a_bundle_is_checked_and_loaded_in_small_steps(tmp_path):
+    steps = []
+
+    def pace(parts):
+        for part in parts:
+            steps.append(part)
+            yield part
+
+    directory = published(tmp_path)
+    grown = directory / "als" / "item_factors.npy"
+    os.truncate(grown, 300_000)
+    files = msgspec.json.decode((directory / "manifest.json").read_bytes())["files"]
+    entry = {"size_bytes": 300_000, "blake2b": checksum_of(grown)}
+    edited(directory, files={**files, "als/item_factors.npy": entry})
+    manifest = load(directory, checksums=True, pace=pace).manifest
+    blocks = [len(step) for step in steps if isinstance(step, bytes)]
+    assert sum(blocks) == sum(entry.size_bytes for entry in manifest.files.values())
+    assert max(blocks) == 1 << 17
+    assert {"popularity", "als", "content"} <= {step[0] for step in steps if isinstance(step, tuple)}
 
 
 def edited(directory, **fields):
