@@ -164,8 +164,10 @@ class VisitorStage(Stage[Arrival, Visited, VisitorState]):
                 others.append(fate)
             if told:
                 facts += told
+        watermark_ms = arrival.event.watermark_ms
         heard = self._stages.visitors_heard
-        heard.watermark_ms = max(heard.watermark_ms, arrival.event.watermark_ms)
+        if watermark_ms > heard.watermark_ms:  # noqa: PLR1730 (what is a thread's own is dear to set)
+            heard.watermark_ms = watermark_ms
         record = (visitor_key(state.visitor), state.encoded_record())
         return Visited((record,), accepted, others, facts)
 

@@ -151,7 +151,8 @@ class Decoder:
     def _plain(self, record: Record, watermark_ms: int) -> Arrival | None:
         """The event of a record that holds one as the spec says, None for any other."""
         _, key, raw, _ = record
-        if len(raw) > MAX_EVENT_BYTES or key.startswith(SYSTEM_KEY):
+        # `in` first: a call costs three times as much, and hardly any key has it anywhere.
+        if len(raw) > MAX_EVENT_BYTES or (SYSTEM_KEY in key and key.startswith(SYSTEM_KEY)):
             return None
         try:
             wire = decode_call(raw)
@@ -298,4 +299,5 @@ def _is_short(*texts: str | None) -> bool:
 
 def _are_texts(ids: tuple[Id, Id], _: Identity) -> bool:
     """Whether both ids were sent as texts: 1, 1.0 and True would be one question."""
-    return all(each is None or type(each) is str for each in ids)
+    anonymous_id, user = ids
+    return (anonymous_id is None or type(anonymous_id) is str) and (user is None or type(user) is str)

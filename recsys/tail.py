@@ -92,6 +92,9 @@ class Tail(Generic[S, E, Out]):
         steps = self.steps
         if not steps:
             return
+        if steps[-1].place[0] < before_ms:  # as nearly always
+            self.drop(len(steps))
+            return
         settled = 0
         while settled < len(steps) and steps[settled].place[0] < before_ms:
             settled += 1
