@@ -150,12 +150,12 @@ def _flow(settings: Settings, log: EventLog, store: ProfileStore | None) -> Iter
     # To ask for the lock would create its folder; where none is, no flow has run.
     if Path(settings.recovery).is_dir() and is_running(Path(settings.recovery)):
         age_s = time.time() - p.written_ms / 1000
-        heartbeat = (
-            f"heartbeat {age_s:.0f} s ago, longest step {p.step_ms:,} ms"
-            if p.written_ms
-            else "no heartbeat yet"
-        )
-        yield Finding(age_s < 30, "flow", f"running, {behind:,} records behind, {heartbeat}")
+        heartbeat = f"heartbeat {age_s:.0f} s ago, longest step {p.step_ms:,} ms"
+        if not p.written_ms:
+            heartbeat = "no heartbeat yet"
+        elif age_s < -1:
+            heartbeat = f"heartbeat {-age_s:.0f} s ahead of this clock: was it set back?"
+        yield Finding(-1 <= age_s < 30, "flow", f"running, {behind:,} records behind, {heartbeat}")
     else:
         waiting = f"{behind:,} records wait" if behind > 1 else "1 record waits"
         state = f"{waiting}: `headrace flow` or `headrace up`" if behind else "everything taken"

@@ -18,6 +18,7 @@ from bytewax.errors import BytewaxRuntimeError
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
+from flows.clock_watch import this_clock, watching
 from flows.pace import Pace
 from flows.personalize import Sinks, personalize
 from flows.sinks import ArchiveSink, DeadLetterSink, StateSink
@@ -152,7 +153,7 @@ def run(
         # all of them again and again, for half of the flow's time.
         gc.set_threshold(200_000, 50, 100)
         try:
-            with closing(open_store(settings.state)) as store:
+            with closing(open_store(settings.state)) as store, watching(this_clock()):
                 cli_main(
                     build(settings, until, store),
                     workers_per_process=workers,

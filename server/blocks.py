@@ -69,6 +69,14 @@ class Deadline(NamedTuple):
         return self.is_callers and self.left_s <= 0
 
 
+class Lookups(NamedTuple):
+    """What is asked of the state about the people of a request."""
+
+    people: People
+    shown: Shown
+    renders: Renders
+
+
 class _Case(NamedTuple):
     """One person's request as it is decided: on what, and when."""
 
@@ -87,13 +95,14 @@ class _Case(NamedTuple):
 
 
 class Blocks:
-    """Decides blocks for requests. Thread-safe; `now_ms` is the clock of everything that is told."""
+    """Decides blocks for requests. Thread-safe; `now_ms` is the clock of everything that is told. `mails`
+    asks the same state as `pages`, for callers who can wait for it."""
 
     def __init__(
         self,
         live: Live,
-        people: People,
-        renders: Renders,
+        pages: Lookups,
+        mails: Lookups,
         queue: ServedQueue,
         recent: RecentDecisions,
         placements: Mapping[str, Placement],
@@ -101,14 +110,13 @@ class Blocks:
         metrics: Metrics,
         now_ms: Callable[[], int],
         max_waits: int,
-        shown: Shown,
         banners: Mapping[str, Banner],
         zone: tzinfo,
         decider: Decider = decide,
     ) -> None:
         self._live = live
-        self._people = people
-        self._renders = renders
+        self._pages = pages
+        self._mails = mails
         self._queue = queue
         self._recent = recent
         self._placements = placements
@@ -116,7 +124,6 @@ class Blocks:
         self._zone = zone
         self._metrics = metrics
         self._now_ms = now_ms
-        self._shown = shown
         self._banners = banners
         self._banner_fields = banner_fields(banners)
         self._decider = decider
@@ -139,10 +146,10 @@ class Blocks:
         people are looked up together. `campaign`: under it each person is decided for once; see the
         contract. Raises NotLoaded and StoreUnavailable: an email can wait, so it never goes out less
         personal."""
-        founds = self._people.read_all([request.asker for request in requests])
+        founds = self._mails.people.read_all([request.asker for request in requests])
         if not campaign:
             return self._answer_all(requests, founds)
-        first = self._renders.are_first(campaign, [found.person for found in founds], requests)
+        first = self._mails.renders.are_first(campaign, [found.person for found in founds], requests)
         answers = iter(self._answer_all(list(compress(requests, first)), list(compress(founds, first))))
         return [
             next(answers) if is_first else self._same_person(request, found)
@@ -155,24 +162,24 @@ class Blocks:
         started_s = time.monotonic()
         askers = [request.asker for request in requests]
         shelf, now_ms = self._shelf(), self._now_ms()
-        shown = self._shown.to_each(founds, askers, requests[0].slots)
+        shown = self._mails.shown.to_each(founds, askers, requests[0].slots)
         cases = [
             _Case(request, found, shelf, now_ms, "", seen)
             for request, found, seen in zip(requests, founds, shown, strict=True)
         ]
         return [
             self._message(case, served, started_s)
-            for case, served in zip(cases, self._rendered(cases), strict=True)
+            for case, served in zip(cases, self._rendered(cases, self._mails), strict=True)
         ]
 
     def _found(self, request: BlocksRequest, deadline: Deadline) -> Found:
         position = request.at_least_as_fresh
         if position is None:
-            return self._people.find(request.asker)
+            return self._pages.people.find(request.asker)
         may_wait = self._waits.acquire(blocking=False)
         try:
             until_s = deadline.at_s - RESERVE_S if may_wait else 0.0
-            found = self._people.find_fresh(request.asker, position, until_s, deadline.is_wanted)
+            found = self._pages.people.find_fresh(request.asker, position, until_s, deadline.is_wanted)
         finally:
             if may_wait:
                 self._waits.release()
@@ -184,10 +191,10 @@ class Blocks:
     def _answer(
         self, request: BlocksRequest, found: Found, started_s: float, hint: str, deadline: Deadline
     ) -> bytes:
-        (shown,) = self._shown.to_each((found,), (request.asker,), request.slots)
+        (shown,) = self._pages.shown.to_each((found,), (request.asker,), request.slots)
         case = _Case(request, found, self._shelf(), self._now_ms(), hint, shown)
         if request.render_id:
-            (served,) = self._rendered([case], deadline)
+            (served,) = self._rendered([case], self._pages, deadline)
         elif request.caller.request_id:
             served = self._once(case, deadline)
         else:
@@ -199,12 +206,12 @@ class Blocks:
         """What was answered to this request id, or is now. Where the state does not answer, what this process
         remembers of it; else the decision's id still says that it is a retry."""
         try:
-            (served,) = self._rendered([case], deadline)
+            (served,) = self._rendered([case], self._pages, deadline)
         except StoreUnavailable:
             slots = case.request.slots
             ids = [retry_id_of(case.request, slot) for slot in slots]
             known = [self._recent.get(one) for one in ids]
-            served = [one for one in known if one is not None and self._renders.holds(one, case.now_ms)]
+            served = [one for one in known if one is not None and self._pages.renders.holds(one, case.now_ms)]
             if len(served) < len(slots):
                 served = self._decide(case, slots, ids, deadline)
                 self._keep(served)
@@ -216,11 +223,13 @@ class Blocks:
             raise NotLoaded
         return shelf
 
-    def _rendered(self, cases: Sequence[_Case], deadline: Deadline | None = None) -> list[list[Served]]:
+    def _rendered(
+        self, cases: Sequence[_Case], lookups: Lookups, deadline: Deadline | None = None
+    ) -> list[list[Served]]:
         """What each rendering shows; the cases are of one shelf and moment."""
         shelf = cases[0].shelf
         columns = shelf.columns
-        renderings = self._renders.of(
+        renderings = lookups.renders.of(
             [case.request for case in cases],
             lambda index, slots, ids: self._decide(cases[index], slots, ids, deadline),
             # A rendering is repeated byte for byte, so its bytes are kept with it.
@@ -275,7 +284,7 @@ class Blocks:
             rules=self._rules,
             hint=case.hint,
             shown=case.shown,
-            counting=self._shown.counting,
+            counting=self._pages.shown.counting,
             banners=self._banners,
             zone=self._zone,
             market=request.caller.context.get("market", ""),
@@ -319,7 +328,7 @@ class Blocks:
     def _keep(self, served: Sequence[Served]) -> None:
         self._recent.add(served)
         self._queue.put(served)
-        self._shown.add(served)
+        self._pages.shown.add(served)
         for one in served:
             self._metrics.shown(one.block.placement, one.block.fallback)
 

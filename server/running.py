@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -19,7 +20,7 @@ from recsys.ports import EventLog, ProfileStore
 from recsys.servable import tls_pair
 from recsys.settings import Settings
 from server.auth import Keys
-from server.blocks import Blocks, Decider
+from server.blocks import Blocks, Decider, Lookups
 from server.explain import Decisions
 from server.lane import Lane, open_lane
 from server.live import BundleWatch, Live
@@ -63,8 +64,7 @@ class RunningServer:
         decider: Decider = decide,
         asked: ProfileStore | None = None,
     ) -> None:
-        """`asked`: `store` for requests, which cannot wait as long as what reads the catalogue; None: one
-        for all."""
+        """`asked`: `store` for pages, which cannot wait for one that hangs; None: one for all."""
         server, placements = settings.server, settings.all_placements()
         self._settings, self._now_ms = settings, now_ms
         self._metrics = metrics
@@ -84,11 +84,18 @@ class RunningServer:
         self.queue = ServedQueue(event_log, server.served_queue, metrics, now_ms)
         recent = RecentDecisions()
         asked = asked if asked is not None else store
-        people, shown = People(asked), Shown(asked, placements)
+        renders = partial(Renders, placements=placements, ttl_s=server.render_ttl_s, retry_s=server.retry_s)
+        shown = Shown(asked, placements)
+        pages = Lookups(People(asked), shown, renders(asked))
+        mails = (
+            pages
+            if asked is store
+            else Lookups(People(store), Shown(store, placements, shown.memory), renders(store))
+        )
         blocks = Blocks(
             self.live,
-            people,
-            Renders(asked, placements, server.render_ttl_s, server.retry_s),
+            pages,
+            mails,
             self.queue,
             recent,
             placements,
@@ -96,7 +103,6 @@ class RunningServer:
             metrics,
             now_ms,
             max_waits=server.threads - 2,
-            shown=shown,
             banners=settings.banners,
             zone=settings.zone(),
             decider=decider,
@@ -105,12 +111,12 @@ class RunningServer:
             blocks,
             Decisions(
                 recent,
-                asked,
-                people,
+                store,
+                mails.people,
                 self.live,
                 placements,
                 settings.session.rules,
-                shown,
+                mails.shown,
                 settings.banners,
                 settings.zone(),
             ),

@@ -26,16 +26,26 @@ MAX_PEOPLE: Final = 5000
 """People whose last blocks a process remembers until the flow has told the state."""
 
 
+class Memory:
+    """What this process served itself, by person."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.people: OrderedDict[str, tuple[Impression, ...]] = OrderedDict()
+
+
 class Shown:
     """Reads and remembers impressions of the placements that count for some cooldown. Thread-safe.
 
     `counting` is `recsys.shown.remembering` of the placements: for others nothing is read or kept.
+    `memory`: of another one of this process.
     """
 
-    def __init__(self, store: ProfileStore, placements: Mapping[str, Placement]) -> None:
+    def __init__(
+        self, store: ProfileStore, placements: Mapping[str, Placement], memory: Memory | None = None
+    ) -> None:
         self._store = store
-        self._lock = Lock()
-        self._own: OrderedDict[str, tuple[Impression, ...]] = OrderedDict()
+        self.memory = memory if memory is not None else Memory()
         self.counting = remembering(placements)
         self._kept = frozenset().union(*self.counting.values())
 
@@ -55,8 +65,8 @@ class Shown:
         values = iter(stored)
         each = []
         for names in names_of:
-            with self._lock:
-                own = [self._own[name] for name in names if name in self._own]
+            with self.memory.lock:
+                own = [self.memory.people[name] for name in names if name in self.memory.people]
             found = [value for value in islice(values, len(names)) if value is not None]
             each.append(remembered(*own, *map(_impressions, found)) if own or found else ())
         return each
@@ -69,12 +79,12 @@ class Shown:
             if block.placement not in self._kept or not name:
                 continue
             impression = Impression(block.decision_id, block.placement, block.at_ms, block.items.ids)
-            with self._lock:
-                own = self._own.get(name)
-                self._own[name] = (impression,) if own is None else remembered(own, (impression,))
-                self._own.move_to_end(name)
-                while len(self._own) > MAX_PEOPLE:
-                    self._own.popitem(last=False)
+            with self.memory.lock:
+                own = self.memory.people.get(name)
+                self.memory.people[name] = (impression,) if own is None else remembered(own, (impression,))
+                self.memory.people.move_to_end(name)
+                while len(self.memory.people) > MAX_PEOPLE:
+                    self.memory.people.popitem(last=False)
 
 
 def _names(found: Found, asker: Asker) -> list[str]:

@@ -98,6 +98,7 @@ class Shop:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         placements: dict[str, Placement] | None = None,
         banners: dict[str, Banner] | None = None,
+        asked: ProfileStore | None = None,
         **server_settings: Any,
     ) -> None:
         self.log: Any = event_log if event_log is not None else MemoryLog()
@@ -108,7 +109,13 @@ class Shop:
             bundles=str(folder / "bundles"), server=server, placements=placements or {}, banners=banners or {}
         )
         self.running = RunningServer(
-            self.settings, self.log, self.store, Metrics(self.registry), decider=decider, now_ms=now_ms
+            self.settings,
+            self.log,
+            self.store,
+            Metrics(self.registry),
+            decider=decider,
+            now_ms=now_ms,
+            asked=asked,
         )
         self.port = 0
 

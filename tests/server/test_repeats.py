@@ -16,7 +16,7 @@ from recsys.profile import CartLine, Profile
 from server.pb import headrace_pb2 as pb
 from tests.fakes import MemoryStore
 from tests.server.shop import Shop, product, put_items, put_visitor, until, viewed
-from tests.server.test_renders import CART, Clock, ids, render
+from tests.server.test_renders import CART, Clock, bulk, ids, render
 
 HOUR_MS = 3_600_000
 
@@ -108,3 +108,18 @@ def test_a_customer_is_one_by_whatever_device(shop: Shop) -> None:
     assert block(user_id="anna", anonymous_id="phone") == mailed
     assert block(user_id="anna", anonymous_id="laptop") == mailed
     assert block(anonymous_id="phone").decision_id != mailed.decision_id
+
+
+def test_mailings_and_explain_wait_for_a_state_that_pages_do_not_wait_for(
+    tmp_path: Path, store: MemoryStore
+) -> None:
+    hurried = MemoryStore()
+    hurried.down = True
+    with Shop(tmp_path, store=store, asked=hurried).open() as shop:
+        put_visitor(store, "v1", viewed("p3", "p9", at_ms=int(time.time() * 1000)))
+        page = shop.client.GetBlocks(pb.GetBlocksRequest(slots=[CART], anonymous_id="v1"), timeout=10)
+        assert page.blocks[0].fallback == "store_down"
+        (mail,) = bulk(shop, [pb.BulkPerson(anonymous_id="v1", render_id="may/v1")])
+        assert mail.person.known
+        decision = mail.blocks[0].decision_id
+        assert shop.client.Explain(pb.ExplainRequest(decision_id=decision), timeout=10).as_taken
