@@ -17,8 +17,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import BinaryIO, Final
 
 import grpc
@@ -155,21 +156,24 @@ def send_all(
     person gets one rendering, see the contract.
 
     `clients` work side by side, each with a connection of its own, so that several server processes
-    are used; at most two chunks a client are in memory. Every chunk is durable before it is counted.
+    are used; whichever is free takes the next chunk, as the system may have led most connections to one
+    process. At most two chunks a client are in memory. Every chunk is durable before it is counted.
     Raises CallFailed when no server has answered for a minute, OtherMailing for a file of another one.
     """
     done = before = gone_on_with(out, people, slots)
     waiting: deque[Future[list[memoryview]]] = deque()
     counts: deque[int] = deque()
+    free: SimpleQueue[Client] = SimpleQueue()
+    for client in clients:
+        free.put(client)
     with out.open("ab") as file, ThreadPoolExecutor(len(clients), thread_name_prefix="mailing") as pool:
-        turns = count()
         while True:
             chunk = list(islice(people, CHUNK)) if len(waiting) < 2 * len(clients) else []
             if chunk:
                 request = pb.GetBlocksBulkRequest(
                     slots=slots, people=chunk, request_id=request_id, campaign=campaign
                 )
-                waiting.append(pool.submit(_answers, clients, next(turns), request))
+                waiting.append(pool.submit(_answers, free, request))
                 counts.append(len(chunk))
                 continue
             if not waiting:
@@ -181,18 +185,21 @@ def send_all(
             progress(done, done - before)
 
 
-def _answers(clients: Sequence[Client], first: int, request: pb.GetBlocksBulkRequest) -> list[memoryview]:
+def _answers(free: SimpleQueue[Client], request: pb.GetBlocksBulkRequest) -> list[memoryview]:
     """The chunk's answers as the file has them; asked for again while no server answers, each time of
-    the next client: several connections may have met at one process, which takes so many streams only."""
+    a client that is free: several connections may have met at one process, which takes so many streams
+    only."""
     pause_s, silent = FIRST_PAUSE_S, 0
-    for turn in range(TRIES + BUSY_TRIES):
-        client = clients[(first + turn) % len(clients)]
+    for _ in range(TRIES + BUSY_TRIES):
+        client = free.get()  # there are no more threads than clients
         try:
             return [answer for pack in client.packs(request) for answer in unpacked(pack)]
         except CallFailed as error:
             silent += error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED
             if error.code not in AGAIN or silent == TRIES:
                 raise
+        finally:
+            free.put(client)
         time.sleep(pause_s)
         pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
     raise CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, "Expected a server with a free stream, got none")

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Semaphore
 
 import pytest
 from google.protobuf.proto import parse_length_prefixed
@@ -49,6 +50,41 @@ def lines(count: int) -> list[str]:
 
 def nothing(done: int, new: int) -> None:
     """No progress wanted."""
+
+
+class Held(Client):
+    """Answers when another client has answered so many chunks."""
+
+    def __init__(self, address: str, others: Semaphore, wanted: int) -> None:
+        super().__init__(address)
+        self._others, self._wanted = others, wanted
+
+    def packs(self, request: pb.GetBlocksBulkRequest) -> Iterator[bytes]:
+        for _ in range(self._wanted):
+            assert self._others.acquire(timeout=10)
+        self._wanted = 0
+        yield from super().packs(request)
+
+
+class Counted(Client):
+    """Tells how many chunks it has answered."""
+
+    def __init__(self, address: str, answered: Semaphore) -> None:
+        super().__init__(address)
+        self._answered = answered
+
+    def packs(self, request: pb.GetBlocksBulkRequest) -> Iterator[bytes]:
+        yield from super().packs(request)
+        self._answered.release()
+
+
+def test_a_connection_that_is_free_takes_the_next_chunk(shop: Shop, tmp_path: Path, monkeypatch) -> None:
+    """Most connections may have been led to one of the server's processes: the others must not wait."""
+    monkeypatch.setattr(mailing, "CHUNK", 5)
+    answered, address, out = Semaphore(0), f"127.0.0.1:{shop.port}", tmp_path / "out.pb"
+    with Held(address, answered, 3) as held, Counted(address, answered) as counted:
+        send_all([held, counted], DIGEST, people_of(lines(20), "may"), out, nothing)
+    assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(20)]
 
 
 def test_everybody_is_in_the_file_in_their_order(client: Client, tmp_path: Path, monkeypatch) -> None:
