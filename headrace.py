@@ -161,7 +161,8 @@ def serve(ctx: typer.Context) -> int:
 
 @config.command("show")
 def config_show(
-    ctx: typer.Context, toml: Annotated[bool, typer.Option(help="As a headrace.toml.")] = False
+    ctx: typer.Context,
+    toml: Annotated[bool, typer.Option(help="As a headrace.toml, keys and passwords included.")] = False,
 ) -> None:
     """Every setting: its value, its default, and where it came from. Refuses those that nobody could
     serve with, once they are shown."""

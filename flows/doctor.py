@@ -24,7 +24,7 @@ from recsys.keys import ITEM_PREFIX
 from recsys.models.current import BundleBroken, current_version
 from recsys.open import is_kept, open_log, open_store
 from recsys.ports import EventLog, LogUnavailable, ProfileStore, StoreUnavailable
-from recsys.printable import printable
+from recsys.printable import printable, without_secrets
 from recsys.progress import FOLD_RULES, OTHER_FLAWS, FlowProgress, progress_in
 from recsys.segment import CALLS, KNOWN_EVENT_NAMES
 from recsys.servable import check
@@ -94,7 +94,7 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
         opened = open_store(settings.state)
         catalogue = _catalogue(decode_item(record) for _, record in opened.scan(ITEM_PREFIX))
         store = opened
-        yield Finding(True, "state", settings.state.split("@")[-1])
+        yield Finding(True, "state", without_secrets(settings.state))
         yield catalogue
 
     def look_at_settings() -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from recsys.banner import Banner
 from recsys.block import DEFAULT_PLACEMENTS, Placement
+from recsys.printable import without_secrets
 from recsys.settings import ENV_PREFIX, KEYS_PATH, Settings, keys_of, load_settings
 from recsys.touchpoints import Touchpoint
 
@@ -176,10 +177,11 @@ def _built_in(given: Mapping[str, Placement]) -> list[str]:
 
 
 def _shown(row: SettingRow) -> str:
-    """The value for a reader: keys of the server are told in part."""
+    """The value for a reader: keys of the server are told in part, passwords of URLs not at all."""
     if row.path == KEYS_PATH and isinstance(row.value, dict):
         return _value({f"{key[:4]}...": role for key, role in row.value.items()})
-    return _value(row.value)
+    is_url = row.path in ("log", "state")
+    return _value(without_secrets(str(row.value)) if is_url else row.value)
 
 
 def _plain(settings: Settings, home: Path) -> dict[str, Any]:
