@@ -7,7 +7,7 @@ mention them. Changes travel through the log; the flow keeps one record an item 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -183,22 +183,32 @@ def _with_history(before: Item | None, item: Item, at_ms: int, *, tells_stock: b
     return msgspec.structs.replace(item, prices=prices, back_ms=back_ms, stock_ms=stock_ms)
 
 
-def apply_evidence(current: Item | None, line: Line, at_ms: int) -> Item:
-    """The item after an event that mentions it. A feed's word stands; events fill gaps only,
-    and among events the newest word on price wins."""
+TOLD: Final = ("title", "category", "brand", "price", "link", "image_link")
+"""Fields of an item that an event's line tells."""
+_UNTOLD: Final = (None, "", ())
+Told: TypeAlias = "tuple[int, ...]"
+"""When each field of `TOLD` was told last, epoch milliseconds; () for an item of which nothing was."""
+
+
+def apply_evidence(current: Item | None, line: Line, at_ms: int, told: Told = ()) -> tuple[Item, Told]:
+    """The item after an event that mentions it, and when what it is was told. A feed's word stands; events
+    fill gaps only, and among events the newest word wins, however late an older one comes."""
     if current is not None and current.fed:
-        return current
+        return current, told
     known = current if current is not None else Item(line.item, type_of(line.item))
-    item = msgspec.structs.replace(
-        known,
-        title=line.name or known.title,
-        category=split_category(line.category) or known.category,
-        brand=line.brand or known.brand,
-        price=line.price if line.price is not None else known.price,
-        link=line.url or known.link,
-        image_link=line.image or known.image_link,
-    )
-    return msgspec.structs.replace(item, changed_ms=at_ms) if item != known or current is None else known
+    says = (line.name, split_category(line.category), line.brand, line.price, line.url, line.image)
+    times, changed = list(told or (0,) * len(TOLD)), {}
+    for place, (name, value) in enumerate(zip(TOLD, says, strict=True)):
+        if value in _UNTOLD:
+            continue
+        before = getattr(known, name)
+        if at_ms >= times[place] or before in _UNTOLD:
+            times[place] = at_ms
+            if value != before:
+                changed[name] = value
+    if changed or current is None:
+        known = msgspec.structs.replace(known, **changed, changed_ms=max(known.changed_ms, at_ms))
+    return known, tuple(times)
 
 
 def type_of(item_id: str) -> Literal["product", "article"]:

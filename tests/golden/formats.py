@@ -76,7 +76,7 @@ def _of_person(state: PersonState) -> object:
 
 
 def _of_item(state: ItemState) -> object:
-    return (state.item_id, state.item, state.counters)
+    return (state.item_id, state.item, state.counters, state._told)
 
 
 def _formats() -> list[Format]:
@@ -135,12 +135,16 @@ def _formats() -> list[Format]:
         ),
         Format(
             "item_state",
-            3,
+            4,
             "an item state",
             item.encode,
             lambda data: _of_item(ItemState.decode(data)),
             _of_item(item),
-            {1: (item.item_id, item.item, COUNTERS_1), 2: _of_item(item)},
+            {
+                1: (item.item_id, item.item, COUNTERS_1, ()),
+                2: (item.item_id, item.item, COUNTERS, ()),
+                3: (item.item_id, item.item, COUNTERS, ()),
+            },
         ),
         Format(
             "item_record_with_history",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from recsys.catalog import TOLD
 from recsys.events import Action, Arrival, Event
 from recsys.facts import Absorb, Fact, Former, Happened, Renamed, Undone
 from recsys.item import ItemState
@@ -99,5 +100,5 @@ def a_person_state(
 
 def an_item_state() -> ItemState:
     state = ItemState(ITEM.id)
-    state.item, state.counters = ITEM, COUNTERS
+    state.item, state.counters, state._told = ITEM, COUNTERS, (AT_MS,) * len(TOLD)
     return state

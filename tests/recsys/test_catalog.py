@@ -35,13 +35,13 @@ def test_a_feeds_word_beats_what_events_tell() -> None:
     fed = apply_change(None, change("upsert", fields=TENT))
     since = (PriceSince(AT_MS, 150.0),)
     assert fed == msgspec.structs.replace(TENT, fed=True, changed_ms=AT_MS, prices=since)
-    assert apply_evidence(fed, SEEN, AT_MS + 1) is fed
-    from_events = apply_evidence(None, SEEN, AT_MS - 1)
+    assert apply_evidence(fed, SEEN, AT_MS + 1)[0] is fed
+    from_events, _ = apply_evidence(None, SEEN, AT_MS - 1)
     assert apply_change(from_events, change("upsert", fields=TENT)) == fed
 
 
 def test_an_item_no_feed_has_named_is_known_by_the_events() -> None:
-    item = apply_evidence(None, SEEN, AT_MS)
+    item, told = apply_evidence(None, SEEN, AT_MS)
     assert item == Item(
         "tent",
         title="Tent!",
@@ -52,10 +52,15 @@ def test_an_item_no_feed_has_named_is_known_by_the_events() -> None:
         image_link="https://i",
         changed_ms=AT_MS,
     )
-    newer = apply_evidence(item, Line("tent", price=89.0), AT_MS + 5)
+    newer, told = apply_evidence(item, Line("tent", price=89.0), AT_MS + 5, told)
     assert newer == msgspec.structs.replace(item, price=89.0, changed_ms=AT_MS + 5)
-    assert apply_evidence(newer, Line("tent"), AT_MS + 9) is newer
-    assert apply_evidence(None, Line("article:a", name="Pitching"), AT_MS).type == "article"
+    assert apply_evidence(newer, Line("tent"), AT_MS + 9, told) == (newer, told)
+    late = Line("tent", price=95.0, name="Old tent")
+    assert apply_evidence(newer, late, AT_MS + 4, told)[0] == msgspec.structs.replace(
+        newer, title="Old tent", changed_ms=AT_MS + 5
+    )
+    assert apply_evidence(newer, late, AT_MS - 1, told) == (newer, told)
+    assert apply_evidence(None, Line("article:a", name="Pitching"), AT_MS)[0].type == "article"
 
 
 def test_a_patch_keeps_the_rest() -> None:
@@ -74,7 +79,7 @@ def test_what_was_removed_keeps_its_name_and_can_come_back() -> None:
     fed = apply_change(None, change("upsert", fields=TENT))
     removed = apply_change(fed, change("remove", at_ms=AT_MS + 5))
     assert removed == msgspec.structs.replace(fed, removed=True, available=False, changed_ms=AT_MS + 5)
-    assert apply_evidence(removed, SEEN, AT_MS + 6) is removed
+    assert apply_evidence(removed, SEEN, AT_MS + 6)[0] is removed
     assert apply_change(removed, change("patch", fields={"price": 1})).removed
     back = change("upsert", fields=TENT, at_ms=AT_MS + 9)
     assert apply_change(removed, back) == msgspec.structs.replace(

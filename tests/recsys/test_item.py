@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 from recsys.catalog import Item, decode_change, encode_change
 from recsys.events import Action, Line
 from recsys.item import ItemState, Mention, WentOn, mentions_of
@@ -34,6 +36,19 @@ def test_mentions_make_the_item_and_move_its_counters() -> None:
     assert state.item == Item("tent", title="Tent", price=7.0, changed_ms=T0)
     counters = state.counters
     assert (counters.views, counters.carts, counters.orders, counters.at_s) == (2.0, 0.0, 3.0, T0 // 1000)
+
+
+def test_the_newest_word_wins_in_whatever_order_events_come() -> None:
+    """The flow reads the log's partitions at different speeds."""
+    said = [(3, 9.0, "Tent"), (7, 8.0, "Tent"), (5, 9.0, ""), (9, 7.0, ""), (11, 8.0, ""), (10, 7.0, "")]
+    for kept in (False, True):  # in bytes, after each of them
+        for order in permutations(said):
+            state = ItemState("tent")
+            for at_s, price, name in order:
+                state.take(mention(Line("tent", price=price, name=name), at_s=at_s))
+                state = ItemState.decode(state.encode()) if kept else state
+            assert state.item is not None
+            assert (state.item.price, state.item.title) == (8.0, "Tent")
 
 
 def test_a_change_between_equal_mentions_is_not_overlooked() -> None:
