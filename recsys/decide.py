@@ -160,6 +160,8 @@ def _shown_when(view: View, slot: Slot, placement: Placement, item: str) -> str:
 
 def _with_banners(view: View, slot: Slot, query: Query, taken: Sequence[str]) -> tuple[list[str], Query]:
     """The names of the banners of a slot, none of them in `taken`, and what is left to decide."""
+    if not view.banners:
+        return [], query
     banners = banners_for(query, slot.placement, view.banners, view.shown, view.market, taken)
     if not banners:
         return banners, query

@@ -11,6 +11,7 @@ from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
+from functools import lru_cache
 from itertools import islice
 from threading import Event, Lock, Thread
 from zlib import decompress
@@ -209,10 +210,14 @@ def _event(served: Served) -> _ServedEvent:
         without_consent=served.without_consent,
         **caller.context,
     )
-    timestamp = datetime.fromtimestamp(block.at_ms / 1000, timezone.utc)
-    return _ServedEvent(
-        "track", "Block Served", block.decision_id, timestamp, properties, visitor, asker.user_id
-    )
+    at = _in_utc(block.at_ms)
+    return _ServedEvent("track", "Block Served", block.decision_id, at, properties, visitor, asker.user_id)
+
+
+@lru_cache(maxsize=16)
+def _in_utc(at_ms: int) -> datetime:
+    """The blocks of a request, and of the people of a mailing who are decided together, have one time."""
+    return datetime.fromtimestamp(at_ms / 1000, timezone.utc)
 
 
 def decode_served(encoded: bytes) -> Served:
