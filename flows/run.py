@@ -167,3 +167,4 @@ def run(
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
+            gc.unfreeze()  # see LogPartition.next_batch: what the steps left is the collector's again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import time
 from collections.abc import Callable
@@ -45,6 +46,10 @@ def test_everything_received_is_accepted_a_duplicate_or_dead(done: Settings) -> 
     assert progress.duplicates > 0
     assert progress.dead > 0
     assert progress.accepted + progress.duplicates + progress.dead == EVENTS
+
+
+def test_what_a_flow_has_hidden_from_the_collector_is_its_again_behind_it(done: Settings) -> None:
+    assert gc.get_freeze_count() == 0
 
 
 def test_the_live_state_is_what_the_log_folds_to(done: Settings) -> None:
