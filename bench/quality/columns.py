@@ -16,8 +16,9 @@ from pyarrow import csv
 from flows.imports.source import BROKEN_ARCHIVE, RowProblem, head_of, open_rows, read_lines
 
 COLUMNS: Final = ("SessionId", "ItemId", "Time")
-_MILLISECONDS_FROM: Final = 1e11
-"""Times beyond are milliseconds: as seconds they would lie after the year 5000."""
+_UNITS: Final = ((1e17, 1e-6), (1e14, 1e-3), (1e11, 1.0), (-np.inf, 1000.0))
+"""Times from so much on are nanoseconds, microseconds, milliseconds, seconds, and how many milliseconds one
+is: in the next longer unit they would lie after the year 5000."""
 
 Wrong = Callable[[Path, int, str, str], NoReturn]
 
@@ -32,10 +33,17 @@ class Clicks:
     at_ms: npt.NDArray[np.int64]
 
     def sorted(self) -> Clicks:
-        """By session, then time; what happened at the same time keeps its order."""
+        """By session, then time; what happened at the same time keeps its order, and gets times that tell it:
+        a millisecond apart, as a table of clicks says what came after what even where clocks are coarse."""
         order = np.lexsort((self.at_ms, self.session))
-        items = [self.items[place] for place in order.tolist()]
-        return Clicks(self.names, self.session[order], items, self.at_ms[order])
+        session, at_ms = self.session[order], self.at_ms[order]
+        starts = np.flatnonzero(np.diff(session, prepend=-1))
+        of = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(session)))
+        place, since_ms = np.arange(len(session)) - starts[of], at_ms - at_ms[starts][of]
+        apart = int(since_ms.max(initial=0)) + len(session) + 1  # so that no session reaches the next
+        later = np.maximum.accumulate(since_ms - place + of * apart) - of * apart + place
+        items = [self.items[index] for index in order.tolist()]
+        return Clicks(self.names, session, items, at_ms[starts][of] + later)
 
 
 def read_clicks(path: Path, wrong: Wrong) -> Clicks:
@@ -64,7 +72,8 @@ def read_clicks(path: Path, wrong: Wrong) -> Clicks:
         wrong(path, 1, "clicks", "nothing")
     session = table["SessionId"].combine_chunks().dictionary_encode()
     time = table["Time"].to_numpy()
-    unit = 1.0 if pc.max(table["Time"]).as_py() >= _MILLISECONDS_FROM else 1000.0
+    latest = pc.max(table["Time"]).as_py()
+    unit = next(in_ms for start, in_ms in _UNITS if latest >= start)
     return Clicks(
         session.dictionary.to_pylist(),
         session.indices.to_numpy(zero_copy_only=False).astype(np.int64),

@@ -25,6 +25,7 @@ from flows.catchup import stage_bar
 from recsys.pipeline.replay import FEED
 from recsys.ports import NewRecord
 from recsys.settings import TrainSettings
+from server.requests import MAX_EXCLUDED
 
 PROTOCOL = (
     "each question ranks the whole catalogue; 95 % intervals by bootstrap over sessions; microseconds are"
@@ -139,14 +140,17 @@ def through_server(
         stage_bar(console, "through the server", lines_every_s=10) as tell,
     ):
         models = Ours(trial, settings_of(asked), tell).models
-        asked_both, differences = compare(trial, models, Path(home), records, tell)
+        asked_both, not_asked, differences = compare(trial, models, Path(home), records, tell)
     for one in differences[:MAX_SHOWN]:
         print(f"question {one.number} of {one.visitor}: offline {one.offline}, online {one.online}")
-    found = {"data": about(trial), "asked": asked_both, "differ": len(differences)}
+    told = {"asked": asked_both, "not_asked": not_asked, "differ": len(differences)}
+    found = {"data": about(trial), **told}
     if asked.json:
         present(report("quality", {"seed": asked.seed}, "over gRPC on 127.0.0.1", found), as_json=True)
     else:
         print(f"{asked_both:,} questions asked offline and over gRPC, {len(differences):,} answers differ")
+        if not_asked:
+            print(f"{not_asked:,} more bar over {MAX_EXCLUDED:,} items, which no request may: not asked")
     return 1 if differences else 0
 
 

@@ -92,10 +92,9 @@ def _test_walks(path: Path) -> tuple[list[list[str]], list[set[int]]]:
 def read_tsv(train: Path, test: Path) -> Trial:
     """SessionId, ItemId and Time (epoch seconds, or milliseconds) in both files. Each place of each
     test session asks for the next."""
-    learned, tested = read_clicks(train, wrong), read_clicks(test, wrong)
+    learned, tested = read_clicks(train, wrong).sorted(), read_clicks(test, wrong).sorted()
     item_codes, item_ids = _encoded(learned.items)
     interactions = interactions_of(learned.session, item_codes, item_ids, learned.at_ms)
-    tested = tested.sorted()
     follows = np.append(tested.session[1:] == tested.session[:-1], False)
     return next_item_trial("tsv", interactions, tested, np.flatnonzero(follows))
 

@@ -39,6 +39,7 @@ from recsys.train import Progress
 from server.client import Client
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
+from server.requests import MAX_EXCLUDED
 from server.running import RunningServer
 
 PLACEMENT: Final = "bench.feed"
@@ -60,6 +61,8 @@ class Difference(NamedTuple):
 
 class Compared(NamedTuple):
     asked: int
+    not_asked: int
+    """Questions that bar more items than a request may name."""
     differences: list[Difference]
 
 
@@ -81,7 +84,7 @@ def compare(
     publish(models, settings)
     bundle = load_current(Path(settings.bundles))
     assert bundle is not None
-    differences, n_questions = [], len(trial.questions)
+    differences, not_asked, n_questions = [], 0, len(trial.questions)
     with ExitStack() as stack:
         log = stack.enter_context(closing(open_log(settings.log)))
         store = stack.enter_context(closing(open_store(settings.state)))
@@ -94,6 +97,10 @@ def compare(
         clock = Clock(round(float(trial.train.at_s.max(initial=0.0)) * 1000))
         server = stack.enter_context(served(settings, log, store, clock))
         for asked in replayed(trial, bundle):
+            progress("ask through the server", asked.number + 1, n_questions)
+            if len(excluded_of(trial, asked.number)) > MAX_EXCLUDED:
+                not_asked += 1
+                continue
             state.bring(asked.replay, asked.number)
             clock.now_ms = int(trial.questions.at_ms[asked.number])
             offline = [asked.replay.item_id(row) for row in asked.rows.tolist()]
@@ -101,8 +108,7 @@ def compare(
             if online != offline:
                 visitor = trial.questions.persons[asked.number]
                 differences.append(Difference(asked.number, visitor, offline, online))
-            progress("ask through the server", asked.number + 1, n_questions)
-    return Compared(n_questions, differences)
+    return Compared(n_questions - not_asked, not_asked, differences)
 
 
 def settings_of(home: Path) -> Settings:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import headrace
-from bench.quality import main
+from bench.quality import main, through_server
 from bench.quality.contestants import BASELINES, OURS
 from recsys.block import PRODUCT_FEED
 from recsys.models.lessons import Lessons
@@ -138,6 +138,14 @@ def test_the_server_shows_what_the_replay_shows_to_the_item(files, capsys, name)
     report = ran(capsys, *files[name], "--through-server", "--max-queries", "25")
     assert report["asked"] >= 25
     assert report["differ"] == 0
+
+
+@pytest.mark.slow
+def test_what_no_request_may_bar_is_not_asked(files, capsys, monkeypatch):
+    monkeypatch.setattr(through_server, "MAX_EXCLUDED", 2)
+    report = ran(capsys, *files["topn"], "--through-server")
+    assert 0 < report["not_asked"] < 40
+    assert (report["asked"] + report["not_asked"], report["differ"]) == (40, 0)
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,25 @@ def test_tsv_takes_columns_by_their_names_and_times_in_milliseconds(tmp_path):
     assert asked(trial) == [(["a"], ["b"], "visitor-5", 1)]
 
 
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_tsv_knows_the_unit_of_its_times(tmp_path, unit):
+    lines = "".join(
+        f"1\t{item}\t{at_s * unit}\n" for item, at_s in (("a", 1_600_000_000), ("b", 1_600_000_007))
+    )
+    file = written(tmp_path, "both", lines)
+    assert read_tsv(file, file).train.at_s.tolist() == [1_600_000_000, 1_600_000_007]
+
+
+def test_tsv_of_a_coarse_clock_tells_order_by_its_lines(tmp_path):
+    train = written(tmp_path, "train", "2\ta\t90\n1\ta\t100\n1\tb\t100\n2\tc\t90\n1\tc\t100.001\n1\ta\t105\n")
+    test = written(tmp_path, "test", "9\tb\t200\n9\ta\t200\n")
+    trial = read_tsv(train, test)
+    assert [trial.train.item_ids[row] for row in trial.train.item] == ["a", "c", "a", "b", "c", "a"]
+    assert trial.train.at_s.tolist() == [90, 90.001, 100, 100.001, 100.002, 105]
+    assert trial.train.tells_order
+    assert asked(trial) == [(["b"], ["a"], "visitor-9", 1)]
+
+
 def test_topn_asks_for_all_of_a_users_test_items_and_bars_what_they_have(tmp_path):
     train = written(tmp_path, "train", "0 a b\n1 b\n2 c\n")
     test = written(tmp_path, "test", "0 c new\n1\n2 a\n")
