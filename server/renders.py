@@ -24,16 +24,18 @@ import structlog
 
 from recsys.block import Block, Change, Lineup, Placement, Slot
 from recsys.keys import campaign_key, decision_key
-from recsys.ports import ProfileStore
+from recsys.ports import ProfileStore, StoreUnavailable
 from recsys.uuids import versioned
 from server.requests import Asker, BlocksRequest
-from server.served import MARK_BYTES, Served, claim_of, decode_served, encode_served
+from server.served import MARK_BYTES, Served, claim_of, decode_served, encode_served, mark_of
 
 log = structlog.get_logger("server.renders")
 
 _NAMESPACE = uuid.UUID("6f1f9a54-0b5e-4c4e-9d7c-2f6f0c8b5a11").bytes
 KEPT_TIMES: Final = 2
 """A rendering is kept for so many times `render_ttl_s`, so that the answer behind it can say what changed."""
+MOST_UNHEARD: Final = 10_000
+"""Claims of which is remembered that the state did not answer."""
 MAX_STEPS: Final = 6
 """From the first decision of a rendering to its present one: each replaces what is gone of the one before."""
 
@@ -88,6 +90,8 @@ class _Place:
         self.served: Served | None = None
         self.before: Served | None = None
         """What the rendering showed until now; None: this is the first time."""
+        self.is_ours = False
+        """Whether what was found is what this process claimed without hearing that it was kept."""
         self.why = ""
         """What is wrong with `before`, as `Change.why`."""
         self.gone: tuple[str, ...] = ()
@@ -112,6 +116,9 @@ class Renders:
     ) -> None:
         self._store = store
         self._retry_s = retry_s
+        self._unheard: dict[bytes, None] = {}
+        """Marks of claims of which the state did not say whether it kept them, the oldest first: it may have,
+        and what they showed is still to be counted."""
         self._ttls_s = {
             name: ttl_s if placement.render_ttl_s is None else placement.render_ttl_s
             for name, placement in placements.items()
@@ -136,7 +143,7 @@ class Renders:
         for place in places:
             assert place.served is not None
             renderings[place.request].shown.append(place.served)
-        for place in new:
+        for place in [*(place for place in places if place.is_ours), *new]:
             assert place.served is not None
             renderings[place.request].new.append(place.served)
         return renderings
@@ -167,7 +174,9 @@ class Renders:
             if not following:
                 return
             stored = self._store.get_many([decision_key(place.decision_id) for place in following])
-            found = [(place, _repeated(value)) for place, value in zip(following, stored, strict=True)]
+            found = [
+                (place, self._found(place, value)) for place, value in zip(following, stored, strict=True)
+            ]
             following = [
                 place
                 for place, served in found
@@ -235,16 +244,29 @@ class Renders:
         if not claims:
             return []
         ttl_s = self._kept_s(place.slot.placement for place, _ in claims)
-        kept = self._store.claim_many(
-            [(decision_key(place.decision_id), claim) for place, claim in claims], ttl_s
-        )
+        keyed = [(decision_key(place.decision_id), claim) for place, claim in claims]
+        try:
+            kept = self._store.claim_many(keyed, ttl_s)
+        except StoreUnavailable:
+            self._unheard.update(dict.fromkeys(mark_of(claim) for _, claim in claims))
+            while len(self._unheard) > MOST_UNHEARD:
+                del self._unheard[next(iter(self._unheard))]
+            raise
         new = []
         for (place, claim), value in zip(claims, kept, strict=True):
-            if value != claim:  # another server was first
-                place.served = _repeated(value) or place.served
+            if value != claim:  # another server was first, or this one before it heard of it
+                place.served = self._found(place, value) or place.served
             elif place.is_new_impression:
                 new.append(place)
         return new
+
+    def _found(self, place: _Place, stored: bytes | None) -> Served | None:
+        """What stands for a place in the state."""
+        served = _repeated(stored)
+        if self._unheard and served is not None and stored is not None and mark_of(stored) in self._unheard:
+            self._unheard.pop(mark_of(stored), None)
+            place.is_ours = True
+        return served
 
     def _kept_s(self, placements: Iterable[str]) -> int:
         return KEPT_TIMES * max(self._ttls_s[name] for name in placements)

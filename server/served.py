@@ -178,10 +178,15 @@ def claim_of(served: Served, mark: bytes) -> bytes:
     """What the state keeps of a rendering: the event, and behind a zero byte, which JSON never has, the
     exact message. Deflated and in the log as well it was two thirds of the work around a decision.
 
-    `mark`, of MARK_BYTES: tells this claim from one of the same block that somebody else decided within the
-    same millisecond. It stands behind another zero byte, with which no message begins.
-    """
+    `mark`, of MARK_BYTES: tells it from a claim of the same block that somebody else decided in the same
+    millisecond. It stands behind another zero byte, with which no message begins."""
     return b"%b\0\0%b%b" % (served.encoded or encode_served(served), mark, served.message)
+
+
+def mark_of(claim: bytes) -> bytes:
+    """The mark of a claim; b"" for one that was made before they had any."""
+    _, _, behind = claim.partition(b"\0")
+    return behind[1 : 1 + MARK_BYTES] if behind.startswith(b"\0") else b""
 
 
 def _event(served: Served) -> _ServedEvent:

@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
+import grpc
 import msgspec
 import pytest
 
 from recsys.catalog import Item, PriceSince
+from recsys.ports import StoreUnavailable
 from recsys.profile import CartLine, Profile
 from server.pb import headrace_pb2 as pb
 from tests.fakes import MemoryStore
@@ -97,6 +99,26 @@ def test_two_servers_that_decide_at_the_same_moment_count_one_impression(
         until(lambda: one.running.queue.depth == other.running.queue.depth == 0 and one.served())
         served = [event["properties"]["render_id"] for event in one.served()]
         assert sorted(served) == ["spring/1", "spring/2"]
+
+
+def test_what_the_state_kept_without_saying_so_is_an_impression_too(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim_many = shop.store.claim_many
+
+    def keep_and_hang(claims: Sequence[tuple[str, bytes]], ttl_s: int) -> list[bytes]:
+        claim_many(claims, ttl_s)
+        raise StoreUnavailable("no answer in time")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shop.store, "claim_many", keep_and_hang)
+        with pytest.raises(grpc.RpcError) as caught:
+            render(shop, "spring/1")
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    first = render(shop, "spring/1")
+    assert render(shop, "spring/1").blocks == first.blocks
+    until(lambda: shop.running.queue.depth == 0 and shop.served())
+    assert [event["properties"]["decision_id"] for event in shop.served()] == [first.blocks[0].decision_id]
 
 
 def test_a_customer_is_one_by_whatever_device(shop: Shop) -> None:
