@@ -101,6 +101,27 @@ class Attributes:
             self._changed.append(row)
             self.version += 1
 
+    def moved(self, rows: npt.NDArray[np.int32], capacity: int) -> Attributes:
+        """The attributes of rows int32[k] as rows 0 to k - 1 of others, with room for `capacity` >= k; -1 for
+        a row that is not set. These here are not written to any more: both have one dictionary of texts."""
+        moved = Attributes(capacity)
+        here = np.flatnonzero(rows >= 0)
+        there = rows[here]
+        for name, numbers in self.numbers.items():
+            moved.numbers[name][here] = numbers[there]
+        for name, codes in self.strings.items():
+            moved.strings[name][here] = codes[there]
+        for name, ragged in self.ragged.items():
+            moved.ragged[name] = ragged.part(rows)
+            moved.ragged[name].grow(capacity)
+        moved.present[here] = self.present[there]
+        moved.available[here] = self.available[there]
+        moved.published_ms[here] = self.published_ms[there]
+        moved.n_rows = int(np.flatnonzero(moved.present).max(initial=-1)) + 1
+        moved.n_with_age, moved.n_with_market = self.n_with_age, self.n_with_market
+        moved._codes, moved._n_texts_kept = self._codes, self._n_texts_kept
+        return moved
+
     def changed_since(self, version: int) -> npt.NDArray[np.int32] | None:
         """int32[k]: the rows changed since a version, each once; None where that is longer ago than is
         remembered."""

@@ -53,9 +53,9 @@ class Ragged:
         self.count[row] = now
 
     def part(self, rows: Codes) -> Ragged:
-        """The pairs of some rows alone; the first of them is row 0 there."""
+        """The pairs of some rows alone; the first of them is row 0 there. A row of -1 has none."""
         part = Ragged(0, room=0)
-        counts = self.count[rows]
+        counts = np.where(rows >= 0, self.count[rows], np.int32(0))
         ends = np.cumsum(counts, dtype=np.int32)
         part._used = int(ends[-1]) if len(ends) else 0
         part._start, part.count = ends - counts, counts

@@ -193,14 +193,14 @@ def _enter_best(channel: int, desk: DeskArrays, size: int) -> int:
     n_slots, n_named, left, of = desk.facts[SLOTS], 0, _QUOTAS[channel], unsigned(channel)
     for slot in range(n_slots):
         score = sums[slot, of]
-        spare[unsigned(n_named)] = score
+        spare[unsigned(n_named)], listed[unsigned(n_named)] = score, slot
         n_named += score > 0
     threshold = kth_largest(spare, n_named, left) if n_named > left else np.float32(0)
     n_listed = 0
-    for slot in range(n_slots):
-        score = sums[slot, of]
+    for place in range(n_named):
+        slot = listed[place]
         listed[unsigned(n_listed)] = slot
-        n_listed += (score >= threshold) & (score > 0)
+        n_listed += sums[unsigned(slot), of] >= threshold
     for place in range(min(n_listed, left)):
         size = _enter(rows, pooled, listed[place], pool, size)
     return size

@@ -51,11 +51,13 @@ class Shelf:
     objects and their wire bytes, and 13 bytes a row for the scratch of each reading thread.
     """
 
-    def __init__(self, columns: Columns, bundle: Bundle | None, serialise: Serialise) -> None:
+    def __init__(
+        self, columns: Columns, bundle: Bundle | None, serialise: Serialise, attributes: Attributes
+    ) -> None:
         self.columns = columns
         self.bundle = bundle
         self._serialise = serialise
-        self._attributes = Attributes(columns.capacity)
+        self._attributes = attributes
         self.passing = Passing(self._attributes)
         self._sale_ends_ms: dict[str, int] = {}
         self._next_sale_end_ms = _NEVER_MS
@@ -82,9 +84,13 @@ class Shelf:
         bundle: Bundle | None,
         now_s: int,
         serialise: Serialise,
+        attributes: Attributes | None = None,
     ) -> Shelf:
+        """`attributes`: those of the rows, where they are known; without them each is looked at."""
         n_bundle = bundle.n_items if bundle is not None else 0
-        shelf = cls(Columns.of_bundle(bundle, n_bundle + _MIN_CAPACITY, now_s), bundle, serialise)
+        columns = Columns.of_bundle(bundle, n_bundle + _MIN_CAPACITY, now_s)
+        written = Attributes(columns.capacity) if attributes is None else attributes
+        shelf = cls(columns, bundle, serialise, written)
         by_leaf: dict[int, list[int]] = {}
         cold: list[tuple[int, int]] = []
         for item, wire, counters in rows:
@@ -93,7 +99,7 @@ class Shelf:
             columns.counters[row] = counters
             if counters is not None:
                 shelf._write_counters(row, counters)
-            shelf._write_row(row, item, wire)
+            shelf._write_row(row, item, wire, has_attributes=attributes is not None)
             by_leaf.setdefault(int(columns.leaf[row]), []).append(row)
             if row >= n_bundle:
                 cold.append((item.changed_ms, row))
@@ -120,7 +126,16 @@ class Shelf:
         columns = self.columns
         of_items = zip(columns.items, columns.wire, columns.counters, strict=True)
         rows = ((item, wire, counters) for item, wire, counters in of_items if item is not None)
-        return self._of_rows(pace(rows), bundle, columns.base_s, self._serialise)
+        from_rows = self._rows_on(bundle)
+        moved = self._attributes.moved(from_rows, len(from_rows) + _MIN_CAPACITY)
+        return self._of_rows(pace(rows), bundle, columns.base_s, self._serialise, moved)
+
+    def _rows_on(self, bundle: Bundle | None) -> Rows:
+        """int32[n]: for each row that there will be on another bundle, the row here; -1 for an item that has
+        none."""
+        item_ids, item_row = ([], {}) if bundle is None else (bundle.item_ids, bundle.item_row)
+        newer = [item.id for item in self.columns.items if item is not None and item.id not in item_row]
+        return self.columns.rows([*item_ids, *newer])
 
     def upsert(self, item: Item) -> None:
         """Take a new item, or a new version of one. It costs what has changed: a flood of prices must not
@@ -183,7 +198,7 @@ class Shelf:
         columns.row_of[item_id] = row
         return row
 
-    def _write_row(self, row: int, item: Item, wire: bytes) -> None:
+    def _write_row(self, row: int, item: Item, wire: bytes, *, has_attributes: bool = False) -> None:
         """What makes an item unavailable is written first, what makes it available last."""
         columns = self.columns
         old = columns.items[row]
@@ -193,7 +208,8 @@ class Shelf:
             self._set_offer(row, 0)
         columns.items[row] = item
         columns.wire[row] = wire
-        self._attributes.set(row, item, old)
+        if not has_attributes:
+            self._attributes.set(row, item, old)
         price = item.price_now
         columns.price[row] = np.nan if price is None else price
         if old is None or (old.category, old.brand, old.group) != (item.category, item.brand, item.group):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +41,31 @@ def test_changed_rows_are_as_if_set_once(changes):
 
     assert rows_of(changed) == rows_of(once)
     assert rows_of(told) == rows_of(once)
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 5), items), max_size=12),
+    st.permutations([*range(6), -1, -1]),
+    st.lists(st.tuples(st.integers(0, 11), items), max_size=6),
+)
+def test_moved_rows_are_as_if_set_where_they_are_now(changes, from_rows, later):
+    old, expected = Attributes(), Attributes()
+    held: dict[int, Item] = {}
+    for row, item in changes:
+        old.set(row, item, held.get(row))
+        held[row] = item
+    moved = old.moved(np.array([row if row in held else -1 for row in from_rows], np.int32), 8)
+    now = {place: held[row] for place, row in enumerate(from_rows) if row in held}
+    for place, item in now.items():
+        expected.set(place, item)
+    assert rows_of(moved) == rows_of(expected)
+    for place, item in later:
+        moved.set(place, item, now.get(place))
+        expected.set(place, item, now.get(place))
+        now[place] = item
+    assert rows_of(moved) == rows_of(expected)
+    assert (moved.n_with_age, moved.n_with_market) == (expected.n_with_age, expected.n_with_market)
 
 
 @settings(deadline=None)

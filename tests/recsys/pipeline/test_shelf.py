@@ -121,6 +121,22 @@ def test_a_new_bundle_keeps_items_counters_and_what_is_hot() -> None:
     assert len(after.columns.cold.nearest(after.bundle.content.embed("tent canvas"), 5)[0]) == 1
 
 
+def test_filters_find_the_same_items_on_a_new_bundle() -> None:
+    before = bare_shelf()
+    before.upsert(Item("later", title="Later tent", price=3.0, tags=("new",)))
+    before.upsert(product("t", 2, price=2.0))
+    after = before.with_bundle(known_bundle())
+
+    def passing(on: Shelf, text: str) -> set[str]:
+        columns = on.columns
+        return {columns.ids[row] for row in np.flatnonzero(on.passing.rows(text, columns.capacity))}
+
+    for text in ('"new" in tags', "price < 2.5", "price >= 0.0", 'title.startsWith("Later")'):
+        assert passing(after, text) == passing(before, text) != set()
+    after.upsert(Item("later", title="Later tent", price=3.0))
+    assert passing(after, '"new" in tags') == set()
+
+
 def test_demand_of_different_times_is_compared_at_one_time() -> None:
     counters = {
         "t1": ItemCounters(8, 0, 0, NOW_S - 2 * HALF_LIFE_S),  # 2 by now
