@@ -98,9 +98,9 @@ class ItemState:
             self.item = item
             self._lines.clear()
             self._lines_ms.clear()
-        elif not _agrees(item, line):
-            return  # an older word, which would be passed over when it is the newest
-        elif len(self._lines) >= MAX_LINES_KNOWN:
+        if not _agrees(item, line):
+            return  # in part an older word, which would be passed over when it is the newest
+        if len(self._lines) >= MAX_LINES_KNOWN:
             del self._lines[0], self._lines_ms[0]
         self._lines.append(line)
         self._lines_ms.append(at_ms)

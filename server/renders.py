@@ -104,6 +104,7 @@ class _Place:
     def follow(self, before: Served, why: str, *words: str, gone: tuple[str, ...] = ()) -> None:
         """What stands in place of `before`, under the id that follows from its own and `words`."""
         self.served, self.before, self.why, self.gone = None, before, why, gone
+        self.is_ours = False  # nobody was shown it
         self.decision_id = _next_id(self.decision_id, *words)
 
 
@@ -116,9 +117,10 @@ class Renders:
     ) -> None:
         self._store = store
         self._retry_s = retry_s
-        self._unheard: dict[bytes, None] = {}
+        self._unheard: dict[bytes, bool] = {}
         """Marks of claims of which the state did not say whether it kept them, the oldest first: it may have,
-        and what they showed is still to be counted."""
+        and what they showed is still to be counted. A retry's are not among them: it was answered, and so
+        counted, without the state."""
         self._ttls_s = {
             name: ttl_s if placement.render_ttl_s is None else placement.render_ttl_s
             for name, placement in placements.items()
@@ -248,7 +250,7 @@ class Renders:
         try:
             kept = self._store.claim_many(keyed, ttl_s)
         except StoreUnavailable:
-            self._unheard.update(dict.fromkeys(mark_of(claim) for _, claim in claims))
+            self._unheard.update((mark_of(claim), True) for place, claim in claims if not place.is_retry)
             while len(self._unheard) > MOST_UNHEARD:
                 del self._unheard[next(iter(self._unheard))]
             raise
@@ -263,9 +265,8 @@ class Renders:
     def _found(self, place: _Place, stored: bytes | None) -> Served | None:
         """What stands for a place in the state."""
         served = _repeated(stored)
-        if self._unheard and served is not None and stored is not None and mark_of(stored) in self._unheard:
-            self._unheard.pop(mark_of(stored), None)
-            place.is_ours = True
+        if self._unheard and served is not None and stored is not None:
+            place.is_ours = self._unheard.pop(mark_of(stored), False)
         return served
 
     def _kept_s(self, placements: Iterable[str]) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Barrier
 
@@ -101,9 +102,9 @@ def test_two_servers_that_decide_at_the_same_moment_count_one_impression(
         assert sorted(served) == ["spring/1", "spring/2"]
 
 
-def test_what_the_state_kept_without_saying_so_is_an_impression_too(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def hanging(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A state that keeps what is claimed and does not say so."""
     claim_many = shop.store.claim_many
 
     def keep_and_hang(claims: Sequence[tuple[str, bytes]], ttl_s: int) -> list[bytes]:
@@ -112,13 +113,45 @@ def test_what_the_state_kept_without_saying_so_is_an_impression_too(
 
     with monkeypatch.context() as patched:
         patched.setattr(shop.store, "claim_many", keep_and_hang)
-        with pytest.raises(grpc.RpcError) as caught:
-            render(shop, "spring/1")
-        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        yield
+
+
+def logged(shop: Shop) -> list[str]:
+    """Ids of the decisions that were logged as shown."""
+    until(lambda: shop.running.queue.depth == 0 and shop.served())
+    return [event["properties"]["decision_id"] for event in shop.served()]
+
+
+def test_what_the_state_kept_without_saying_so_is_an_impression_too(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hanging(shop, monkeypatch), pytest.raises(grpc.RpcError) as caught:
+        render(shop, "spring/1")
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     first = render(shop, "spring/1")
     assert render(shop, "spring/1").blocks == first.blocks
-    until(lambda: shop.running.queue.depth == 0 and shop.served())
-    assert [event["properties"]["decision_id"] for event in shop.served()] == [first.blocks[0].decision_id]
+    assert logged(shop) == [first.blocks[0].decision_id]
+
+
+def test_of_what_nobody_was_shown_only_what_followed_it_counts(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_visitor(shop.store, "v1", viewed("p3", at_ms=int(time.time() * 1000)))
+    with hanging(shop, monkeypatch), pytest.raises(grpc.RpcError):
+        render(shop, "spring/1")
+    put_visitor(shop.store, "v1", viewed("p3", at_ms=int(time.time() * 1000), personalization=False))
+    second = render(shop, "spring/1").blocks[0]
+    assert logged(shop) == [second.decision_id]
+
+
+def test_a_retry_that_was_answered_without_the_state_is_one_impression(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = pb.GetBlocksRequest(slots=[CART], anonymous_id="v1", request_id="r1")
+    with hanging(shop, monkeypatch):
+        first = shop.client.GetBlocks(request, timeout=10).blocks[0]
+    assert shop.client.GetBlocks(request, timeout=10).blocks[0].decision_id == first.decision_id
+    assert logged(shop) == [first.decision_id]
 
 
 def test_a_customer_is_one_by_whatever_device(shop: Shop) -> None:
