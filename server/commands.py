@@ -131,14 +131,18 @@ def mailing(
     campaign: Annotated[str, typer.Option(help="The same again: the same blocks, counted once.")],
     limit: Annotated[int, typer.Option(min=0, help="Most items of a block; 0: as configured.")] = 0,
     connections: Annotated[int, typer.Option(min=1, max=64, help="Calls side by side.")] = 4,
+    skip_wrong: Annotated[
+        bool, typer.Option("--skip-wrong", help="Leave out lines that name nobody, and say which.")
+    ] = False,
     key: Key = "",
     server: Server = "",
 ) -> int:
     """Blocks for many people into a file: `mailing people.txt out.pb --slot email.digest --campaign may`.
 
-    After a kill the same command goes on where the file ends; a file of another campaign, other people
-    or other slots is refused."""
+    All lines are looked at before anything is asked for. After a kill the same command goes on where the
+    file ends; a file of another campaign, other people or other slots is refused."""
     from contextlib import ExitStack
+    from functools import partial
 
     from rich.console import Console
 
@@ -148,12 +152,14 @@ def mailing(
     home: Home = ctx.obj
     slots = slots_of(placements, home.settings().all_placements(), "", limit)
     began_s, console = time.perf_counter(), Console(stderr=True)
+    opened = partial(people.open, encoding="utf-8", errors="surrogateescape")
     try:
-        with people.open(encoding="utf-8") as lines:
-            total = sum(1 for _ in people_of(lines, campaign))
+        with opened() as lines:
+            skip = partial(print, "headrace: left out:", file=sys.stderr) if skip_wrong else None
+            total = sum(1 for _ in people_of(lines, campaign, skip))
     except WrongPerson as error:
-        raise typer.BadParameter(str(error)) from None
-    with ExitStack() as stack, people.open(encoding="utf-8") as lines:
+        raise typer.BadParameter(f"{error}; --skip-wrong leaves such lines out") from None
+    with ExitStack() as stack, opened() as lines:
         clients = [stack.enter_context(_client(home, key, server)) for _ in range(connections)]
         status = stack.enter_context(console.status("asking"))
 
@@ -161,9 +167,10 @@ def mailing(
             rate = new / max(time.perf_counter() - began_s, 1e-9)
             status.update(f"{done:,} of {total:,} people, {rate:,.0f}/s")
 
+        again = people_of(lines, campaign, (lambda _: None) if skip_wrong else None)
         try:
-            done = send_all(clients, slots, people_of(lines, campaign), out, told, campaign=campaign)
-        except OtherMailing as error:
+            done = send_all(clients, slots, again, out, told, campaign=campaign)
+        except (OtherMailing, WrongPerson) as error:
             raise typer.BadParameter(str(error)) from None
     print(f"{done:,} people in {out}")
     return 0

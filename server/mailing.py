@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,10 +25,12 @@ from typing import BinaryIO, Final
 
 import grpc
 import msgspec
+from google.protobuf.message import DecodeError
 
-from recsys.events import BLOCKED_IDS
+from recsys.events import MAX_ID_BYTES
 from server.client import CallFailed, Client
 from server.pb import headrace_pb2 as pb
+from server.requests import MAX_MESSAGE_BYTES, Asker, asker_of
 from server.wire import unpacked
 
 CHUNK: Final = 1000
@@ -50,11 +53,12 @@ _ANOTHER = "give the same people, campaign and slots to go on with it, or name a
 
 
 class WrongPerson(ValueError):
-    """A line of the people's file names nobody; says which."""
+    """A line of the people's file that names nobody whom a server would take; says which."""
 
 
 class OtherMailing(ValueError):
-    """The file that is to be gone on with has other people, another campaign or other slots; says where."""
+    """The file that is to be gone on with has other people, another campaign or other slots, or is none of
+    a mailing; says where."""
 
 
 class _Ids(msgspec.Struct, rename=None):
@@ -65,34 +69,62 @@ class _Ids(msgspec.Struct, rename=None):
 _ids = msgspec.json.Decoder(_Ids)
 
 
-def people_of(lines: Iterable[str], campaign: str) -> Iterator[pb.BulkPerson]:
+def people_of(
+    lines: Iterable[str], campaign: str, skip: Callable[[WrongPerson], None] | None = None
+) -> Iterator[pb.BulkPerson]:
     """One a line: `u:<user id>`, `a:<anonymous id>`, or JSON with `anonymous_id` and `user_id`. Empty
-    lines are left out. Raises WrongPerson."""
+    lines are left out. Raises WrongPerson; with `skip` the line is left out and told there. Bytes that are
+    no UTF-8 are expected as `surrogateescape` reads them."""
     for number, line in enumerate(lines, 1):
         text = line.strip()
         if not text:
             continue
-        user, visitor = (text[2:], "") if text.startswith("u:") else ("", text[2:])
-        if text.startswith("{"):
-            try:
-                ids = _ids.decode(text)
-            except msgspec.DecodeError as error:
-                raise WrongPerson(f"{error} - in line {number}") from None
-            user, visitor = ids.user_id, ids.anonymous_id
-        elif not text.startswith(("u:", "a:")):
-            user = visitor = ""
-        if not user and not visitor:
-            expected = "`u:<user id>`, `a:<anonymous id>` or JSON with one of them"
-            raise WrongPerson(f"Expected {expected}, got `{text[:60]}` - in line {number}")
-        if all(one.strip().lower() in BLOCKED_IDS for one in (user, visitor) if one):
-            # Such ids come from templates that had nothing to fill in: they name everybody at once.
-            raise WrongPerson(f"Expected an id that names somebody, got `{text[:60]}` - in line {number}")
-        render_id = f"{campaign}:u:{user}" if user else f"{campaign}:a:{visitor}"
-        yield pb.BulkPerson(anonymous_id=visitor, user_id=user, render_id=render_id)
+        try:
+            asker = _named_by(text)
+        except ValueError as error:
+            wrong = WrongPerson(f"{error} - in line {number}")
+            if skip is None:
+                raise wrong from None
+            skip(wrong)
+            continue
+        user, visitor = asker.user_id or "", asker.visitor or ""
+        whom = f"{campaign}:u:{user}" if user else f"{campaign}:a:{visitor}"
+        yield pb.BulkPerson(anonymous_id=visitor, user_id=user, render_id=_short(whom))
+
+
+def _named_by(text: str) -> Asker:
+    """Checked as the server does, so that nobody stops a mailing half way. Raises ValueError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"Expected UTF-8, got `{ascii(text[:60])[1:-1]}`") from None
+    if text.startswith("{"):
+        ids = _ids.decode(text)
+    else:
+        ids = _Ids(user_id=text[2:]) if text.startswith("u:") else _Ids()
+        ids = _Ids(anonymous_id=text[2:]) if text.startswith("a:") else ids
+    if not ids.user_id and not ids.anonymous_id:
+        expected = "`u:<user id>`, `a:<anonymous id>` or JSON with one of them"
+        raise ValueError(f"Expected {expected}, got `{text[:60]}`")
+    asker = asker_of(ids.anonymous_id, ids.user_id)
+    if asker.user_id is None and asker.visitor is None:
+        # Such ids come from templates that had nothing to fill in: they name everybody at once.
+        raise ValueError(f"Expected an id that names somebody, got `{text[:60]}`")
+    return asker
+
+
+def _short(render_id: str) -> str:
+    """Of what would be too long the end is a hash of the whole."""
+    whole = render_id.encode()
+    if len(whole) <= MAX_ID_BYTES:
+        return render_id
+    end = "~" + blake2b(whole, digest_size=16).hexdigest()
+    return whole[: MAX_ID_BYTES - len(end)].decode(errors="ignore") + end
 
 
 def answers_in(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """The whole answers of a mailing's file, each with the place where it ends."""
+    """The whole answers of a mailing's file, each with the place where it ends. Raises OtherMailing for a
+    length that no answer has."""
     while True:
         length = shift = 0
         for _ in range(_VARINT_BYTES):
@@ -103,6 +135,9 @@ def answers_in(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
             shift += 7
             if byte[0] < 0x80:
                 break
+        if length > MAX_MESSAGE_BYTES:
+            expected = f"an answer of at most {MAX_MESSAGE_BYTES:,} bytes"
+            raise OtherMailing(f"Expected {expected}, got one of {length:,} - in `{file.name}`; {_ANOTHER}")
         answer = file.read(length)
         if len(answer) < length:
             return
@@ -128,7 +163,12 @@ def gone_on_with(out: Path, people: Iterator[pb.BulkPerson], slots: Sequence[pb.
     placements = [slot.placement for slot in slots]
 
     def check(place: int, answer: bytes) -> None:
-        found, person = pb.GetBlocksResponse.FromString(answer), next(people, None)
+        try:
+            found = pb.GetBlocksResponse.FromString(answer)
+        except DecodeError:
+            expected = "the answers of a mailing"
+            raise OtherMailing(f"Expected {expected}, got other bytes - in `{out}`; {_ANOTHER}") from None
+        person = next(people, None)
         if person is None:
             whom = f"the {cut_back(out)} people whom `{out}` has"
             raise OtherMailing(f"Expected {whom}, got {place - 1}; {_ANOTHER}")

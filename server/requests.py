@@ -120,7 +120,8 @@ def _naming(text: str, field: str) -> str | None:
     return found
 
 
-def _asker(anonymous_id: str, user_id: str, where: str) -> Asker:
+def asker_of(anonymous_id: str, user_id: str, where: str = "") -> Asker:
+    """Whom the ids name; `where` is the path before their names. Raises RequestError."""
     visitor = _naming(anonymous_id, f"{where}anonymous_id")
     if visitor is not None and visitor.startswith((SYSTEM_KEY, "user:")):
         _wrong(f"{where}anonymous_id", "an id not starting with `headrace:` or `user:`", f"`{visitor}`")
@@ -138,7 +139,7 @@ class RequestChecks:
 
     def blocks(self, message: pb.GetBlocksRequest) -> BlocksRequest:
         return BlocksRequest(
-            _asker(message.anonymous_id, message.user_id, ""),
+            asker_of(message.anonymous_id, message.user_id),
             self._slots(message.slots),
             _position(message.at_least_as_fresh),
             _short(message.render_id, "render_id"),
@@ -312,7 +313,7 @@ def context_message(caller: Caller) -> pb.Context:
 def render_of(person: pb.BulkPerson, index: int) -> tuple[Asker, str]:
     """One person of a bulk request, and the id of the rendering."""
     where = f"people[{index}]."
-    asker = _asker(person.anonymous_id, person.user_id, where)
+    asker = asker_of(person.anonymous_id, person.user_id, where)
     if asker.visitor is None and asker.user_id is None:
         got = " and ".join(f"`{one}`" for one in (person.anonymous_id, person.user_id) if one) or "nothing"
         _wrong(f"people[{index}]", "an id that names somebody in one of the two", got)

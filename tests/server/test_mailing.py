@@ -190,12 +190,51 @@ def test_people_are_named_in_three_ways() -> None:
         ("u:None", "Expected an id that names somebody, got `u:None` - in line 2"),
         ("{}", "got `{}` - in line 2"),
         ('{"user_id": 5}', "Expected `str`, got `int` - at `$.user_id` - in line 2"),
+        ("u:" + "x" * 201, "Expected at most 200 bytes, got 201 bytes - at `user_id` - in line 2"),
+        ("a:user:5", "Expected an id not starting with `headrace:` or `user:`, got `user:5`"),
+        ("u:anna\udce9", r"Expected UTF-8, got `u:anna\udce9` - in line 2"),
     ],
 )
 def test_a_line_that_names_nobody_is_told(line: str, said: str) -> None:
     with pytest.raises(WrongPerson) as refused:
         list(people_of(["u:1", line], "c"))
     assert said in str(refused.value)
+
+
+def test_lines_that_name_nobody_may_be_left_out_and_are_told() -> None:
+    left_out: list[WrongPerson] = []
+    found = people_of(["u:1", "anna", "a:headrace:x", "u:2"], "c", left_out.append)
+    assert [one.user_id for one in found] == ["1", "2"]
+    assert [str(wrong)[-9:] for wrong in left_out] == ["in line 2", "in line 3"]
+
+
+def test_a_render_id_fits_whatever_campaign_and_person_are_called(client: Client, tmp_path: Path) -> None:
+    people, out = [f"u:{'é' * 99}{number}" for number in range(3)], tmp_path / "out.pb"
+    for campaign in ("x", "é" * 100):
+        named = [one.render_id for one in people_of(people, campaign)]
+        assert len(set(named)) == 3
+        assert max(len(one.encode()) for one in named) <= 200
+        assert named[0].startswith(campaign[:80])
+    for upto in (2, 3):  # gone on with, as after a kill
+        assert send_all([client], DIGEST, people_of(people[:upto], "x"), out, nothing) == upto
+
+
+@pytest.mark.parametrize(
+    ("had", "said"),
+    [
+        (b"# a readme that is no mailing\n" * 30, "Expected the answers of a mailing, got other bytes"),
+        (b"\xff" * 100, "Expected an answer of at most 16,777,216 bytes, got one of 34,359,738,367"),
+        (b"\0" * 10, "got `` - in answer 1"),
+    ],
+)
+def test_a_file_of_no_mailing_is_refused_and_left_as_it_is(
+    client: Client, tmp_path: Path, had: bytes, said: str
+) -> None:
+    out = tmp_path / "out.pb"
+    out.write_bytes(had)
+    with pytest.raises(OtherMailing, match=said):
+        send_all([client], DIGEST, people_of(lines(5), "may"), out, nothing)
+    assert out.read_bytes() == had
 
 
 @pytest.mark.parametrize(
