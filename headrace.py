@@ -52,6 +52,7 @@ FAILURES = {
     "FlowFailed": 1,
     "FlowRunning": 1,
     "LogUnavailable": 1,
+    "StateLost": 1,
     "StoreUnavailable": 1,
     "TrainRefused": 1,
     "OSError": 1,

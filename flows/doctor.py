@@ -16,8 +16,8 @@ import msgspec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from flows.dead_letters import newest_letters, told
+from flows.recovery import ANEW, loss
 from flows.run import is_running
-from flows.verify import ANEW
 from recsys.catalog import Item, decode_item
 from recsys.events import Flaw
 from recsys.keys import ITEM_PREFIX
@@ -145,7 +145,11 @@ def _catalogue(items: Iterable[Item]) -> Finding:
 
 
 def _flow(settings: Settings, log: EventLog, store: ProfileStore | None) -> Iterator[Finding]:
-    p = (progress_in(store) if store is not None else None) or FlowProgress()
+    kept = progress_in(store) if store is not None else None
+    if store is not None and (lost := loss(kept, Path(settings.recovery))):
+        yield Finding(False, "state", lost)
+        return
+    p = kept or FlowProgress()
     behind = p.behind(log.end())
     # To ask for the lock would create its folder; where none is, no flow has run.
     if Path(settings.recovery).is_dir() and is_running(Path(settings.recovery)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import gc
 import os
@@ -14,13 +15,13 @@ from pathlib import Path
 from typing import IO
 
 from bytewax.dataflow import Dataflow
-from bytewax.errors import BytewaxRuntimeError
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.run import cli_main
 
 from flows.clock_watch import this_clock, watching
 from flows.pace import Pace
 from flows.personalize import Sinks, personalize
+from flows.recovery import StateLost, loss
 from flows.sinks import ArchiveSink, DeadLetterSink, StateSink
 from flows.source import LogSource, Until
 from flows.stages import Stages
@@ -28,6 +29,7 @@ from recsys.decode import Decoder
 from recsys.keys import IDLE_PREFIX
 from recsys.open import open_log, open_store
 from recsys.ports import LogUnavailable, ProfileStore, StoreUnavailable
+from recsys.progress import progress_in
 from recsys.settings import Settings
 from recsys.shown import remembering
 from recsys.visitor import StageRules
@@ -40,12 +42,14 @@ class FlowRunning(RuntimeError):
     """Another flow works on this home."""
 
 
-def _known_cause(error: BaseException) -> BaseException:
+def _known_cause(error: BaseException, recovery: Path) -> BaseException:
     """The engine wraps what a step raised; what is known is told in its own words."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, (LogUnavailable, StoreUnavailable)):
+        if isinstance(cause, (LogUnavailable, OSError, StoreUnavailable)):
             return type(cause)(str(cause))
+        if "DiskFull" in str(cause):  # as the engine's own database says it
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(recovery))
         cause = cause.__cause__ or cause.__context__
     return error
 
@@ -135,7 +139,7 @@ def run(
     """Run the flow until it is told to stop (SIGTERM, SIGINT), or to the log's present end.
 
     Stopping finishes the batch at hand and takes a snapshot; a flow that is killed instead goes on
-    from the snapshot before. Raises FlowRunning.
+    from the snapshot before. Raises FlowRunning and StateLost.
     """
     stop = False
 
@@ -154,6 +158,8 @@ def run(
         gc.set_threshold(200_000, 50, 100)
         try:
             with closing(open_store(settings.state)) as store, watching(this_clock()):
+                if lost := loss(progress_in(store), recovery):
+                    raise StateLost(lost)
                 cli_main(
                     build(settings, until, store),
                     workers_per_process=workers,
@@ -162,8 +168,8 @@ def run(
                     epoch_interval=timedelta(seconds=settings.flow.snapshot_s),
                     recovery_config=RecoveryConfig(str(recovery)),
                 )
-        except BytewaxRuntimeError as error:
-            raise _known_cause(error) from error
+        except RuntimeError as error:  # the engine's, and what its Rust could not unwrap
+            raise _known_cause(error, recovery) from error
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)

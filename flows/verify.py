@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from flows.recovery import ANEW, loss
 from flows.run import decoder_of, is_running, rules_of
 from recsys import archive
 from recsys.events import Action, Arrival
@@ -30,12 +31,9 @@ from recsys.settings import Settings
 from recsys.tally import TallyState, count_of
 from recsys.visitor import VisitorState
 
-ANEW = (
-    "To fold the log anew by today's: stop the flow, put what `headrace config show` names as `state`,"
-    " `recovery` and `archive` aside, and run `headrace flow`."
-)
 PATIENCE_S = 30.0
 """How long a log may be silent before its end."""
+NOTHING = "nothing"
 MAX_DIFFERENCES = 1000
 """Listed at the most; all are counted."""
 
@@ -63,22 +61,31 @@ class VerifyReport:
     records do not say how far they are; what the log holds further on does."""
     has_older_rules: bool = False
     """Whether an earlier version began this state, and folded some of the log by other rules."""
+    lost: str = ""
+    """What the state has lost, and what to do about it."""
+    missing: int = 0
+    """People of whom the log has something and the state nothing."""
     difference_count: int = 0
     differences: list[Difference] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        return self.difference_count == 0
+        return self.difference_count == 0 and not self.lost
 
     @property
     def advice(self) -> str:
         """What to do about the differences, where that is known; else ""."""
-        if self.ok or not self.has_older_rules:
-            return ""
-        return f"This state was begun by an earlier version, whose rules differed. {ANEW}"
+        if self.ok or self.lost:
+            return self.lost
+        if self.missing:
+            return f"This state has lost {self.missing:,} people. {ANEW}"
+        if self.has_older_rules:
+            return f"This state was begun by an earlier version, whose rules differed. {ANEW}"
+        return ""
 
     def add(self, difference: Difference) -> None:
         self.difference_count += 1
+        self.missing += difference.live == NOTHING
         if len(self.differences) < MAX_DIFFERENCES:
             self.differences.append(difference)
 
@@ -108,8 +115,13 @@ def verify(settings: Settings, progress: Progress = _quiet) -> VerifyReport:
 
 def _verified(settings: Settings, log: EventLog, store: ProfileStore, progress: Progress) -> VerifyReport:
     running = is_running(Path(settings.recovery))
-    taken = progress_in(store) or FlowProgress()
-    report = VerifyReport(behind=taken.behind(log.end()), has_older_rules=taken.rules < FOLD_RULES)
+    kept = progress_in(store)
+    taken = kept or FlowProgress()
+    report = VerifyReport(
+        behind=taken.behind(log.end()),
+        has_older_rules=kept is not None and kept.rules < FOLD_RULES,
+        lost=loss(kept, Path(settings.recovery)),
+    )
     total = sum(offset + 1 for _, offset in taken.partitions)
     folded = _fold(
         settings, log.reader().read, dict(taken.partitions), report, lambda n: progress("fold", n, total)
@@ -200,7 +212,7 @@ def _compare_people(store: ProfileStore, folded: _Folded, report: VerifyReport, 
 def _compare_visitor(name: str, live: VisitorLink | None, folded: VisitorLink, report: VerifyReport) -> None:
     if live is None:
         report.people += 1
-        report.add(Difference(f"a:{name}", "$", "nothing", "a record"))
+        report.add(Difference(f"a:{name}", "$", NOTHING, "a record"))
     elif live.user_id != folded.user_id:
         report.people += 1
         report.renamed.append(Difference(f"a:{name}", "user_id", live.user_id, folded.user_id))
@@ -237,7 +249,7 @@ def _named_behind(settings: Settings, log: EventLog, taken: FlowProgress) -> set
 def _compare_record(name: str, live: PersonRecord | None, folded: PersonRecord, report: VerifyReport) -> None:
     report.people += 1
     if live is None:
-        report.add(Difference(name, "$", "nothing", "a record"))
+        report.add(Difference(name, "$", NOTHING, "a record"))
         return
     if _further(live.standing, folded.standing):
         report.moved_on += 1
