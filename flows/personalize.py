@@ -31,7 +31,7 @@ class Sinks:
 def personalize(source: Source[Any], stages: Stages, sinks: Sinks) -> Dataflow:
     """log -> events -> visitors -> persons, items, tally -> state, archive, dead letters."""
     flow = Dataflow("personalize")
-    reads = op.input("log", flow, source)  # ([Record], watermark_ms)
+    reads = op.input("log", flow, source)  # ([Record], watermark_ms, passed)
     decoded = op.flat_map_batch("decode", reads, stages.decode)  # Decoded: visits, changes, served, dead
 
     visits = op.flat_map_batch("visits", decoded, steps.visits)  # (visitor, [Arrival])

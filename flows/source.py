@@ -21,8 +21,8 @@ ReadTo = tuple[dict[int, int], int]
 """Offsets behind which to go on, by partition, and the watermark up to there."""
 
 
-Read = tuple[list[Record], int]
-"""Records as one read found them, and the watermark up to them."""
+Read = tuple[list[Record], int, dict[int, int]]
+"""Records as one read found them, the watermark up to them, and offsets that were passed without a record."""
 
 
 class LogPartition(StatefulSourcePartition[Read, ReadTo]):
@@ -52,6 +52,14 @@ class LogPartition(StatefulSourcePartition[Read, ReadTo]):
             self._step = None
         records = self._reader.read(self._pace.limit)
         if not records:
+            passed = {
+                partition: offset
+                for partition, offset in self._reader.passed().items()
+                if offset > self._offsets.get(partition, -1)
+            }
+            if passed:
+                self._offsets.update(passed)
+                return [([], self._watermark_ms, passed)]
             if self._until.reached(self._offsets):
                 raise StopIteration
             self._wake = datetime.now(timezone.utc) + self._poll
@@ -63,7 +71,7 @@ class LogPartition(StatefulSourcePartition[Read, ReadTo]):
         for (partition, offset), _, _, _ in records:
             offsets[partition] = offset
         self._watermark_ms = max(before_ms, *[record[3] for record in records])
-        return [(records, before_ms)]
+        return [(records, before_ms, {})]
 
     def next_awake(self) -> datetime | None:
         return self._wake

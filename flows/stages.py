@@ -333,7 +333,7 @@ class Stages:
     def decode(self, reads: list[Read]) -> list[Decoded]:
         return [self._decoded(*read) for read in reads]
 
-    def _decoded(self, records: list[Record], watermark_ms: int) -> Decoded:
+    def _decoded(self, records: list[Record], watermark_ms: int, passed: dict[int, int]) -> Decoded:
         """Decodes a read and sorts what comes out by where it goes."""
         read = self._decoder.read(records, watermark_ms)
         visits: dict[str, list[Arrival]] = {}
@@ -343,7 +343,7 @@ class Stages:
                 visits[visitor].append(arrival)
             else:
                 visits[visitor] = [arrival]
-        return Decoded(visits, read.changes, read.served, read.dead)
+        return Decoded(visits, read.changes, read.served, read.dead, passed)
 
     def shown_in(self, batch: list[Decoded]) -> Iterable[tuple[str, list[ShownRecord]]]:
         return shown(batch, self._counting)

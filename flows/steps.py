@@ -40,6 +40,8 @@ class Decoded(msgspec.Struct, frozen=True, array_like=True):
     changes: list[CatalogChange]
     served: list[Arrival]
     dead: list[DeadLetter]
+    passed: dict[int, int]
+    """Offsets behind which the log is though no record of them came, by partition."""
 
 
 class Visited(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -116,9 +118,11 @@ def changes(batch: Sequence[Decoded]) -> list[tuple[str, list[CatalogChange]]]:
 
 
 def count_decoded(batch: Sequence[Decoded]) -> list[tuple[str, Count]]:
-    return _counted(
-        count_of(one for decoded in batch for one in (*decoded.changes, *decoded.served, *decoded.dead))
-    )
+    count = count_of(one for decoded in batch for one in (*decoded.changes, *decoded.served, *decoded.dead))
+    for decoded in batch:
+        for partition, offset in decoded.passed.items():
+            count.partitions[partition] = max(count.partitions.get(partition, -1), offset)
+    return _counted(count)
 
 
 def count_gathered(batch: Sequence[Gathered]) -> list[tuple[str, Count]]:

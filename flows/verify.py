@@ -24,7 +24,7 @@ from recsys.events import Action, Arrival
 from recsys.keys import PERSON_PREFIX, VISITOR_PREFIX
 from recsys.open import open_kept_log, open_store
 from recsys.person import PersonState
-from recsys.ports import EventLog, LogUnavailable, ProfileStore, Record
+from recsys.ports import EventLog, LogReader, LogUnavailable, ProfileStore
 from recsys.profile import PersonRecord, Standing, VisitorLink, decode_link, decode_person
 from recsys.progress import FOLD_RULES, FlowProgress, progress_in
 from recsys.settings import Settings
@@ -124,7 +124,7 @@ def _verified(settings: Settings, log: EventLog, store: ProfileStore, progress: 
     )
     total = sum(offset + 1 for _, offset in taken.partitions)
     folded = _fold(
-        settings, log.reader().read, dict(taken.partitions), report, lambda n: progress("fold", n, total)
+        settings, log.reader(), dict(taken.partitions), report, lambda n: progress("fold", n, total)
     )
     _compare_people(store, folded, report, progress)
     _settle_renamed(settings, log, taken, report)
@@ -136,7 +136,7 @@ def _verified(settings: Settings, log: EventLog, store: ProfileStore, progress: 
 
 def _fold(
     settings: Settings,
-    read: Callable[[int], Any],
+    reader: LogReader,
     until: dict[int, int],
     report: VerifyReport,
     progress: Callable[[int], None],
@@ -146,7 +146,7 @@ def _fold(
     missing = dict(until)
     heard_s = time.monotonic()
     while missing:
-        records: list[Record] = read(1000)
+        records = reader.read(1000)
         for record in records:
             partition, offset = record.position
             if offset >= until.get(partition, -1):
@@ -160,11 +160,19 @@ def _fold(
         progress(report.records)
         if records:
             heard_s = time.monotonic()
-        elif time.monotonic() - heard_s > PATIENCE_S:
+            continue
+        _forget_passed(missing, reader)
+        if missing and time.monotonic() - heard_s > PATIENCE_S:
             raise LogUnavailable(f"Expected records up to {missing}, got none for {PATIENCE_S:.0f} s")
-        else:  # a broker takes a moment for its first answer
-            time.sleep(0.01)
+        time.sleep(0.01)  # a broker takes a moment for its first answer
     return folded
+
+
+def _forget_passed(missing: dict[int, int], reader: LogReader) -> None:
+    """What lies behind the reader though no record of it came is not waited for."""
+    for partition, offset in reader.passed().items():
+        if offset >= missing.get(partition, offset + 1):
+            del missing[partition]
 
 
 def _take(folded: _Folded, decoded: Any, rules: Any) -> None:
@@ -232,16 +240,18 @@ def _settle_renamed(settings: Settings, log: EventLog, taken: FlowProgress, repo
 
 def _named_behind(settings: Settings, log: EventLog, taken: FlowProgress) -> set[str]:
     """The devices of all records that the log had beyond `taken` when this began."""
-    end, reader, decoder = log.end(), log.reader(dict(taken.partitions)), decoder_of(settings)
-    left = taken.behind(end)
+    reader, decoder, at = log.reader(dict(taken.partitions)), decoder_of(settings), dict(taken.partitions)
+    left = {partition: offset for partition, offset in log.end().items() if offset > at.get(partition, -1)}
     named: set[str] = set()
-    while left > 0:
+    while left:
         records = reader.read(1000)
         for record in records:
-            left -= 1
+            if record.position.offset >= left.get(record.position.partition, record.position.offset + 1):
+                del left[record.position.partition]
             arrivals = (one for one in decoder.decode(record, record.received_ms) if isinstance(one, Arrival))
             named.update(f"a:{arrival.event.visitor}" for arrival in arrivals)
         if not records:
+            _forget_passed(left, reader)
             time.sleep(0.01)
     return named
 

@@ -68,6 +68,12 @@ class LogReader(Protocol):
         for longer than a few milliseconds."""
         ...
 
+    def passed(self) -> Mapping[int, int]:
+        """Offsets that lie behind this reader though no record of them came, by partition: at most one
+        for each, the highest. Such are what a foreign producer's transactions leave in a topic, and
+        what retention took before it was read."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -91,7 +97,8 @@ class EventLog(Protocol):
         ...
 
     def end(self) -> dict[int, int]:
-        """Offset of the last durable record of each partition that has one."""
+        """Offset of the last durable record of each partition that has one; where foreign producers write, of
+        what stands last there, which may be no record (`LogReader.passed`)."""
         ...
 
     def receipt_note(self) -> str:

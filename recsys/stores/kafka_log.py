@@ -4,8 +4,8 @@ The partition is chosen here, CRC-32 of the key as in every log of ours, not by 
 producer is idempotent and waits for all in-sync replicas, so retries neither reorder nor repeat.
 Positions live in the reader's own state; no consumer group is joined and nothing is committed.
 
-`end()` is the offset before the high watermark. Where a foreign producer writes transactions, that
-may be a marker which no reader returns.
+`end()` is the offset before the last stable one. Where a foreign producer writes transactions, that may be a
+marker which no reader returns, but passes (`LogReader.passed`).
 """
 
 from __future__ import annotations

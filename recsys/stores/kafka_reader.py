@@ -78,6 +78,10 @@ class KafkaReader:
             self._check_brokers()
         return records
 
+    def passed(self) -> dict[int, int]:
+        """See LogReader."""
+        return {each.number: each.next_offset - 1 for each in self._partitions if each.is_passed}
+
     def close(self) -> None:
         """See LogReader."""
         self._consumer.close()
@@ -191,6 +195,11 @@ class _Partition:
         """The end was met before `offset`: behind it lie at most markers and open transactions."""
         self.next_offset = max(self.next_offset, offset)
         self._watermark_at_end = self._watermark(consumer)
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether all before `next_offset` was given away, or is nothing that could be."""
+        return not self.held and self.next_offset > 0
 
     def is_awaited(self, consumer: Consumer) -> bool:
         """Whether none of it is held, but the broker is known to have records that have not come."""

@@ -45,6 +45,10 @@ class SqliteReader:
             records, self._held = (held, []) if len(held) <= limit else (held[:limit], held[limit:])
             return records
 
+    def passed(self) -> Mapping[int, int]:
+        """See LogReader: every offset has a record."""
+        return {}
+
     def _read_rows(self, limit: int, records: list[Record]) -> None:
         """Add the records of the next rows that are wanted, up to the end or a little beyond the limit."""
         wanted, size = self._wanted, 0

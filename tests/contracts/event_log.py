@@ -118,6 +118,8 @@ class EventLogContract:
             records = reader.read(7)
             assert len(records) <= 7
             seen.update(record.position for record in records)
+            # Nothing is passed that has not been given yet.
+            assert all(Position(*place) in seen for place in reader.passed().items())
         assert len(seen) == 100
 
     def test_a_reader_resumes_behind_given_offsets(self, log, reader_of):

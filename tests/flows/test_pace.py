@@ -81,7 +81,7 @@ class Backlog:
     def steps(self, part: LogPartition) -> Iterator[float]:
         while True:
             began_s = self.now_s
-            ((records, _),) = part.next_batch()
+            ((records, _, _),) = part.next_batch()
             self.now_s += len(records) * self._cost_s
             yield self.now_s - began_s
 

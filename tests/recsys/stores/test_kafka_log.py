@@ -11,8 +11,12 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from recsys.open import open_log
+from flows.run import run
+from flows.verify import verify
+from recsys.open import open_log, open_store
 from recsys.ports import LogUnavailable, NewRecord, Position
+from recsys.progress import progress_in
+from recsys.settings import load_settings
 from recsys.stores import kafka_reader
 from tests.contracts.event_log import AT_MS, new, read
 from tests.services import KafkaBroker
@@ -68,6 +72,48 @@ def test_skips_what_a_foreign_transaction_aborted(kafka, topic, log):
     log.append([NewRecord("anna", b"ours", AT_MS + 1)])
     with closing(log.reader()) as reader:
         assert {record.value for record in read(reader, 2)} == {b"committed", b"ours"}
+
+
+def transactions(kafka, topic, partition, *ends):
+    """Three events each, of which each transaction ends as told: `commit` or `abort`."""
+    settings = {"bootstrap.servers": kafka.bootstrap, "log_level": 0, "transactional.id": f"{topic}-writer"}
+    producer = Producer(settings)
+    producer.init_transactions(30)
+    for number, end in enumerate(ends):
+        producer.begin_transaction()
+        for event in range(3):
+            raw = b'{"event":"Product Viewed","anonymousId":"v","messageId":"%d-%d"}' % (number, event)
+            producer.produce(topic, raw, partition=partition, timestamp=AT_MS)
+        assert producer.flush(30) == 0  # what is not sent yet an abort would only forget
+        getattr(producer, f"{end}_transaction")(30)
+
+
+def test_a_reader_passes_what_transactions_leave_at_the_end(kafka, topic, log):
+    transactions(kafka, topic, 1, "commit", "abort")
+    log.append([NewRecord("anna", b"ours", AT_MS + 1)])
+    with closing(log.reader()) as reader:
+        assert reader.passed() == {}
+        assert len(read(reader, 4)) == 4
+        deadline = time.monotonic() + 30
+        while reader.passed() != log.end() and time.monotonic() < deadline:
+            assert not reader.read(10)
+        assert reader.passed() == log.end()
+        assert log.end()[1] == 7  # six events, two markers
+    with closing(log.reader(log.end())) as reader:
+        assert not reader.read(10)
+
+
+def test_a_flow_is_done_with_a_topic_that_ends_with_a_transaction(kafka, topic, log, tmp_path):
+    transactions(kafka, topic, 1, "commit", "abort", "commit")
+    transactions(kafka, topic, 2, "abort")
+    settings = load_settings(tmp_path, environ={"HEADRACE_LOG": kafka.url(topic)})
+    for _ in range(2):  # the second one from where the first one was
+        run(settings, to_end=True)
+        with closing(open_store(settings.state)) as store:
+            progress = progress_in(store)
+        assert progress.accepted == 6
+        assert progress.behind(log.end()) == 0
+    assert verify(settings).ok
 
 
 def test_merges_by_time_while_catching_up(log):
