@@ -123,6 +123,8 @@ def given(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> Export:
         parser.error("Expected a file, got none - at `--test`")
     else:
         found = Export(READERS[asked.format](asked.train, asked.test), [])
+    if not len(found.trial.train):
+        raise WrongFile(f"Expected something that people did with items, got nothing - in `{asked.train}`")
     if not len(found.trial.questions):
         raise WrongFile(f"Expected {ASKED_AFTER[asked.format]}, got none - in `{asked.test or asked.train}`")
     if asked.max_queries is None:

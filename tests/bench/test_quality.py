@@ -185,6 +185,14 @@ def test_a_test_that_asks_nothing_is_told(files, capsys, name, test, expected):
     assert capsys.readouterr().err == f"headrace: Expected {expected}, got none - in `{files[name][-1]}`\n"
 
 
+def test_a_training_of_events_that_mean_nothing_is_told(files, capsys):
+    train = Path(files["ga4"][3])
+    train.write_text("ts_us,user_id,event,item\n1600000000000000,u,product_page,hat\n")
+    assert main(files["ga4"]) == 1
+    told = f"headrace: Expected something that people did with items, got nothing - in `{train}`\n"
+    assert capsys.readouterr().err == told
+
+
 def test_it_is_a_command(capsys):
     with pytest.raises(SystemExit) as ended:
         headrace.run(["bench", "quality", "--help"])
