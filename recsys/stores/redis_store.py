@@ -72,6 +72,9 @@ class RedisStore:
         `rediss` is TLS, `valkey` and `valkeys` mean the same two, `redis+cluster` and
         `rediss+cluster` name one node of a cluster. Further settings are redis-py's. `hurry_s`: no call
         waits for longer, whatever the URL says; 0: for callers who can wait.
+
+        Homes that share a server have a prefix each. None may be another's and a kind of keys (`a:i:` beside
+        `a:`, or `p:` beside a home without one): its keys would be taken for items or people of the other.
         """
         parts = urlsplit(url)
         if not parts.hostname:
