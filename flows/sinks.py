@@ -17,7 +17,7 @@ from flows.steps import Claim, Records
 from recsys import archive
 from recsys.events import DeadLetter
 from recsys.keys import COUNTER_PREFIX, ITEM_PREFIX, ITEMS_JOURNAL
-from recsys.ports import ProfileStore
+from recsys.ports import ProfileStore, StoreUnavailable
 
 
 class StateSink(DynamicSink[Any]):
@@ -63,8 +63,16 @@ class StatePartition(StatelessSinkPartition[Any]):
         self._decision_ttl_s = decision_ttl_s
         self._aside = Aside()
         self._synced_s = time.monotonic()
+        self._is_down = False
 
     def write_batch(self, items: list[Records | Claim]) -> None:
+        try:
+            self._write(items)
+        except StoreUnavailable:
+            self._is_down = True
+            raise
+
+    def _write(self, items: list[Records | Claim]) -> None:
         records: Records = {}
         for item in items:
             if isinstance(item, Claim):
@@ -81,8 +89,10 @@ class StatePartition(StatelessSinkPartition[Any]):
             self._aside.start(self._store.sync)
 
     def close(self) -> None:
-        self._aside.wait()
-        self._store.sync()
+        # The engine aborts the process where its own unwinding from a failure meets another one.
+        if not self._is_down:
+            self._aside.wait()
+            self._store.sync()
         self._store.close()
 
 
