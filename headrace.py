@@ -96,12 +96,14 @@ def _home(
 def up(ctx: typer.Context) -> int:
     """Flow, server and periodic training together, supervised; Ctrl-C stops all of them."""
     from flows.run import FlowRunning, is_running
+    from recsys.open import check_urls
     from recsys.servable import check
     from server.up import Job, Supervisor, only_one, stopping_on_signals
 
     home: Home = ctx.obj
     settings, console = home.settings(), _console()
     check(settings)
+    check_urls(settings.log, settings.state)
     with only_one(home.folder / "up.lock", "headrace up"), stopping_on_signals() as stopping:
         if is_running(Path(settings.recovery)):
             raise FlowRunning(f"Expected no flow on `{home.folder}`, got one that runs already")
@@ -167,6 +169,7 @@ def config_show(
 ) -> None:
     """Every setting: its value, its default, and where it came from. Refuses those that nobody could
     serve with, once they are shown."""
+    from recsys.open import check_urls
     from recsys.servable import check
     from recsys.settings_table import as_toml, setting_rows, table_of
 
@@ -176,6 +179,7 @@ def config_show(
     else:
         _console().print(table_of(setting_rows(home.folder, home.config, os.environ)))
     check(home.settings())
+    check_urls(home.settings().log, home.settings().state)
 
 
 @app.command()

@@ -199,7 +199,9 @@ def empty_server(argument: dict[str, Any], tell: Tell) -> None:
     lane = None
     if argument["lane"]:
         most_calls = threads * CALLERS
-        lane = open_lane(server, METHOD, parse, lambda *_: answer, threads, turns=1, max_calls=most_calls)
+        lane = open_lane(
+            server, METHOD, parse, lambda *_: answer, lambda _: None, threads, turns=1, max_calls=most_calls
+        )
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     if lane is not None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 from recsys.ports import EventLog, LogUnavailable, ProfileStore, StoreUnavailable
 from recsys.stores.urls import path_url
 
-__all__ = ["is_kept", "open_kept_log", "open_kept_store", "open_log", "open_store", "path_url"]
+__all__ = ["check_urls", "is_kept", "open_kept_log", "open_kept_store", "open_log", "open_store", "path_url"]
 
 LOG_ADAPTERS = {
     "sqlite": ("sqlite_log", "SqliteLog"),
@@ -37,9 +37,7 @@ def open_log(url: str) -> EventLog:
 
     BadUrl: the URL is not one of these. LogUnavailable: it is, and the log does not answer.
     """
-    return cast(
-        EventLog, _open(url, "log", LOG_ADAPTERS, "sqlite:///path/to/log.db", "kafka://host:9092/topic")
-    )
+    return cast(EventLog, _open(url, _LOG))
 
 
 def open_store(url: str, hurry_s: float = 0.0) -> ProfileStore:
@@ -51,10 +49,7 @@ def open_store(url: str, hurry_s: float = 0.0) -> ProfileStore:
     BadUrl: the URL is not one of these. StoreUnavailable: it is, and the store cannot be
     opened; a Redis that does not answer is found out by the first call.
     """
-    return cast(
-        ProfileStore,
-        _open(url, "state", STORE_ADAPTERS, "lmdb:///path/to/folder", "redis://host:6379/0", hurry_s),
-    )
+    return cast(ProfileStore, _open(url, _STATE, *([hurry_s] if hurry_s else [])))
 
 
 def is_kept(url: str) -> bool:
@@ -84,22 +79,41 @@ class BadUrl(ValueError):
     """A log or state URL that cannot be used: says what was expected and what came, and where."""
 
 
-def _open(
-    url: str,
-    what: str,
-    adapters: dict[str, tuple[str, str]],
-    embedded: str,
-    remote: str,
-    hurry_s: float = 0.0,
-) -> object:
-    scheme, colon, _ = url.partition("://")
-    if not colon or scheme not in adapters:
-        # Only the scheme is repeated: the rest may hold a password.
-        got = f"scheme `{scheme[:40]}`" if colon else "no scheme"
-        raise BadUrl(f"Expected a {what} URL like `{embedded}` or `{remote}`, got {got} - at `{what}`")
-    module, name = adapters[scheme]
+class _Kind(NamedTuple):
+    """What a URL may name: its setting, the adapters by scheme, and an example of either kind."""
+
+    setting: str
+    adapters: dict[str, tuple[str, str]]
+    embedded: str
+    remote: str
+
+
+_LOG = _Kind("log", LOG_ADAPTERS, "sqlite:///path/to/log.db", "kafka://host:9092/topic")
+_STATE = _Kind("state", STORE_ADAPTERS, "lmdb:///path/to/folder", "redis://host:6379/0")
+
+
+def check_urls(log: str, state: str) -> None:
+    """Whether there are adapters for both, before anything is opened. Raises BadUrl."""
+    _module_of(log, _LOG)
+    _module_of(state, _STATE)
+
+
+def _open(url: str, kind: _Kind, *how: float) -> object:
+    module, name = _module_of(url, kind)
     adapter = getattr(import_module(f"recsys.stores.{module}"), name)
     try:
-        return adapter.from_url(url, hurry_s) if hurry_s else adapter.from_url(url)
+        return adapter.from_url(url, *how)
     except ValueError as error:
-        raise BadUrl(f"{error} - at `{what}`") from None
+        raise BadUrl(f"{error} - at `{kind.setting}`") from None
+
+
+def _module_of(url: str, kind: _Kind) -> tuple[str, str]:
+    scheme, colon, _ = url.partition("://")
+    if colon and scheme in kind.adapters:
+        return kind.adapters[scheme]
+    # Only the scheme is repeated: the rest may hold a password.
+    got = f"scheme `{scheme[:40]}`" if colon else "no scheme"
+    raise BadUrl(
+        f"Expected a {kind.setting} URL like `{kind.embedded}` or `{kind.remote}`, got {got}"
+        f" - at `{kind.setting}`"
+    )

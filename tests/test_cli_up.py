@@ -55,6 +55,11 @@ def test_up_starts_nothing_with_settings_that_nobody_can_serve_with(tmp_path, ca
     monkeypatch.setenv("HEADRACE_SERVER__HOST", "0.0.0.0")
     assert run(tmp_path, "up") == 2
     assert "Expected keys, got none - at `server.keys`" in capsys.readouterr().err
+    monkeypatch.delenv("HEADRACE_SERVER__HOST")
+    monkeypatch.setenv("HEADRACE_LOG", "kafak://x")
+    for words in (["up"], ["config", "show"]):
+        assert run(tmp_path, *words) == 2
+        assert "got scheme `kafak` - at `log`" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

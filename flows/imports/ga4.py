@@ -9,6 +9,7 @@ want of a time or a name, are told here.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -33,7 +34,7 @@ def read_ga4(
     head = head_of(path)
     if _is_bigquery(head):
         return ga4_bigquery.read_bigquery(path, item_key)
-    header = head.split(b"\n", 1)[0].decode("utf-8", "replace").strip().split(",")
+    header = next(csv.reader([head.split(b"\n", 1)[0].decode("utf-8", "replace").strip()]), [])
     if not ga4_csv.REQUIRED.issubset(header):
         columns = ", ".join(sorted(ga4_csv.REQUIRED))
         unknown_format(path, f"JSON lines of GA4 events or a CSV with the columns {columns}", head)

@@ -155,9 +155,10 @@ def test_rows_out_of_order_come_in_time_order(tmp_path):
     assert [record.received_ms for record in found] == [1, 1, 2, 3]
 
 
-def test_columns_may_stand_in_any_order_and_some_may_be_missing(tmp_path):
+@pytest.mark.parametrize("header", ["event,item,ts_us,user_id", '"event","item","ts_us","user_id"'])
+def test_columns_may_stand_in_any_order_and_some_may_be_missing(tmp_path, header):
     path = tmp_path / "other.csv"
-    path.write_text("event,item,ts_us,user_id\nview,Mug,2000,7.1\nview,Hat,1000,7.1\n")
+    path.write_text(f"{header}\nview,Mug,2000,7.1\nview,Hat,1000,7.1\n")
     assert [event.lines[0].item for event in decoded(records(path))] == ["Hat", "Mug"]
 
 
