@@ -51,6 +51,8 @@ class View(msgspec.Struct, frozen=True):
     request_id: str = ""
     """Decisions of the same request id have the same ids; "": ids follow from person, time and seed."""
     seed: int = 0
+    stranger: str = ""
+    """As whom somebody who is not known asks, in the same words: chance draws for each of them anew."""
     hint: str = ""
     """Why the profile is not there, if the caller knows better: store_down or deadline."""
     shown: tuple[Impression, ...] = ()
@@ -172,7 +174,7 @@ def _visit(view: View) -> Visit:
     # Columns before scratch: the shelf may grow meanwhile, and scratch must be the longer one.
     columns = view.shelf.columns
     person = Person.of(view.profile, columns, view.now_ms, view.rules)
-    salt, shelf = salt_of(view.person, view.seed), view.shelf
+    salt, shelf = salt_of(view.person or view.stranger, view.seed), view.shelf
     is_unknown = bool(view.addresses) and not len(person.history_rows)
     category = came_for(view.addresses, columns.leaf_slugs) if is_unknown else -1
     passing = shelf.passing

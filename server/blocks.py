@@ -19,7 +19,7 @@ from recsys.picked import picked
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import StoreUnavailable
 from recsys.profile import Profile
-from recsys.shown import Impression
+from recsys.shown import Impression, person_of
 from recsys.uuids import versioned
 from server.live import Live
 from server.metrics import Metrics
@@ -282,6 +282,7 @@ class Blocks:
             now_ms=case.now_ms,
             freshness=self._freshness(case.found, case.now_ms),
             rules=self._rules,
+            stranger="" if case.found.person else person_of(request.asker.visitor, request.asker.user_id),
             hint=case.hint,
             shown=case.shown,
             counting=self._pages.shown.counting,

@@ -19,6 +19,7 @@ from recsys.pipeline.account import SHOWN, Account, Share
 from recsys.pipeline.sentences import sentence
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import ProfileStore
+from recsys.shown import person_of
 from server.blocks import NotLoaded, message_of
 from server.live import Live
 from server.pb import headrace_pb2 as pb
@@ -109,6 +110,7 @@ class Decisions:
             now_ms=block.at_ms,
             rules=self._rules,
             freshness=block.freshness,
+            stranger="" if served.person else person_of(served.asker.visitor, served.asker.user_id),
             hint=hint,
             shown=tuple(
                 one for one in seen if one.decision_id != block.decision_id and one.at_ms <= block.at_ms

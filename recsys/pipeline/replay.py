@@ -85,10 +85,9 @@ class Replay:
 
     def best(self, visitor: str, now_ms: int, limit: int, exclude: Collection[str] = ()) -> Rows:
         """What the pipeline shows the visitor at `now_ms`: int32[k], k at most `limit`."""
-        columns, profile = self._shelf.columns, self._profiles.get(visitor)
-        person = Person.of(profile, columns, now_ms, self._rules)
-        salt = salt_of("" if profile is None else f"a:{visitor}")  # who is not known has no name there
-        visit = Visit(person, columns, self._shelf.bundle, self._shelf.scratch(), salt)
+        columns = self._shelf.columns
+        person = Person.of(self._profiles.get(visitor), columns, now_ms, self._rules)
+        visit = Visit(person, columns, self._shelf.bundle, self._shelf.scratch(), salt_of(f"a:{visitor}"))
         query = Query(visit, self._placement, limit, exclude=tuple(exclude))
         rows = np.asarray(choose(query, ()).rows, np.int32)
         visit.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Thread
 from uuid import UUID
@@ -10,6 +11,8 @@ from uuid import UUID
 import grpc
 import pytest
 
+from recsys.block import Block, Placement, Slot
+from recsys.decide import View, decide
 from recsys.keys import FLOW_KEY
 from recsys.ports import Position
 from recsys.progress import FlowProgress, encode_progress
@@ -49,6 +52,20 @@ def refused(shop: Shop, request: pb.GetBlocksRequest) -> str:
 
 def ids(block: pb.Block) -> list[str]:
     return [item.item.id for item in block.items]
+
+
+def test_strangers_are_told_apart_and_who_is_known_is_themselves(tmp_path: Path, store: MemoryStore) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def note(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement]) -> list[Block]:
+        asked.append((view.person, view.stranger))
+        return decide(view, slots, placements)
+
+    put_visitor(store, "known", viewed("p3", at_ms=1))
+    with Shop(tmp_path, store=store, decider=note).open() as shop:
+        for names in ({"anonymous_id": "known"}, {"anonymous_id": "new"}, {"user_id": "ann"}, {}):
+            ask(shop, "home.hero", **names)
+    assert asked == [("a:known", ""), ("", "a:new"), ("", "u:ann"), ("", "")]
 
 
 class TestAnswer:

@@ -100,6 +100,12 @@ def test_a_person_gets_the_same_on_one_day_and_another_on_the_next(on: Shelf) ->
     assert blocks(NOW_MS) != blocks(NOW_MS + DAY_MS)
 
 
+def test_strangers_are_drawn_for_one_by_one(on: Shelf) -> None:
+    blocks = {tuple(shown(feed(on, 0.3, "", stranger=f"a:{number}"))) for number in range(20)}
+    assert len(blocks) > 10
+    assert shown(feed(on, 0.3, "", stranger="a:1")) == shown(feed(on, 0.3, "a:1"))
+
+
 def test_what_may_not_be_shown_is_not_drawn() -> None:
     sold_out = [replace(item, available=False) for item in NEW[1:]]
     on = shelf([*CATALOGUE, NEW[0], *sold_out])
