@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from google.protobuf.message import Message
 
     from recsys.home import Home
@@ -110,7 +112,7 @@ def ask(
         if item and not server and client.log() == home.settings().log:
             _note_unknown(home.settings().state, item)
     if as_json:
-        return _print_json(answer, *explained)
+        return _print_json(answer, **({"explained": explained} if told else {}))
     console = Console()
     print_blocks(console, answer, call_ms)
     for one in explained:
@@ -228,10 +230,14 @@ def _note_unknown(state: str, item: str) -> None:
             print(f"headrace: the catalogue has no item `{item}`", file=sys.stderr)
 
 
-def _print_json(*messages: Message) -> int:
-    """One behind the other."""
-    from google.protobuf.json_format import MessageToJson
+def _print_json(message: Message, **more: Sequence[Message]) -> int:
+    """As one object, with lists of `more` of them."""
+    import json
 
-    for message in messages:
-        print(MessageToJson(message, preserving_proto_field_name=True, ensure_ascii=False))
+    from google.protobuf.json_format import MessageToDict
+
+    told = MessageToDict(message, preserving_proto_field_name=True)
+    for name, others in more.items():
+        told[name] = [MessageToDict(one, preserving_proto_field_name=True) for one in others]
+    print(json.dumps(told, indent=2, ensure_ascii=False))
     return 0

@@ -26,6 +26,9 @@ def test_up_runs_everything_once_a_home_and_stops_on_a_signal(tmp_path, capsys, 
             answer = json.loads(capsys.readouterr().out)
             assert answer["blocks"][0]["freshness"]["reached"] is True
             assert answer["person"]["person"] == "a:anna"
+            assert run(tmp_path, "ask", "home.hero", "--as", "anna", "--json", "--why-not", "P-1") == 0
+            (account,) = json.loads(capsys.readouterr().out)["explained"]
+            assert account["block"]["placement"] == "home.hero"
             assert run(tmp_path, "explain", answer["blocks"][0]["decision_id"]) == 0
             assert "known as a:anna" in capsys.readouterr().out
             assert run(tmp_path, "ask", "home.nowhere") == 2
