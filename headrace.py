@@ -174,12 +174,13 @@ def config_show(
     from recsys.settings_table import as_toml, setting_rows, table_of
 
     home: Home = ctx.obj
+    settings = home.settings()
     if toml:
-        print(as_toml(home.settings(), home.folder), end="")
+        print(as_toml(settings, home.folder), end="")
     else:
         _console().print(table_of(setting_rows(home.folder, home.config, os.environ)))
-    check(home.settings())
-    check_urls(home.settings().log, home.settings().state)
+    check(settings)
+    check_urls(settings.log, settings.state)
 
 
 @app.command()

@@ -21,7 +21,7 @@ from bench.http2 import Call, Connection, call_of
 from bench.ids import user_id, visitor_id
 from bench.runner import Tell
 from recsys.settings import ServerSettings
-from server.lane import open_lane
+from server.lane import Method, open_lane
 from server.pb import headrace_pb2 as pb
 
 METHOD = "/headrace.v1.Headrace/GetBlocks"
@@ -199,9 +199,8 @@ def empty_server(argument: dict[str, Any], tell: Tell) -> None:
     lane = None
     if argument["lane"]:
         most_calls = threads * CALLERS
-        lane = open_lane(
-            server, METHOD, parse, lambda *_: answer, lambda _: None, threads, turns=1, max_calls=most_calls
-        )
+        method = Method(METHOD, parse, lambda *_: answer, lambda _: None)
+        lane = open_lane(server, method, threads, turns=1, max_calls=most_calls)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     if lane is not None:

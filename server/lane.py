@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from threading import Lock, Semaphore, Thread
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import grpc
 import structlog
@@ -62,6 +62,16 @@ _NEEDED = {
     "SendMessageOperation": ("type",),
     "SendStatusFromServerOperation": ("type",),
 }
+
+
+class Method(NamedTuple):
+    """What a lane answers."""
+
+    name: str
+    """As "/package.Service/Method"."""
+    parse: Parse
+    handle: Handle
+    on_refused: OnRefused
 
 
 class _Aborted(Exception):
@@ -137,23 +147,13 @@ class Lane:
     their handlers, `threads` with those. `max_calls` may be under way, and further ones get
     RESOURCE_EXHAUSTED."""
 
-    def __init__(
-        self,
-        core: Any,
-        method: str,
-        parse: Parse,
-        handle: Handle,
-        on_refused: OnRefused,
-        threads: int,
-        turns: int,
-        max_calls: int,
-    ) -> None:
+    def __init__(self, core: Any, method: Method, threads: int, turns: int, max_calls: int) -> None:
         """`core`: the cygrpc.Server, before it is started."""
         self._core = core
-        self._method = method
-        self._parse = parse
-        self._handle = handle
-        self._on_refused = on_refused
+        self._method = method.name
+        self._parse = method.parse
+        self._handle = method.handle
+        self._on_refused = method.on_refused
         self._max_busy = threads
         self._max_calls = max_calls
         self._calls: set[Call] = set()
@@ -325,22 +325,13 @@ class Lane:
         )
 
 
-def open_lane(
-    server: grpc.Server,
-    method: str,
-    parse: Parse,
-    handle: Handle,
-    on_refused: OnRefused,
-    threads: int,
-    turns: int,
-    max_calls: int,
-) -> Lane | None:
-    """A lane for `method`, "/package.Service/Method", on a server that is not started yet; None where
+def open_lane(server: grpc.Server, method: Method, threads: int, turns: int, max_calls: int) -> Lane | None:
+    """A lane for `method` on a server that is not started yet; None where
     this grpcio is not the one it was written for."""
     core = getattr(getattr(server, "_state", None), "server", None)
     if core is None or any(
         not hasattr(getattr(cygrpc, name, None), part) for name, parts in _NEEDED.items() for part in parts
     ):
-        log.warning("no_lane", method=method, grpcio=grpc.__version__)
+        log.warning("no_lane", method=method.name, grpcio=grpc.__version__)
         return None
-    return Lane(core, method, parse, handle, on_refused, threads, turns, max_calls)
+    return Lane(core, method, threads, turns, max_calls)

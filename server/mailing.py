@@ -100,9 +100,12 @@ def _named_by(text: str) -> Asker:
         raise ValueError(f"Expected UTF-8, got `{ascii(text[:60])[1:-1]}`") from None
     if text.startswith("{"):
         ids = _ids.decode(text)
+    elif text.startswith("u:"):
+        ids = _Ids(user_id=text[2:])
+    elif text.startswith("a:"):
+        ids = _Ids(anonymous_id=text[2:])
     else:
-        ids = _Ids(user_id=text[2:]) if text.startswith("u:") else _Ids()
-        ids = _Ids(anonymous_id=text[2:]) if text.startswith("a:") else ids
+        ids = _Ids()
     if not ids.user_id and not ids.anonymous_id:
         expected = "`u:<user id>`, `a:<anonymous id>` or JSON with one of them"
         raise ValueError(f"Expected {expected}, got `{text[:60]}`")

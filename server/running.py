@@ -150,7 +150,7 @@ class RunningServer:
             maximum_concurrent_rpcs=most_calls,
         )
         self._server.add_generic_rpc_handlers((self._service.handlers(),))
-        self._lane = open_lane(self._server, *self._service.get_blocks(), threads, self._turns, most_calls)
+        self._lane = open_lane(self._server, self._service.get_blocks(), threads, self._turns, most_calls)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server

@@ -185,8 +185,14 @@ def claim_of(served: Served, mark: bytes) -> bytes:
 
 def mark_of(claim: bytes) -> bytes:
     """The mark of a claim; b"" for one that was made before they had any."""
-    _, _, behind = claim.partition(b"\0")
-    return behind[1 : 1 + MARK_BYTES] if behind.startswith(b"\0") else b""
+    return _parts_of(claim)[1]
+
+
+def _parts_of(claim: bytes) -> tuple[bytes, bytes, bytes]:
+    """Event, mark and message; b"" for what there is not."""
+    event, _, behind = claim.partition(b"\0")
+    cut = 1 + MARK_BYTES if behind.startswith(b"\0") else 0
+    return event, behind[1:cut], behind[cut:]
 
 
 def _event(served: Served) -> _ServedEvent:
@@ -227,9 +233,7 @@ def _in_utc(at_ms: int) -> datetime:
 
 def decode_served(encoded: bytes) -> Served:
     """What `encode_served` or `claim_of` wrote. Raises msgspec.DecodeError or ValueError."""
-    written, _, message = encoded.partition(b"\0")
-    if message.startswith(b"\0"):
-        message = message[1 + MARK_BYTES :]
+    written, _, message = _parts_of(encoded)
     event = _decoder.decode(written)
     given = event.properties
     fresh = given.freshness

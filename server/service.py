@@ -22,7 +22,7 @@ from recsys.segment import with_message_id
 from server.auth import Keys
 from server.blocks import Blocks, CallerGone, Deadline, NotLoaded
 from server.explain import Decisions
-from server.lane import Handle, OnRefused, Parse
+from server.lane import Method
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.refusals import Refusal, bad_request, refuse, try_again
@@ -78,23 +78,22 @@ class HeadraceService:
         self._decoder = Decoder()
         self._log_breaker = Breaker(LOG_WAITED_S, LOG_REST_S)
 
-    def get_blocks(self) -> tuple[str, Parse, Handle, OnRefused]:
-        """GetBlocks for a lane: its full name, how its request is parsed, its handler, and who counts what
-        never comes to it."""
+    def get_blocks(self) -> Method:
+        """GetBlocks for a lane; what never comes to its handler is counted too."""
         handle = self._guarded("GetBlocks", "read", self._get_blocks)
         count = partial(self.count, "GetBlocks")
-        return f"/{SERVICE}/GetBlocks", pb.GetBlocksRequest.FromString, handle, count
+        return Method(f"/{SERVICE}/GetBlocks", pb.GetBlocksRequest.FromString, handle, count)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """For grpc.Server.add_generic_rpc_handlers. Answers are bytes already, so there is no
         serialiser between them and the wire."""
         unary = grpc.unary_unary_rpc_method_handler
         stream = grpc.unary_stream_rpc_method_handler
-        _, parse, get_blocks, _ = self.get_blocks()
+        get_blocks = self.get_blocks()
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
-                "GetBlocks": unary(get_blocks, parse),
+                "GetBlocks": unary(get_blocks.handle, get_blocks.parse),
                 "GetBlocksBulk": stream(
                     self._guarded_stream("GetBlocksBulk", "read", self._get_blocks_bulk),
                     pb.GetBlocksBulkRequest.FromString,
@@ -114,10 +113,9 @@ class HeadraceService:
         self, message: pb.GetBlocksRequest, context: grpc.ServicerContext, started_s: float
     ) -> bytes:
         request = self._checks.blocks(message)
-        left_s = _left_s(context)
-        is_set = left_s is not None
-        left_s = left_s if left_s is not None else self._default_deadline_s
-        deadline = Deadline(started_s + left_s, context.is_active, is_callers=is_set)
+        callers_s = _left_s(context)
+        left_s = self._default_deadline_s if callers_s is None else callers_s
+        deadline = Deadline(started_s + left_s, context.is_active, is_callers=callers_s is not None)
         return self._blocks.answer(request, started_s, deadline)
 
     def _get_blocks_bulk(

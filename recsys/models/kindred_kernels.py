@@ -16,6 +16,7 @@ import numpy as np
 from numba import types
 
 from recsys.models.compiled import Array, boolean, f4, i4, i8, kernel, read_only, u1, void
+from recsys.models.kernels import kth_largest
 
 _I4, _I8, _F4, _U1 = (read_only(dtype) for dtype in (i4, i8, f4, u1))
 
@@ -100,32 +101,6 @@ DESK_TYPE = types.NamedTuple(
 )
 
 
-@kernel(f4(f4[::1], i8, i8))
-def _kth_largest(values: Array, n: int, k: int) -> float:
-    """The k-th largest (from 1) of `values[:n]`, which are shuffled: quickselect."""
-    low, high = 0, n - 1
-    target = k - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        left, right = low, high
-        while left <= right:
-            while values[left] > pivot:
-                left += 1
-            while values[right] < pivot:
-                right -= 1
-            if left <= right:
-                values[left], values[right] = values[right], values[left]
-                left += 1
-                right -= 1
-        if target <= right:
-            high = right
-        elif target >= left:
-            low = left
-        else:
-            break
-    return values[target]  # type: ignore[no-any-return]
-
-
 @kernel(boolean(f4, i4, f4, i4))
 def _ranks_above(score: float, row: int, other_score: float, other_row: int) -> bool:
     # Equal scores are ordered by row, so that an answer never depends on the order of accumulation.
@@ -143,7 +118,7 @@ def _best(rows: Array, scores: Array, n: int, spare: Array, top_rows: Array, top
     limit = min(len(top_rows), n_positive)
     if limit == 0:
         return 0
-    least = np.float32(_kth_largest(spare, n_positive, limit))
+    least = np.float32(kth_largest(spare, n_positive, limit))
     n_above, n_ties = 0, 0
     for index in range(n):
         if scores[index] > least:
@@ -152,7 +127,7 @@ def _best(rows: Array, scores: Array, n: int, spare: Array, top_rows: Array, top
             # Rows below 2^24 are exact as float32.
             spare[n_ties] = -np.float32(rows[index])
             n_ties += 1
-    last_row = np.int32(-_kth_largest(spare, n_ties, limit - n_above))
+    last_row = np.int32(-kth_largest(spare, n_ties, limit - n_above))
     size = 0
     for index in range(n):
         row, score = rows[index], scores[index]

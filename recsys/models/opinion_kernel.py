@@ -41,7 +41,8 @@ OPINIONS_TYPE = types.NamedTuple((_F4_2D, _F4_2D, *(_I4_2D, _F4_2D, _I4) * 2), O
 
 
 @kernel(f4(_F4, _F4), fastmath=True)
-def _product(one: Array, other: Array) -> Any:
+def product(one: Array, other: Array) -> Any:
+    """Of two vectors float32[d]."""
     total: Any = np.float32(0)
     for place in range(len(one)):
         total += one[place] * other[place]
@@ -171,6 +172,6 @@ def ask_texts(
             if new_rows[place] == rows[index]:
                 vector = new_vectors[place]
                 if 0 <= last < len(contents):
-                    opinions[_CONTENT_LAST, index] = _product(vector, contents[last])
-                opinions[_CONTENT_SESSION, index] = _product(vector, mean)
+                    opinions[_CONTENT_LAST, index] = product(vector, contents[last])
+                opinions[_CONTENT_SESSION, index] = product(vector, mean)
                 break

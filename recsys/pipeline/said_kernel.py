@@ -9,6 +9,7 @@ import numpy as np
 from numba import types
 
 from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, void
+from recsys.models.opinion_kernel import product
 from recsys.pipeline.workplace_arrays import SOURCES_TYPE, STOCK_TYPE
 
 _u1 = types.uint8
@@ -47,14 +48,6 @@ class Spoken(IntEnum):
 _TRANSITIONS, _ITEM_TO_ITEM = int(Asked.TRANSITIONS), int(Asked.ITEM_TO_ITEM)
 _BOUGHT_TOGETHER, _TEXTS, _ALL = int(Asked.BOUGHT_TOGETHER), int(Asked.TEXTS), int(Asked.ALL)
 _NOTHING, _SEED, _AKIN, _ITSELF = map(int, Spoken)
-
-
-@kernel(f4(_F4, _F4), fastmath=True)
-def _product(one: Array, other: Array) -> Any:
-    total: Any = np.float32(0)
-    for place in range(len(one)):
-        total += one[place] * other[place]
-    return total
 
 
 @kernel(i8(_I4, i8))
@@ -111,7 +104,7 @@ def _cosine(sources: Any, stock: Any, n_new: int, row: int, seed: int) -> Any:
         return np.float32(0)
     one = stock.new_vectors[new_row] if new_row >= 0 else known[row]
     other = stock.new_vectors[new_seed] if new_seed >= 0 else known[seed]
-    return _product(one, other)
+    return product(one, other)
 
 
 @kernel(types.Tuple((i8, i8))(SOURCES_TYPE, STOCK_TYPE, i8, _I4, _F4, i8))

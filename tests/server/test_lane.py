@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from server import lane
-from server.lane import Call, OnRefused, open_lane
+from server.lane import Call, Method, OnRefused, open_lane
 from server.pb import headrace_pb2 as pb
 from tests.server.shop import Shop, until
 
@@ -35,7 +35,7 @@ def answering(
 ) -> Iterator[str]:
     """The address of a server on which a lane answers calls of METHOD."""
     server = grpc.server(ThreadPoolExecutor(1))
-    opened = open_lane(server, METHOD, parse, handle, on_refused, threads, turns, max_calls)
+    opened = open_lane(server, Method(METHOD, parse, handle, on_refused), threads, turns, max_calls)
     assert opened is not None, "grpcio is not the one that the lane was written for"
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
