@@ -19,12 +19,14 @@ from recsys.versioned import Versioned
 
 # By name of their own: an enum's members are slow to look up.
 VIEW, READ, CART_ADD, ORDER = Action.VIEW, Action.READ, Action.CART_ADD, Action.ORDER
-COUNTERS_VERSION = 3
-"""2: surge and what came after. 3: surge by a shorter half-life. Older records are read: without those, and
-with surges from long ago."""
+COUNTERS_VERSION = 4
+"""2: surge and what came after. 3: surge by a shorter half-life. 4: one by an hour beside it. Older records
+are read: without those, and with surges from long ago."""
 HALF_LIFE_S = 2 * 86_400
 SURGE_HALF_LIFE_S = 600
 """Short: a newspaper's front page changes within the hour, and HALF_LIFE_S tells the days."""
+SLOW_SURGE_HALF_LIFE_S = 3_600
+"""Where little is looked at, ten minutes tell next to nothing."""
 AFTER_HALF_LIFE_S = 6 * 3_600
 MAX_AFTER = 20
 """How many items that people went on to are kept: those of the greatest heat."""
@@ -49,11 +51,14 @@ class ItemCounters(msgspec.Struct, frozen=True, array_like=True, gc=False):
     what is left of it is less than any view's since."""
     after: tuple[After, ...] = ()
     """By AFTER_HALF_LIFE_S, the greatest heat first."""
+    slow_surge: float | None = None
+    """As `surge`, by SLOW_SURGE_HALF_LIFE_S."""
 
     def counted(self, events: Iterable[tuple[Action, float, int]]) -> ItemCounters:
         """With more events: of each the action, the quantity and when it happened, in epoch seconds. Late
         ones count for what is left of them."""
-        views, carts, orders, now_s, surge = self.views, self.carts, self.orders, self.at_s, self.surge
+        views, carts, orders, now_s = self.views, self.carts, self.orders, self.at_s
+        surge, slow_surge = self.surge, self.slow_surge
         for action, quantity, at_s in events:
             gain = 1.0
             if at_s > now_s:
@@ -64,11 +69,12 @@ class ItemCounters(msgspec.Struct, frozen=True, array_like=True, gc=False):
             if action is VIEW or action is READ:
                 views += gain
                 surge = heated(surge, at_s / SURGE_HALF_LIFE_S)
+                slow_surge = heated(slow_surge, at_s / SLOW_SURGE_HALF_LIFE_S)
             elif action is CART_ADD:
                 carts += gain
             elif action is ORDER:
                 orders += gain * min(quantity, 10.0)
-        return ItemCounters(views, carts, orders, now_s, surge, self.after)
+        return ItemCounters(views, carts, orders, now_s, surge, self.after, slow_surge)
 
     def followed_by(self, item: str, at_s: int) -> ItemCounters:
         """With one more person who went on to `item`."""
@@ -84,7 +90,9 @@ class ItemCounters(msgspec.Struct, frozen=True, array_like=True, gc=False):
             place -= 1
         after.insert(place, After(item, heat))
         del after[MAX_AFTER:]
-        return ItemCounters(self.views, self.carts, self.orders, self.at_s, self.surge, tuple(after))
+        return ItemCounters(
+            self.views, self.carts, self.orders, self.at_s, self.surge, tuple(after), self.slow_surge
+        )
 
 
 def heated(heat: float | None, more: float) -> float:

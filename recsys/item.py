@@ -11,8 +11,9 @@ from recsys.counters import ItemCounters, counts
 from recsys.events import Action, Event, Line
 from recsys.versioned import Versioned
 
-ITEM_STATE_VERSION = 4
-"""2: counters of version 2. 3: of version 3. 4: when the item was told. Older states are read."""
+ITEM_STATE_VERSION = 5
+"""2: counters of version 2. 3: of version 3. 4: when the item was told. 5: counters of version 4. Older
+states are read."""
 MAX_LINES_KNOWN = 8
 
 

@@ -33,7 +33,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "visit": (
         "session_items", "session_steps", "session_seconds", "seconds_between_last", "last_kind", "pool_size",
     ),
-    "live": ("demand", "surge", "after_last", "after_last_share"),
+    "live": ("demand", "surge", "slow_surge", "after_last", "after_last_share"),
     "als": ("taste",),
     "content": ("content_last", "content_session"),
     "item_to_item": ("alike_last", "alike_session"),

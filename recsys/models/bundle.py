@@ -38,7 +38,7 @@ from recsys.models.repurchase import Repurchase
 from recsys.models.scratch import Scratch
 from recsys.models.transitions import Transitions
 
-FORMAT = 8
+FORMAT = 9
 """2: lists instead of FAISS indexes, neighbours by content. Bundles of format 1 are read: without
 those neighbours, so that content is searched by its vectors. 3: a learned ranker, where there was enough
 to learn from. Bundles without one are read: sources are then weighed by the placement. 4: the ranker asks
@@ -46,7 +46,8 @@ for opinions of other models; one that does not is read. 5: what kindred people 
 where sessions tell no order; what is ordered again, and when. Bundles without them are read, and name
 nothing by them. 6: that ranker hears a spectrum; one that does not is read.
 7: texts may be read by a sentence model, and not by words. 8: the spectrum is heard through a narrower filter
-besides; a ranker that does not ask for it is read."""
+besides; a ranker that does not ask for it is read. 9: rankers are told of surges of an hour; one that does
+not ask for them is read."""
 MANIFEST_FILE = "manifest.json"
 _ITEMS_FILE = "item_ids.json"
 _BLOCK_BYTES: Final = 1 << 17

@@ -8,7 +8,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from recsys.counters import AFTER_HALF_LIFE_S, HALF_LIFE_S, MAX_AFTER, SURGE_HALF_LIFE_S
+from recsys.counters import (
+    AFTER_HALF_LIFE_S,
+    HALF_LIFE_S,
+    MAX_AFTER,
+    SLOW_SURGE_HALF_LIFE_S,
+    SURGE_HALF_LIFE_S,
+)
 from recsys.models.arrays import Rows
 from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only, u1, void
 from recsys.models.interactions import InteractionKind, Interactions
@@ -17,15 +23,19 @@ VIEWS_OF_KIND: Final = (1.0, 3.0, 6.0, 1.0)
 """What a view, a cart, an order and a read count in demand."""
 UNKNOWN: Final = np.float32(-40.0)
 """Of an item that nobody has looked at; of all items where there are no live counters."""
-N_LIVE: Final = 4
-_N_HEATS: Final = 2
+N_LIVE: Final = 5
+HALF_LIVES_S: Final = (float(HALF_LIFE_S), float(SURGE_HALF_LIFE_S), float(SLOW_SURGE_HALF_LIFE_S))
+"""Of the heats, of which the first is demand and the others are of views alone."""
 
 NOTHING_AFTER: Final = (np.empty(0, np.int32), np.empty(0))
 
 Live = npt.NDArray[np.float32]
 """float32[N_LIVE, c]: log2 of an item's demand, and of its views of the last minutes, divided by the
 greatest of all; of how many went on to it from the item at hand in these hours, as it is and divided by
-the greatest; UNKNOWN for none, and at least that."""
+the greatest; of its views of the last hour, divided by the greatest of all; UNKNOWN for none, and at least
+that."""
+
+Heats = npt.NDArray[np.floating]
 
 _I4, _I8, _F8, _U1 = (read_only(dtype) for dtype in (i4, i8, f8, u1))
 
@@ -47,7 +57,7 @@ def _follow(rows: Array, heats: Array, row: int, more: float) -> None:
 
 @kernel(
     void(
-        *(_I8, _I4, _I4, _U1, _F8, _F8, f8, f8, f8, f8, f8[:, ::1], f8[::1]),
+        *(_I8, _I4, _I4, _U1, _F8, _F8, f8, _F8, f8, f8[:, ::1], f8[::1]),
         *(i4[:, ::1], f8[:, ::1]),
     )
 )
@@ -59,23 +69,22 @@ def _fold(
     at_s: Array,
     views_of_kind: Array,
     base_s: float,
-    half_life_s: float,
-    surge_half_life_s: float,
+    half_lives_s: Array,
     after_half_life_s: float,
     heat: Array,
     best: Array,
     after_rows: Array,
     after_heat: Array,
 ) -> None:
-    """Add interactions to heat float64[2, n]: log2 of sums brought to `base_s`, so that none overflows."""
+    """Add interactions to heat float64[h, n], by each of `half_lives_s` float64[h]: log2 of sums brought to
+    `base_s`, so that none overflows; and keep the greatest of each in `best` float64[h]."""
     for place in range(len(order)):
         one = order[place]
         row = item[one]
-        for live in range(2):
-            if live == 1 and (kind[one] == 1 or kind[one] == 2):
+        for live in range(len(half_lives_s)):
+            if live > 0 and (kind[one] == 1 or kind[one] == 2):
                 continue
-            life_s = half_life_s if live == 0 else surge_half_life_s
-            more = (at_s[one] - base_s) / life_s
+            more = (at_s[one] - base_s) / half_lives_s[live]
             if live == 0:
                 more += np.log2(views_of_kind[kind[one]])
             most, least = max(heat[live, row], more), min(heat[live, row], more)
@@ -87,22 +96,33 @@ def _fold(
 
 
 @kernel(
-    [void(_I4, heats, heats, f8, f8, _I4, _F8, f8, f4[:, ::1]) for heats in (read_only(f4), read_only(f8))]
+    [
+        void(_I4, heats, heats, heats, _F8, _I4, _F8, f8, f4[:, ::1], f4[::1])
+        for heats in (read_only(f4), read_only(f8))
+    ]
 )
 def tell_live(
     rows: Array,
     demand: Array,
     surge: Array,
-    most_demand: float,
-    most_surge: float,
+    slow_surge: Array,
+    greatest: Array,
     after_rows: Array,
     after_heats: Array,
     half_lives: float,
     live: Array,
+    live_slow_surge: Array,
 ) -> None:
-    """Fill `live`; `half_lives`: how many have passed, by now, since heats of what came after were zero."""
-    most_demand = most_demand if np.isfinite(most_demand) else 0.0
-    most_surge = most_surge if np.isfinite(most_surge) else 0.0
+    """Fill the rows of `Live` for the candidates `rows` int32[c]: `live` all but the last one, which is
+    `live_slow_surge`.
+
+    demand, surge and slow_surge: heats of all items; `greatest` float64[3] of each. after_rows int32[a] and
+    after_heats float64[a]: what people went on to from the item at hand; `half_lives`: how many have passed,
+    by now, since those heats were zero.
+    """
+    most_demand = greatest[0] if np.isfinite(greatest[0]) else 0.0
+    most_surge = greatest[1] if np.isfinite(greatest[1]) else 0.0
+    most_slow_surge = greatest[2] if np.isfinite(greatest[2]) else 0.0
     warmest = -np.inf
     for place in range(len(after_rows)):
         warmest = max(warmest, after_heats[place])
@@ -110,6 +130,7 @@ def tell_live(
         row = rows[index]
         live[0, index] = max(np.float32(demand[row] - most_demand), UNKNOWN)
         live[1, index] = max(np.float32(surge[row] - most_surge), UNKNOWN)
+        live_slow_surge[index] = max(np.float32(slow_surge[row] - most_slow_surge), UNKNOWN)
         live[2, index], live[3, index] = UNKNOWN, UNKNOWN
         for place in range(len(after_rows)):
             if after_rows[place] == row:
@@ -118,7 +139,7 @@ def tell_live(
 
 
 class Demand:
-    """Goes through interactions in the order of time. Memory: 260 bytes an item, 20 an interaction."""
+    """Goes through interactions in the order of time. Memory: 270 bytes an item, 20 an interaction."""
 
     def __init__(self, interactions: Interactions) -> None:
         self._interactions = interactions
@@ -131,8 +152,8 @@ class Demand:
     def begin(self) -> None:
         """Go back to when nothing had happened."""
         n_items = self._interactions.n_items
-        self._heat = np.full((_N_HEATS, n_items), -np.inf)
-        self._best = np.full(_N_HEATS, -np.inf)
+        self._heat = np.full((len(HALF_LIVES_S), n_items), -np.inf)
+        self._best = np.full(len(HALF_LIVES_S), -np.inf)
         self._after_rows = np.full((n_items, MAX_AFTER), -1, np.int32)
         self._after_heat = np.full((n_items, MAX_AFTER), -np.inf)
         self._done = 0
@@ -144,16 +165,15 @@ class Demand:
             one = self._interactions
             _fold(
                 self._order[self._done : until], one.item, self._came_from, one.kind, one.at_s,
-                np.array(VIEWS_OF_KIND), self._base_s, float(HALF_LIFE_S), float(SURGE_HALF_LIFE_S),
-                float(AFTER_HALF_LIFE_S), self._heat, self._best, self._after_rows, self._after_heat,
+                np.array(VIEWS_OF_KIND), self._base_s, np.array(HALF_LIVES_S), float(AFTER_HALF_LIFE_S),
+                self._heat, self._best, self._after_rows, self._after_heat,
             )  # fmt: skip
             self._done = until
 
     def of(self, rows: Rows, at_hand: int, now_s: float) -> Live:
         """As it is now, for the person who looks at the item `at_hand` (-1 for none)."""
-        demand, surge = self._heat
-        best = float(self._best[0]), float(self._best[1])
-        return live_of(rows, demand, surge, best, self.after(at_hand), now_s)
+        demand, surge, slow_surge = self._heat
+        return live_of(rows, (demand, surge, slow_surge), self._best, self.after(at_hand), now_s)
 
     def after(self, row: int) -> tuple[Rows, npt.NDArray[np.float64]]:
         """What people went on to from an item of late, and its heats."""
@@ -171,16 +191,16 @@ class Demand:
 
 def live_of(
     rows: Rows,
-    demand: npt.NDArray[np.floating],
-    surge: npt.NDArray[np.floating],
-    best: tuple[float, float],
+    heats: tuple[Heats, Heats, Heats],
+    greatest: npt.NDArray[np.float64],
     after: tuple[Rows, npt.NDArray[np.float64]],
     now_s: float,
 ) -> Live:
-    """For candidates `rows` int32[c]: from the heats [n] of all items by demand and by surge, the greatest
-    of each, and what people went on to from the item at hand: rows int32[a] and their heats float64[a]."""
+    """For candidates `rows` int32[c]: from the heats [n] of all items by demand, surge and slow surge, the
+    `greatest` float64[3] of each, and what people went on to from the item at hand: rows int32[a] and their
+    heats float64[a]."""
     live = np.empty((N_LIVE, len(rows)), np.float32)
-    tell_live(rows, demand, surge, *best, *after, now_s / AFTER_HALF_LIFE_S, live)
+    tell_live(rows, *heats, greatest, *after, now_s / AFTER_HALF_LIFE_S, live[:-1], live[-1])
     return live
 
 

@@ -149,7 +149,7 @@ def describe(
     """Fill `features` float32[N_FEATURES, m >= n] for the candidates `rows` int32[n].
 
     kinds uint8[t], at_s int64[t] epoch seconds and `start` are the trail that `gather` was asked about. The
-    last rows, from LIVE_AT on, are left as they are: demand now, and opinions of other models.
+    last rows, from LIVE_AT on, are left as they are: demand now, what other models and the catalogue tell.
     """
     model, desk, n = joined.model, joined.desk, len(rows)
     for row in rows:

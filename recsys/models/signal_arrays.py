@@ -50,6 +50,7 @@ FEATURES = (
     "demand", "surge", "after_last", "after_last_share",
     *OPINIONS,
     *AFFINITIES,
+    "slow_surge",
 )  # fmt: skip
 """The rows of the ranker's features; `_share` is the share of the channel's best. New ones come last:
 trees of an older bundle ask for the others by their places."""
@@ -58,6 +59,8 @@ LIVE_AT = FEATURES.index("demand")
 OPINIONS_AT = FEATURES.index(OPINIONS[0])
 AFFINITIES_AT = FEATURES.index(AFFINITIES[0])
 """Where the features begin that are told by live counters, by other models, and by the catalogue."""
+SLOW_SURGE_AT = FEATURES.index("slow_surge")
+"""The last one of live counters: it came later."""
 
 MAX_POOL = 192
 """Candidates of one session."""

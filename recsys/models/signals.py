@@ -39,6 +39,7 @@ from recsys.models.signal_arrays import (
     N_COLUMNS,
     N_FEATURES,
     OPINIONS_AT,
+    SLOW_SURGE_AT,
     Desk,
     SignalArrays,
 )
@@ -189,14 +190,16 @@ class Signals:
         """What speaks for and against each candidate of `rows` int32[c], gathered or from elsewhere; live
         float32[N_LIVE, c]: the demand for them now; said float32[N_OPINIONS, c]: what other models think."""
         features = np.empty((N_FEATURES, len(rows)), np.float32)
-        features[LIVE_AT:OPINIONS_AT], features[OPINIONS_AT:AFFINITIES_AT] = live, said
+        features[LIVE_AT:OPINIONS_AT], features[SLOW_SURGE_AT] = live[:-1], live[-1]
+        features[OPINIONS_AT:AFFINITIES_AT] = said
         now_s = float(trail.now_s)
         describe(
             desk.joined, rows, trail.kinds, trail.at_s, trail.start, now_s, features
         )  # fmt: skip
         tell_affinities(
-            desk.joined, rows, trail.kinds, trail.at_s, trail.start, now_s, *traits, features[AFFINITIES_AT:]
-        )
+            desk.joined, rows, trail.kinds, trail.at_s, trail.start, now_s, *traits,
+            features[AFFINITIES_AT:SLOW_SURGE_AT],
+        )  # fmt: skip
         return features
 
     def save(self, directory: Path) -> None:

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import repeat
+from math import inf, log2
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys.catalog import Item, type_of
-from recsys.counters import HALF_LIFE_S, SURGE_HALF_LIFE_S, ItemCounters
+from recsys.counters import HALF_LIFE_S, SLOW_SURGE_HALF_LIFE_S, SURGE_HALF_LIFE_S, ItemCounters
 from recsys.fold import leaf_of
 from recsys.models.arrays import Rows
 from recsys.models.bundle import Bundle
@@ -50,7 +51,8 @@ class Columns:
     brand and the product that the item is a variant of, -1 for none.
     heat float32[c]: log2 of the demand of late, brought to `base_s`; -inf for none. All demand halves
     at one rate, so the order of two items, and the ratio of their demands, is the same at any time.
-    surge float32[c]: as `heat`, of the views of the last minutes.
+    surge, slow_surge float32[c]: as `heat`, of the views of the last minutes and of the last hour.
+    greatest float64[3]: the greatest of these three that any row, shown or not, has had: heats never fall.
     every_row int32[c]: 0, 1, 2 and so on.
     popularity float32[c]: the bundle's popularity divided by the greatest, 0 where unknown.
     """
@@ -69,6 +71,8 @@ class Columns:
     group: npt.NDArray[np.int32]
     heat: npt.NDArray[np.float32]
     surge: npt.NDArray[np.float32]
+    slow_surge: npt.NDArray[np.float32]
+    greatest: Heats
     popularity: npt.NDArray[np.float32]
     every_row: Rows
     base_s: int
@@ -122,6 +126,8 @@ class Columns:
             group=np.full(capacity, -1, np.int32),
             heat=np.full(capacity, -np.inf, np.float32),
             surge=np.full(capacity, -np.inf, np.float32),
+            slow_surge=np.full(capacity, -np.inf, np.float32),
+            greatest=np.full(3, -np.inf),
             popularity=popularity,
             every_row=np.arange(capacity, dtype=np.int32),
             base_s=now_s,
@@ -146,7 +152,7 @@ class Columns:
     def stock(self) -> Any:
         """What kernels read of it, as one argument."""
         cold = self.cold
-        return stock_of(self.heat, self.surge, self.popularity, *self.traits, cold.rows, cold.vectors)
+        return stock_of(*self.heats, self.greatest, self.popularity, *self.traits, cold.rows, cold.vectors)
 
     @property
     def traits(self) -> Traits:
@@ -191,16 +197,26 @@ class Columns:
             group=_extended(self.group, capacity, -1),
             heat=_extended(self.heat, capacity, -np.inf),
             surge=_extended(self.surge, capacity, -np.inf),
+            slow_surge=_extended(self.slow_surge, capacity, -np.inf),
+            greatest=self.greatest.copy(),
             popularity=_extended(self.popularity, capacity, 0),
             every_row=np.arange(capacity, dtype=np.int32),
         )
 
-    def heat_of(self, counters: ItemCounters) -> float:
-        """Demand in views (a cart counts 3, an order 6), as `heat` keeps it."""
+    @property
+    def heats(self) -> tuple[Heats32, Heats32, Heats32]:
+        return self.heat, self.surge, self.slow_surge
+
+    def heats_of(self, counters: ItemCounters) -> tuple[float, float, float]:
+        """As `heats` keep them; demand is in views, of which a cart counts 3 and an order 6."""
         demand = counters.views + _CART_VIEWS * counters.carts + _ORDER_VIEWS * counters.orders
-        if not demand > 0:
-            return float("-inf")
-        return float(np.log2(demand)) + (counters.at_s - self.base_s) / HALF_LIFE_S
+        heat = log2(demand) + (counters.at_s - self.base_s) / HALF_LIFE_S if demand > 0 else -inf
+        surge, slow_surge = counters.surge, counters.slow_surge
+        return (
+            heat,
+            -inf if surge is None else surge - self.base_s / SURGE_HALF_LIFE_S,
+            -inf if slow_surge is None else slow_surge - self.base_s / SLOW_SURGE_HALF_LIFE_S,
+        )
 
     def write_codes(self, row: int, item: Item) -> None:
         """The codes of the item's last category, brand and group; a new one where it is the first."""
@@ -215,21 +231,11 @@ class Columns:
         """The code of its last category, a new one where it is the first of it; -1 without one."""
         return _code(self.leaf_codes, _leaf_of(item))
 
-    def surge_of(self, counters: ItemCounters) -> float:
-        """As `surge` keeps it."""
-        return float("-inf") if counters.surge is None else counters.surge - self.base_s / SURGE_HALF_LIFE_S
-
     def after_of(self, counters: ItemCounters) -> tuple[Rows, Heats]:
         """As `after` keeps it; items that are unknown here are left out."""
         rows = self.rows([after.item for after in counters.after])
         heats = np.array([after.heat for after in counters.after])
         return rows[rows >= 0], heats[rows >= 0]
-
-    def greatest_heats(self) -> tuple[float, float]:
-        """Of all items, by demand and by surge. The warmest may be one that came after this Columns was left
-        behind: it is none here."""
-        demand, surge = [_greatest(heat, warm[ANY_TYPE]) for heat, warm in self.warmths]
-        return demand, surge
 
     @property
     def warmths(self) -> tuple[tuple[Heats32, dict[int, Rows]], ...]:
@@ -244,13 +250,6 @@ class Columns:
         if len(warm) > HOT_ITEMS:
             warm = warm[np.argpartition(-heat[warm], HOT_ITEMS)[:HOT_ITEMS]]
         return by_heat(heat, warm.astype(np.int32))
-
-
-def _greatest(heat: Heats32, warmest: Rows) -> float:
-    for row in warmest:
-        if row < len(heat):
-            return float(heat[row])
-    return float("-inf")
 
 
 def by_heat(heat: Heats32, rows: Rows) -> Rows:

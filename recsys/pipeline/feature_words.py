@@ -16,6 +16,7 @@ _ABOUT: Final = (
     ("demand", "its popularity"),
     ("trend", "how its demand moves"),
     ("surge", "how its demand moves"),
+    ("slow_surge", "how its demand moves"),
     ("last_seen", "how new it is"),
     ("first_seen", "how new it is"),
     ("repeat", "how often people come back to it"),

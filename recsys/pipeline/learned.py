@@ -42,7 +42,7 @@ class Learned:
         totals: Scores = weigh(
             visit.scratch.workplace.whole, visit.columns.stock, visit.columns.cold.count, rows,
             trail.rows, trail.kinds, trail.at_s, trail.start, trail.now_s, taste,
-            *visit.columns.greatest_heats(), *self._after(), trail.now_s / AFTER_HALF_LIFE_S,
+            *self._after(), trail.now_s / AFTER_HALF_LIFE_S,
         )  # fmt: skip
         return totals
 
@@ -54,9 +54,7 @@ class Learned:
         if self._ranker is None or self._desk is None or bundle is None or models is None or not len(rows):
             nothing = np.empty((0, len(rows)), np.float32)
             return nothing, nothing
-        live = live_of(
-            rows, columns.heat, columns.surge, columns.greatest_heats(), self._after(), trail.now_s
-        )
+        live = live_of(rows, columns.heats, columns.greatest, self._after(), trail.now_s)
         cold = columns.cold
         new = NewVectors(cold.rows, cold.vectors, cold.count)
         said = bundle.opinions.of(rows, trail, visit.taste, models, new)

@@ -225,8 +225,9 @@ class Shelf:
     def _write_counters(self, row: int, counters: ItemCounters) -> None:
         columns = self.columns
         columns.counters[row] = counters
-        columns.heat[row] = columns.heat_of(counters)
-        columns.surge[row] = columns.surge_of(counters)
+        for place, heat in enumerate(columns.heats_of(counters)):
+            columns.heats[place][row] = heat
+            columns.greatest[place] = max(columns.greatest[place], heat)
         if counters.after:
             columns.after[row] = columns.after_of(counters)
 

@@ -12,7 +12,7 @@ from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only
 from recsys.models.demand import tell_live
 from recsys.models.describe_kernel import describe
 from recsys.models.opinion_kernel import ask_models, ask_texts
-from recsys.models.signal_arrays import AFFINITIES_AT, LIVE_AT, N_FEATURES, OPINIONS_AT
+from recsys.models.signal_arrays import AFFINITIES_AT, LIVE_AT, N_FEATURES, OPINIONS_AT, SLOW_SURGE_AT
 from recsys.models.trees import LANES, TOGETHER, sum_leaves
 from recsys.pipeline.workplace_arrays import STOCK_TYPE, WORKPLACE_TYPE
 
@@ -22,7 +22,7 @@ _U1, _I4, _I8, _F4, _F8 = (read_only(dtype) for dtype in (types.uint8, i4, i8, f
 @kernel(
     f4[::1](
         *(WORKPLACE_TYPE, STOCK_TYPE, i8, _I4, _I4, _U1, _I8, i8, f8, _F4),
-        *(f8, f8, _I4, _F8, f8),
+        *(_I4, _F8, f8),
     )
 )
 def weigh(
@@ -36,8 +36,6 @@ def weigh(
     start: int,
     now_s: float,
     taste: Array,
-    most_demand: float,
-    most_surge: float,
     after_rows: Array,
     after_heats: Array,
     half_lives: float,
@@ -46,7 +44,7 @@ def weigh(
     this trail.
 
     trail int32[t], kinds uint8[t], at_s int64[t], `start` and `now_s`: see `recsys.models.signals.Trail`;
-    taste float32[f]: see `ask_models`; from `most_demand` to `half_lives`: see `tell_live`. Of the stock's
+    taste float32[f]: see `ask_models`; from `after_rows` to `half_lives`: see `tell_live`. Of the stock's
     new items the first `n_new` count.
     """
     n = len(rows)
@@ -55,15 +53,16 @@ def weigh(
     features = np.empty((N_FEATURES, room), np.float32)
     live, said = features[LIVE_AT:OPINIONS_AT], features[OPINIONS_AT:AFFINITIES_AT]
     tell_live(
-        rows, stock.heat, stock.surge, most_demand, most_surge, after_rows, after_heats, half_lives, live
-    )
+        rows, stock.heat, stock.surge, stock.slow_surge, stock.greatest, after_rows, after_heats, half_lives,
+        live, features[SLOW_SURGE_AT],
+    )  # fmt: skip
     mean = np.empty(opinions.contents.shape[1], np.float32)
     ask_models(rows, session, taste, opinions, mean, workplace.sources.memory.sums, said)
     ask_texts(rows, session, opinions.contents, mean, stock.new_rows, stock.new_vectors, n_new, said)
     describe(workplace.desk, rows, kinds, at_s, start, now_s, features)
     tell_affinities(
         workplace.desk, rows, kinds, at_s, start, now_s, stock.leaf, stock.brand, stock.price,
-        features[AFFINITIES_AT:],
+        features[AFFINITIES_AT:SLOW_SURGE_AT],
     )  # fmt: skip
     leaves, totals = np.empty((TOGETHER, room), np.uint32), np.empty(room, np.float32)
     sum_leaves(features, workplace.trees, leaves, totals)

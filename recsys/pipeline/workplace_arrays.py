@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, cast
 from numba import types
 from numba.experimental import structref
 
-from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only
+from recsys.models.compiled import Array, f4, f8, i4, i8, kernel, read_only
 from recsys.models.opinion_kernel import OPINIONS_TYPE, OpinionArrays
 from recsys.models.signal_arrays import JOINED_TYPE
 from recsys.models.trees import TREES_TYPE, TreeArrays
@@ -19,7 +19,7 @@ MAX_SEEDS: Final = 256
 MAX_NAMED: Final = 8192
 """Rows that all sources name, before they are united; what comes later is not heard."""
 
-_I4, _I8, _F4 = (read_only(dtype) for dtype in (i4, i8, f4))
+_I4, _I8, _F4, _F8 = (read_only(dtype) for dtype in (i4, i8, f4, f8))
 _I4_2D, _F4_2D = read_only(i4, 2), read_only(f4, 2)
 _new: Any = structref.new
 
@@ -116,8 +116,8 @@ WORKPLACE_TYPE: Any = cast(Any, _WorkplaceType)(
 )
 STOCK_TYPE: Any = cast(Any, _StockType)(
     (
-        ("heat", _F4), ("surge", _F4), ("popularity", _F4), ("leaf", _I4), ("brand", _I4), ("price", _F4),
-        ("new_rows", _I4), ("new_vectors", _F4_2D),
+        ("heat", _F4), ("surge", _F4), ("slow_surge", _F4), ("greatest", _F8), ("popularity", _F4),
+        ("leaf", _I4), ("brand", _I4), ("price", _F4), ("new_rows", _I4), ("new_vectors", _F4_2D),
     )
 )  # fmt: skip
 
@@ -154,15 +154,17 @@ def with_ranker(sources: Any, desk: Any, trees: TreeArrays) -> Any:
     return workplace
 
 
-@kernel(STOCK_TYPE(_F4, _F4, _F4, _I4, _I4, _F4, _I4, _F4_2D))
+@kernel(STOCK_TYPE(_F4, _F4, _F4, _F8, _F4, _I4, _I4, _F4, _I4, _F4_2D))
 def stock_of(
-    heat: Array, surge: Array, popularity: Array, leaf: Array, brand: Array, price: Array, new_rows: Array,
-    new_vectors: Array,
+    heat: Array, surge: Array, slow_surge: Array, greatest: Array, popularity: Array, leaf: Array,
+    brand: Array, price: Array, new_rows: Array, new_vectors: Array,
 ) -> Any:  # fmt: skip
     """The columns as one argument."""
     stock = _new(STOCK_TYPE)
     stock.heat = heat
     stock.surge = surge
+    stock.slow_surge = slow_surge
+    stock.greatest = greatest
     stock.popularity = popularity
     stock.leaf = leaf
     stock.brand = brand

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from recsys.catalog import decode_item, encode_item
+from recsys.catalog import TOLD, decode_item, encode_item
 from recsys.counters import decode_counters, encode_counters
 from recsys.facts import Absorb, Former, Renamed, Undone
 from recsys.item import ItemState
@@ -21,6 +21,7 @@ from tests.golden.records import (
     AT_MS,
     COUNTERS,
     COUNTERS_1,
+    COUNTERS_3,
     ITEM,
     ITEM_WITH_HISTORY,
     PERSON,
@@ -135,15 +136,16 @@ def _formats() -> list[Format]:
         ),
         Format(
             "item_state",
-            4,
+            5,
             "an item state",
             item.encode,
             lambda data: _of_item(ItemState.decode(data)),
             _of_item(item),
             {
                 1: (item.item_id, item.item, COUNTERS_1, ()),
-                2: (item.item_id, item.item, COUNTERS, ()),
-                3: (item.item_id, item.item, COUNTERS, ()),
+                2: (item.item_id, item.item, COUNTERS_3, ()),
+                3: (item.item_id, item.item, COUNTERS_3, ()),
+                4: (item.item_id, item.item, COUNTERS_3, (AT_MS,) * len(TOLD)),
             },
         ),
         Format(
@@ -157,12 +159,12 @@ def _formats() -> list[Format]:
         Format("item_record", 1, "an item record", lambda: encode_item(ITEM), decode_item, ITEM),
         Format(
             "counters",
-            3,
+            4,
             "a counter record",
             lambda: encode_counters(COUNTERS),
             decode_counters,
             COUNTERS,
-            {1: COUNTERS_1, 2: COUNTERS},
+            {1: COUNTERS_1, 2: COUNTERS_3, 3: COUNTERS_3},
         ),
         Format(
             "progress",

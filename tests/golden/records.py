@@ -128,7 +128,8 @@ ITEM_WITH_HISTORY = msgspec.structs.replace(
     back_ms=AT_MS,
 )
 COUNTERS_1 = ItemCounters(1.5, 0.25, 3.0, AT_S)
-COUNTERS = ItemCounters(1.5, 0.25, 3.0, AT_S, 12.5, (After("p2", 3.5), After("p3", 1.25)))
+COUNTERS = ItemCounters(1.5, 0.25, 3.0, AT_S, 12.5, (After("p2", 3.5), After("p3", 1.25)), 2.25)
+COUNTERS_3 = msgspec.structs.replace(COUNTERS, slow_surge=None)
 PROGRESS = FlowProgress(
     partitions=((0, 7), (2, 41)),
     watermark_ms=AT_MS,

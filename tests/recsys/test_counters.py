@@ -10,6 +10,7 @@ from recsys.counters import (
     AFTER_HALF_LIFE_S,
     HALF_LIFE_S,
     MAX_AFTER,
+    SLOW_SURGE_HALF_LIFE_S,
     SURGE_HALF_LIFE_S,
     ItemCounters,
     counts,
@@ -70,14 +71,18 @@ def test_views_reads_carts_and_orders_of_items_count() -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_a_surge_is_the_views_of_the_last_minutes(order: tuple[int, ...]) -> None:
-    at_s = (T_S, T_S + SURGE_HALF_LIFE_S, T_S + SURGE_HALF_LIFE_S)
+@pytest.mark.parametrize(
+    ("surge", "half_life_s"), [("surge", SURGE_HALF_LIFE_S), ("slow_surge", SLOW_SURGE_HALF_LIFE_S)]
+)
+def test_a_surge_is_the_views_of_late(surge: str, half_life_s: int, order: tuple[int, ...]) -> None:
+    at_s = (T_S, T_S + half_life_s, T_S + half_life_s)
     counters = ItemCounters()
     for place in order:
         counters = counters.counted([(Action.VIEW, 1, at_s[place])])
-    now = (T_S + 2 * SURGE_HALF_LIFE_S) / SURGE_HALF_LIFE_S
-    assert 2.0 ** (counters.surge - now) == pytest.approx(0.25 + 0.5 + 0.5)
-    assert counters.counted([(Action.CART_ADD, 1, T_S)]).surge == counters.surge
+    now = (T_S + 2 * half_life_s) / half_life_s
+    assert 2.0 ** (getattr(counters, surge) - now) == pytest.approx(0.25 + 0.5 + 0.5)
+    put_in_cart = counters.counted([(Action.CART_ADD, 1, T_S)]).followed_by("other", T_S)
+    assert getattr(put_in_cart, surge) == getattr(counters, surge)
 
 
 def test_what_people_went_on_to_is_kept_by_heat() -> None:

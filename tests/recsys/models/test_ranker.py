@@ -309,17 +309,17 @@ def test_demand_is_that_of_the_counters():
                 counters[looked[session]] = counters[looked[session]].followed_by(str(row), at_s)
             looked[session] = row
     columns = Columns.of_bundle(None, len(counters), int(now_s))
-    heat = np.array([[columns.heat_of(one) for one in counters], [columns.surge_of(one) for one in counters]])
+    heat = np.array([columns.heats_of(one) for one in counters]).T
     at_hand = next(row for row, one in enumerate(counters) if len(one.after) > 1)
     live = demand.of(np.arange(len(counters), dtype=np.int32), at_hand, now_s)
     np.testing.assert_allclose(
-        live[:2], np.maximum(heat - heat.max(axis=1, keepdims=True), UNKNOWN), atol=0.01
+        live[[0, 1, 4]], np.maximum(heat - heat.max(axis=1, keepdims=True), UNKNOWN), atol=0.01
     )
     expected = np.full((2, len(counters)), UNKNOWN)
     for after in counters[at_hand].after:
         expected[0, int(after.item)] = after.heat - now_s / AFTER_HALF_LIFE_S
         expected[1, int(after.item)] = after.heat - counters[at_hand].after[0].heat
-    np.testing.assert_allclose(live[2:], np.maximum(expected, UNKNOWN), atol=0.01)
+    np.testing.assert_allclose(live[2:4], np.maximum(expected, UNKNOWN), atol=0.01)
     assert demand.surging(1).tolist() == [int(np.argmax(heat[1]))]
 
 
