@@ -40,8 +40,9 @@ text: $(READY) ## the sentence model of headrace[text] into .venv
 demo: $(KERNELS) ## the main job, on a made-up shop: the first changed block in about a minute
 	@$(VENV)/headrace demo $(ARGS)
 
-test: $(KERNELS) ## the whole test suite (ARGS="-k kafka" picks tests)
-	@$(VENV)/python -m pytest $(ARGS)
+# Two processes: many tests wait for servers that they start, and no broker is started twice.
+test: $(KERNELS) ## the whole test suite (ARGS="-k kafka" picks tests, ARGS="-n 0" runs one at a time)
+	@$(VENV)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 # A cache of its own: numba's does not tell apart what was compiled with the checks and without.
 KERNEL_TESTS = tests/recsys/models tests/recsys/pipeline tests/recsys/test_decide.py

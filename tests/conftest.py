@@ -1,4 +1,5 @@
-"""What tests share: a Valkey and a Kafka a run, started by the first that asks; no settings from outside."""
+"""What tests share: a Valkey and a Kafka a run, started by the first that asks; no settings from outside;
+and how they are dealt out where several processes run them."""
 
 from __future__ import annotations
 
@@ -9,9 +10,34 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from tests.services import KafkaBroker, ServiceUnavailable, ValkeyServer
 from tests.services.valkey import AppendFsync
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A process takes a file at a time, for a file's tests share what they have made. All that want a Kafka
+    are one process's, so that one broker runs; they and the slow come first, so that at the end neither
+    process waits for the other."""
+    if not hasattr(config, "workerinput"):
+        return
+    groups = {item: _group(item) for item in items}
+    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (groups[item] != _KAFKA, groups[item] not in slow))
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+_KAFKA = "kafka"
+
+
+def _group(item: pytest.Item) -> str:
+    return _KAFKA if item.get_closest_marker("kafka") else item.nodeid.split("::")[0]
 
 
 @pytest.fixture(scope="session")
