@@ -17,6 +17,7 @@ from flows.memory import peak_mb
 from recsys import archive
 from recsys.catalog import Item, decode_item
 from recsys.keys import ITEM_PREFIX
+from recsys.models.evaluation import Metrics
 from recsys.open import open_store
 from recsys.settings import Settings, TrainSettings
 from recsys.train import TrainReport, train
@@ -62,15 +63,22 @@ def summary(report: TrainReport, seconds: float, memory_mb: float) -> Iterator[s
         f" in {learned.sessions:,} sessions, {report.n_items:,} items"
     )
     for name, metrics in report.evaluation.items():
-        yield (
-            f"  {name:10} HR@20 {metrics.hit_rate_at_20:.3f}  MRR@20 {metrics.mrr_at_20:.3f}"
-            f"  ({metrics.queries:,} held-out clicks)"
-        )
+        yield _figures(name, metrics, "")
+    if "published" not in report.evaluation and report.recorded is not None:
+        # It has learned from some of the clicks held out now.
+        yield _figures("published", report.recorded, " of its own training")
     blend, markov = report.evaluation["blend"], report.evaluation["markov"]
     if markov.hit_rate_low > blend.hit_rate_high:  # 95 % intervals apart: not by chance
         yield "  note: markov, which only counts what follows what, is clearly better than the blend here:"
         yield "  give `neighbours` and `item_to_item` more weight in the placements' sources"
     yield from (f"  forced in spite of: {objection}" for objection in report.objections)
+
+
+def _figures(name: str, metrics: Metrics, whose: str) -> str:
+    return (
+        f"  {name:10} HR@20 {metrics.hit_rate_at_20:.3f}  MRR@20 {metrics.mrr_at_20:.3f}"
+        f"  ({metrics.queries:,} held-out clicks{whose})"
+    )
 
 
 def _as_of(settings: TrainSettings, archived: Path, now_ms: int) -> TrainSettings:

@@ -64,6 +64,16 @@ def market_code(market: str) -> str:
     return _codes().get(_plain(market)) or market.upper()
 
 
+def is_country(code: str) -> bool:
+    """Whether a code of `market_code` is a country's; else it is a market of the shop's own, or a slip."""
+    return code in _countries()
+
+
+@cache
+def _countries() -> frozenset[str]:
+    return frozenset(_codes().values())
+
+
 @cache
 def _codes() -> dict[str, str]:
     """By the plain words of each country's name its ISO 3166 code, from the table that tzdata ships."""

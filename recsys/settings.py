@@ -7,10 +7,10 @@ sets `server.port`. Errors carry the path of the setting and where it came from.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timezone, tzinfo
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,6 +19,7 @@ import msgspec
 from recsys.banner import Banner
 from recsys.block import CHANNELS, DEFAULT_PLACEMENTS, Placement, SourceName
 from recsys.fold import SessionRules
+from recsys.setting_errors import OWN_NAMES, wrong
 from recsys.touchpoints import Rule, Touchpoint, Touchpoints
 
 if sys.version_info >= (3, 11):
@@ -35,7 +36,6 @@ Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 IDLE_SNAPSHOTS = 3
 
 ENV_PREFIX = "HEADRACE_"
-KEYS_PATH = "server.keys"
 _RESERVED = frozenset(("HEADRACE_HOME", "HEADRACE_CONFIG", "HEADRACE_DATA", "HEADRACE_CACHE", "HEADRACE_KEY"))
 
 
@@ -231,9 +231,6 @@ def load_settings(
     return settings
 
 
-_OWN_NAMES = frozenset(("placements", "banners", "touchpoints"))
-
-
 def keys_of(name: str) -> list[str]:
     """Where an environment variable points. Case does not matter but for names of one's own: a server's key
     counts as it is written, and so does a placement's, banner's or touchpoint's that is not all capitals."""
@@ -241,7 +238,7 @@ def keys_of(name: str) -> list[str]:
     path = [key.lower() for key in keys]
     if path[:2] == ["server", "keys"]:
         path[2:] = keys[2:]
-    elif path[0] in _OWN_NAMES and len(keys) > 1 and not keys[1].isupper():
+    elif path[0] in OWN_NAMES and len(keys) > 1 and not keys[1].isupper():
         path[1] = keys[1]
     return path
 
@@ -251,7 +248,7 @@ def _convert(given: dict[str, Any], where: str) -> Settings:
         # strict=False: numbers from the environment arrive as text.
         return msgspec.convert(given, Settings, strict=False)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{_wrong(given, Settings, '') or error} - in `{where}`") from None
+        raise SettingsError(f"{wrong(given, Settings, '') or error} - in `{where}`") from None
 
 
 def _complete(placements: dict[str, dict[str, Any]], where: str) -> None:
@@ -264,57 +261,6 @@ def _complete(placements: dict[str, dict[str, Any]], where: str) -> None:
                 f"Expected at least one of {', '.join(get_args(SourceName))}, got none"
                 f' - at `placements."{name}".sources` - in `{where}`'
             )
-
-
-def _wrong(value: object, kind: Any, path: str) -> str | None:
-    """The first thing that keeps `value` from being a `kind`, in words; None: nothing does.
-
-    msgspec's own words say neither what would have been right nor, in a table, which key it is.
-    """
-    at = f" - at `{path}`" if path else ""
-    if (unnamed := _unnamed(value, kind)) is not None:
-        names, got = unnamed
-        return f"Expected one of {', '.join(names)}, got `{got}`{at}"
-    for part in _parts(value, kind, path):
-        if found := _wrong(*part):
-            return found
-    try:
-        msgspec.convert(value, kind, strict=False)
-    except msgspec.ValidationError as error:
-        text = str(error).partition(" - at `")[0]
-        return f"{text}{at}" if "got" in text or "missing" in text else f"{text}, got {value}{at}"
-    return None
-
-
-def _unnamed(value: object, kind: Any) -> tuple[Sequence[str], str] | None:
-    """Where a name must be one of a few and is not: those few, and the name."""
-    names: Sequence[str] = ()
-    if isinstance(value, str):
-        names, given = _names(kind), [value]
-    elif isinstance(value, dict):
-        names, given = _names(get_args(kind)[0] if get_origin(kind) is dict else kind), list(value)
-    odd = [name for name in given if name not in names] if names else []
-    return (names, odd[0]) if odd else None
-
-
-def _names(kind: Any) -> Sequence[str]:
-    if get_origin(kind) is Literal:
-        return get_args(kind)
-    is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
-    return kind.__struct_fields__ if is_struct else ()
-
-
-def _parts(value: object, kind: Any, path: str) -> Iterator[tuple[object, Any, str]]:
-    """What a section, table or list is made of: each value, its type and its path."""
-    if isinstance(value, list) and get_origin(kind) is tuple:
-        yield from ((each, get_args(kind)[0], f"{path}[{index}]") for index, each in enumerate(value))
-    elif isinstance(value, dict) and get_origin(kind) is dict:
-        for key, each in value.items():
-            # A key of the server is a secret, and errors end up in logs.
-            yield each, get_args(kind)[1], path + ("[...]" if path == KEYS_PATH else f'."{key}"')
-    elif isinstance(value, dict) and _names(kind):
-        kinds = {field.name: field.type for field in msgspec.structs.fields(kind)}
-        yield from ((each, kinds[key], f"{path}.{key}".lstrip(".")) for key, each in value.items())
 
 
 def _set(tree: dict[str, Any], keys: list[str], value: object, name: str) -> None:

@@ -19,7 +19,8 @@ from rich.text import Text
 from recsys.banner import Banner
 from recsys.block import DEFAULT_PLACEMENTS, Placement
 from recsys.printable import without_secrets
-from recsys.settings import ENV_PREFIX, KEYS_PATH, Settings, keys_of, load_settings
+from recsys.setting_errors import KEYS_PATH
+from recsys.settings import ENV_PREFIX, Settings, keys_of, load_settings
 from recsys.touchpoints import Touchpoint
 
 if sys.version_info >= (3, 11):

@@ -52,6 +52,8 @@ class TrainReport(msgspec.Struct, frozen=True):
     """`blend`, `popularity`, `markov`, and `published` where there was a bundle to compare with."""
     objections: tuple[str, ...]
     """Why it would have been refused without `force`."""
+    recorded: Metrics | None = None
+    """How the bundle published before did in its own trial."""
 
 
 def train(
@@ -105,6 +107,7 @@ def train(
         n_items=interactions.n_items,
         evaluation=evaluation,
         objections=tuple(objected),
+        recorded=recorded,
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
     from recsys.home import Home
+    from recsys.ports import ProfileStore
     from server.client import Client
 
 commands = typer.Typer()
@@ -66,7 +67,7 @@ def track(
 def ask(
     ctx: typer.Context,
     placements: Annotated[
-        list[str] | None, typer.Argument(help="Such as home.hero, product.similar.")
+        list[str] | None, typer.Argument(help="Such as home.hero (where none is named), product.similar.")
     ] = None,
     anonymous_id: As = "",
     user: User = "",
@@ -109,8 +110,8 @@ def ask(
         call_ms = (time.perf_counter() - began_s) * 1000
         told = why or bool(why_not)
         explained = [client.explain(block.decision_id, why_not or ()) for block in answer.blocks if told]
-        if item and not server and client.log() == home.settings().log:
-            _note_unknown(home.settings().state, item)
+        if not server and client.log() == home.settings().log:
+            _note_unknown(home.settings().state, item, market)
     if as_json:
         return _print_json(answer, **({"explained": explained} if told else {}))
     console = Console()
@@ -217,17 +218,31 @@ def _client(home: Home, key: str, server: str, deadline_ms: int = 5000) -> Clien
     return client
 
 
-def _note_unknown(state: str, item: str) -> None:
-    """The blocks then go by the person alone, which looks as if the item had been heeded."""
+def _note_unknown(state: str, item: str, market: str) -> None:
+    """An item, or a market, that the catalogue does not know: the blocks go by the rest of the request then,
+    which looks as if it had been heeded."""
     from contextlib import closing, suppress
 
     from recsys.keys import item_key
+    from recsys.markets import is_country, market_code
     from recsys.open import open_store
     from recsys.ports import StoreUnavailable
 
+    code = market_code(market)
     with suppress(StoreUnavailable), closing(open_store(state)) as store:
-        if store.get_many([item_key(item)])[0] is None:
+        if item and store.get_many([item_key(item)])[0] is None:
             print(f"headrace: the catalogue has no item `{item}`", file=sys.stderr)
+        if code and not is_country(code) and not _is_named(code, store):
+            print(f"headrace: `{market}` is no country, and no item names such a market", file=sys.stderr)
+
+
+def _is_named(market: str, store: ProfileStore) -> bool:
+    """Whether an item is sold in this market, or kept from it."""
+    from recsys.catalog import decode_item
+    from recsys.keys import ITEM_PREFIX
+
+    items = (decode_item(record) for _, record in store.scan(ITEM_PREFIX))
+    return any(market in item.markets or market in item.not_markets for item in items)
 
 
 def _print_json(message: Message, **more: Sequence[Message]) -> int:

@@ -45,13 +45,13 @@ def block_table(block: pb.Block, *, marks: Sequence[str] = (), caption: str = ""
 
 
 def price_of(item: pb.CatalogItem) -> Text:
-    """What it costs; the price before the sale is struck out."""
+    """What it costs, and what before the sale; in words, for a file cannot strike out."""
     if not item.HasField("price"):
         return Text("")
     now = printable(f"{item.price:,.2f} {item.currency}".strip())
     if not item.HasField("full_price"):
         return Text(now)
-    return Text.assemble((f"{item.full_price:,.2f}", "strike dim"), " ", now)
+    return Text.assemble(now, (f" (was {item.full_price:,.2f})", "dim"))
 
 
 def state_line(block: pb.Block, call_ms: float, server_ms: float) -> str:

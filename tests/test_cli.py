@@ -90,7 +90,7 @@ def test_a_wrong_setting_names_its_path_and_where_it_stands(tmp_path, capsys, mo
     monkeypatch.setenv("HEADRACE_SERVER__PORT", "many")
     assert run(tmp_path, "ask") == 2
     assert capsys.readouterr().err == (
-        "headrace: Expected `int`, got `str` - at `server.port` - in `HEADRACE_SERVER__PORT`\n"
+        "headrace: Expected a whole number, got a text - at `server.port` - in `HEADRACE_SERVER__PORT`\n"
     )
 
 

@@ -37,6 +37,11 @@ def test_up_runs_everything_once_a_home_and_stops_on_a_signal(tmp_path, capsys, 
             assert capsys.readouterr().err == ""
             assert run(tmp_path, "ask", "product.similar", "--item", "nope") == 0
             assert capsys.readouterr().err == "headrace: the catalogue has no item `nope`\n"
+            assert run(tmp_path, "ask", "--market", "Germany") == 0
+            assert capsys.readouterr().err == ""
+            assert run(tmp_path, "ask", "--market", "Germoney") == 0
+            unknown = "headrace: `Germoney` is no country, and no item names such a market\n"
+            assert capsys.readouterr().err == unknown
             assert run(tmp_path / "second", "ask") == 0
             warned = capsys.readouterr().err
             assert warned.startswith("headrace: 127.0.0.1:")

@@ -212,6 +212,17 @@ def test_training_says_what_it_took():
     assert first == "model: published v1 in 2.0 s (4,500 interactions/s, peak memory 1,234 MB)"
 
 
+def test_training_says_how_good_the_bundle_before_was():
+    learned = TrainingRange(from_s=0.0, to_s=1.0, interactions=1, persons=1, sessions=1)
+    blend = Metrics(0.28, 0.1, 0.1, 0.5, 0.25, 0.31, 0.09, 0.11, 500, 100)
+    before = msgspec.structs.replace(blend, hit_rate_at_20=0.705, queries=88)
+    report = TrainReport("v2", learned, 10, {"blend": blend, "markov": blend}, (), before)
+    own = "  published  HR@20 0.705  MRR@20 0.100  (88 held-out clicks of its own training)"
+    assert list(summary(report, 1.0, 500.0))[-1] == own
+    asked = msgspec.structs.replace(report, evaluation={**report.evaluation, "published": blend})
+    assert own not in list(summary(asked, 1.0, 500.0))
+
+
 def test_stages_tell_no_lines_where_none_are_asked_for():
     out = io.StringIO()
     with stage_bar(Console(file=out), "train") as tell:

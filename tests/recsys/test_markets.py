@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recsys.markets import MAX_MARKET_CHARS, market_code
+from recsys.markets import MAX_MARKET_CHARS, is_country, market_code
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,10 @@ def test_a_country_is_known_by_its_code_and_by_its_name(market: str, code: str) 
 
 def test_what_is_too_long_is_cut() -> None:
     assert market_code("x" * 1000) == "X" * MAX_MARKET_CHARS
+
+
+@pytest.mark.parametrize(
+    ("market", "known"), [("DE", True), ("Germany", True), ("uk", True), ("Germoney", False), ("", False)]
+)
+def test_what_is_no_country_is_told_apart(market: str, known: bool) -> None:
+    assert is_country(market_code(market)) == known

@@ -8,7 +8,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from recsys.block import DEFAULT_PLACEMENTS, SourceName
+from recsys.block import DEFAULT_PLACEMENTS, Placement, SourceName
 from recsys.fold import SessionRules
 from recsys.settings import ServerSettings, Settings, SettingsError, load_settings
 from recsys.settings_table import as_toml
@@ -126,8 +126,8 @@ def test_placements_and_touchpoints_come_beside_the_built_in_ones(tmp_path: Path
     [
         ("prot = 1", f"Expected one of {names_of(Settings)}, got `prot`"),
         ("[server]\nprot = 1", f"Expected one of {names_of(ServerSettings)}, got `prot` - at `server`"),
-        ("[server]\nthreads = 0", "Expected `int` >= 1, got 0 - at `server.threads`"),
-        ("[train]\ntest_share = 1.0", "Expected `float` < 1.0, got 1.0 - at `train.test_share`"),
+        ("[server]\nthreads = 0", "Expected a whole number >= 1, got 0 - at `server.threads`"),
+        ("[train]\ntest_share = 1.0", "Expected a number < 1.0, got 1.0 - at `train.test_share`"),
         (
             "[server.keys]\nverysecretkey123 = 'boss'",
             "Expected one of read, write, admin, got `boss` - at `server.keys[...]`",
@@ -136,14 +136,25 @@ def test_placements_and_touchpoints_come_beside_the_built_in_ones(tmp_path: Path
         ("[session]\ncap_s = 60", "Expected at least session.gap_s (1800), got 60 - at `session.cap_s`"),
         (
             "[placements.'home.hero']\nlimit = -3",
-            'Expected `int` >= 1, got -3 - at `placements."home.hero".limit`',
+            'Expected a whole number >= 1, got -3 - at `placements."home.hero".limit`',
         ),
         (
             "[placements.'home.hero']\nitem_types = []",
             'Expected at least one of product, article, got none - at `placements."home.hero".item_types`',
         ),
-        ("[server]\nport = true", "Expected `int`, got `bool` - at `server.port`"),
-        ("[server]\nport = 'high'", "Expected `int`, got `str` - at `server.port`"),
+        (
+            "[placements.home.hero]\nlimit = 3",
+            (
+                f'Expected one of {names_of(Placement)}, got `hero` - at `placements."home"`:'
+                ' quote the name, `[placements."home.hero"]`'
+            ),
+        ),
+        (
+            "[placements.'home.hero']\nmax_per_brand = 'x'",
+            'Expected a whole number or nothing, got a text - at `placements."home.hero".max_per_brand`',
+        ),
+        ("[server]\nport = true", "Expected a whole number, got true or false - at `server.port`"),
+        ("[server]\nport = 'high'", "Expected a whole number, got a text - at `server.port`"),
         *(
             (
                 f"time_zone = '{name}'",
@@ -154,11 +165,11 @@ def test_placements_and_touchpoints_come_beside_the_built_in_ones(tmp_path: Path
             )
             for name in ("Berlin", "../../etc/passwd", "")
         ),
-        ("server = 5", "Expected `object`, got `int` - at `server`"),
-        ("[consent]\nemail = 'news'", "Expected `array`, got `str` - at `consent.email`"),
+        ("server = 5", "Expected a section, got a whole number - at `server`"),
+        ("[consent]\nemail = 'news'", "Expected a list, got a text - at `consent.email`"),
         (
             "[placements.a]\nlimit = 1\n[placements.b]\nlimit = 'x'",
-            'Expected `int`, got `str` - at `placements."b".limit`',
+            'Expected a whole number, got a text - at `placements."b".limit`',
         ),
         (
             "[placements.'home.hero'.sources]\nlottery = 1",
@@ -197,14 +208,14 @@ def test_a_wrong_setting_is_named_with_its_path(tmp_path: Path, toml: str, messa
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("HEADRACE_SERVER__PORT", "high", "Expected `int`, got `str` - at `server.port`"),
+        ("HEADRACE_SERVER__PORT", "high", "Expected a whole number, got a text - at `server.port`"),
         (
             "HEADRACE_SERVER__PRT",
             "1",
             f"Expected one of {names_of(ServerSettings)}, got `prt` - at `server`",
         ),
-        ("HEADRACE_SERVER__THREADS", "0", "Expected `int` >= 1, got 0 - at `server.threads`"),
-        ("HEADRACE_CONSENT__EMAIL", "[broken", "Expected `array`, got `str` - at `consent.email`"),
+        ("HEADRACE_SERVER__THREADS", "0", "Expected a whole number >= 1, got 0 - at `server.threads`"),
+        ("HEADRACE_CONSENT__EMAIL", "[broken", "Expected a list, got a text - at `consent.email`"),
         ("HEADRACE_NOSUCH", "1", f"Expected one of {names_of(Settings)}, got `nosuch`"),
     ],
 )

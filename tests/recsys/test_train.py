@@ -168,9 +168,10 @@ def test_one_worse_than_the_published_is_refused_and_that_one_stays(tmp_path, mo
 
 def test_the_published_one_is_asked_only_about_what_it_has_not_seen(tmp_path) -> None:
     folder = write(tmp_path / "archive", list(sessions(400, 100)))
-    go(folder, tmp_path / "bundles", now_ms=NOW_MS - 100 * HOUR_MS)
+    first = go(folder, tmp_path / "bundles", now_ms=NOW_MS - 100 * HOUR_MS)
     again = go(folder, tmp_path / "bundles", now_ms=NOW_MS - 99 * HOUR_MS)
     assert "published" not in again.evaluation
+    assert again.recorded == first.evaluation["blend"]
     write(folder, list(sessions(100, 0)), seq=1)
     later = go(folder, tmp_path / "bundles")
     assert later.evaluation["published"].queries == later.evaluation["blend"].queries

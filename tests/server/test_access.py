@@ -58,8 +58,11 @@ class TestKeys:
 
     @pytest.mark.parametrize("rpc", CALLS)
     @pytest.mark.parametrize(
-        "authorization", [None, "", "Bearer", f"Bearer {'x' * 20}", READ, f"Bearer {READ}x", "Bearer é"]
-    )
+        "authorization", [
+            None, "", "Bearer", f"Bearer {'x' * 20}", READ, f"Bearer {READ}x", "Bearer é", f"Basic {READ}",
+            f"Bearer {READ.upper()}",
+        ],
+    )  # fmt: skip
     def test_a_stranger(self, shop: Shop, rpc: str, authorization: str | None) -> None:
         encoded = authorization.encode("ascii", "ignore").decode() if authorization is not None else None
         assert code_of(shop, rpc, encoded) is grpc.StatusCode.UNAUTHENTICATED
@@ -82,6 +85,11 @@ class TestKeys:
 
     def test_health_needs_no_key(self, shop: Shop) -> None:
         assert shop.health() == 1
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_the_name_of_the_scheme_is_the_same_in_capitals(scheme: str) -> None:
+    assert Keys(KEYS).refusal((("authorization", f"{scheme} {READ}"),), "read") is None
 
 
 def test_keys_that_are_not_text_are_compared_too() -> None:

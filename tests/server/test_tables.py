@@ -52,6 +52,12 @@ def test_nothing_is_said_twice() -> None:
     assert "item to item: because you viewed Tent" in lines
 
 
+def test_a_price_that_is_lower_for_a_while_says_what_it_was() -> None:
+    reduced = entry("P-1", "Tent", "popular", "popular in this shop")
+    reduced.item.MergeFrom(pb.CatalogItem(price=5.5, full_price=6.87, currency="EUR"))
+    assert any(line.endswith(" 5.50 EUR (was 6.87)") for line in printed(block(reduced)))
+
+
 def test_how_many_are_left_is_said_where_the_placement_tells_it() -> None:
     scarce = entry("P-1", "Tent", "popular", "popular in this shop")
     scarce.urgency.stock = 2
