@@ -15,6 +15,8 @@ from tests.services import KafkaBroker
 
 EVENTS = 3000
 
+pytestmark = pytest.mark.kafka
+
 
 @pytest.fixture
 def settings(tmp_path: Path, kafka: KafkaBroker, valkey_url: str) -> Settings:
