@@ -27,6 +27,14 @@ class PriceSince(msgspec.Struct, frozen=True, array_like=True, gc=False):
     price: float
 
 
+class ComingSale(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What an item will be sold at, as a feed has announced."""
+
+    price: float
+    start_ms: int
+    end_ms: int
+
+
 class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     """One product or article. Field names are the Google Merchant feed's where it has one."""
 
@@ -71,6 +79,8 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     """Countries it is sent to, in capitals ("DE"), at most `item_limits.MAX_MARKETS`; empty: to all."""
     not_markets: tuple[str, ...] = ()
     """Countries in which it may not be shown, likewise."""
+    coming_sale: ComingSale | None = None
+    """A sale that had not begun when the item was told."""
 
     def price_at(self, at_ms: int) -> float | None:
         """What it was sold at then; None: not known."""
@@ -81,11 +91,30 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def price_now(self) -> float | None:
-        """What is paid for it while its sale, if it has one, lasts; see `Shelf.end_sales`. A sale at more
-        than the price is none."""
+        """What is paid for it while its sale, if it has one, lasts; see `at_sales_of`. A sale at more than
+        the price is none."""
         if self.sale_price is None or (self.price is not None and self.sale_price > self.price):
             return self.price
         return self.sale_price
+
+    @property
+    def sale_turns_ms(self) -> int | None:
+        """When its sale begins, or ends; None: neither is known."""
+        if self.coming_sale is not None:
+            return self.coming_sale.start_ms
+        return None if self.sale_price is None else self.sale_end_ms
+
+    def at_sales_of(self, now_ms: int) -> Item:
+        """As it is sold then, though no feed has said so since: the sale that was announced has begun, one
+        that has ended is over."""
+        item, sale = self, self.coming_sale
+        if sale is not None and sale.start_ms <= now_ms:
+            item = msgspec.structs.replace(
+                item, sale_price=sale.price, sale_end_ms=sale.end_ms, coming_sale=None
+            )
+        if item.sale_price is not None and item.sale_end_ms is not None and item.sale_end_ms <= now_ms:
+            item = msgspec.structs.replace(item, sale_price=None, sale_end_ms=None)
+        return item
 
     @property
     def can_be_had(self) -> bool:

@@ -66,3 +66,5 @@ def _beyond(item: Any) -> Iterator[tuple[str, str, str]]:
         number = getattr(item, field)
         if number is not None and not 0 <= number <= limit:
             yield field, f"0 to {limit:.0f}", str(number)
+    if item.coming_sale is not None and not 0 <= item.coming_sale.price <= MAX_PRICE:
+        yield "coming_sale.price", f"0 to {MAX_PRICE:.0f}", str(item.coming_sale.price)

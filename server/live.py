@@ -264,7 +264,7 @@ class Live:
                 shelf.upsert(change)
             else:
                 shelf.count(*change)
-        shelf.end_sales(self._now_ms())
+        shelf.turn_sales(self._now_ms())
         bundle = self._next_bundle
         if bundle is not None:
             self._put(shelf.with_bundle(bundle, _paced))

@@ -19,7 +19,7 @@ from flows.imports.feed_values import (
     read_stock,
 )
 from flows.imports.source import RowProblem
-from recsys.catalog import Item, split_category
+from recsys.catalog import ComingSale, Item, split_category
 from recsys.events import ARTICLE_PREFIX, MAX_TEXT_CHARS, article_key
 from recsys.item_limits import (
     MAX_ATTRIBUTE_NAME_CHARS,
@@ -102,11 +102,15 @@ def _product_id(row: FeedRow) -> str:
 
 def _product(row: FeedRow, item_id: str, at_ms: int | None) -> Item:
     price, currency = _read(row, "price", read_price) or (None, "")
-    sale_price, sale_end_ms = None, None
+    sale_price, sale_end_ms, coming = None, None, None
     sale, period = _read(row, "sale_price", read_price), _read(row, "sale_price_effective_date", read_period)
-    if sale is not None and (period is None or at_ms is None or period[0] <= at_ms < period[1]):
-        sale_price, currency = sale[0], currency or sale[1]
-        sale_end_ms = None if period is None else period[1]
+    if sale is not None:
+        currency = currency or sale[1]
+        if period is None or at_ms is None or period[0] <= at_ms < period[1]:
+            sale_price = sale[0]
+            sale_end_ms = None if period is None else period[1]
+        elif at_ms < period[0] < period[1]:
+            coming = ComingSale(sale[0], *period)
     available = _read(row, "availability", read_availability)
     category = split_category(_first(row, "product_type"))
     if not category and not _first(row, "google_product_category").isdigit():
@@ -128,6 +132,7 @@ def _product(row: FeedRow, item_id: str, at_ms: int | None) -> Item:
         attributes=_attributes(row, _PRODUCT_PLACES, available),
         stock=_read(row, "quantity", read_stock),
         sale_end_ms=sale_end_ms,
+        coming_sale=coming,
         min_age=_min_age(row),
         markets=markets_in(row.get("shipping", ())),
         not_markets=markets_in(row.get("shopping_ads_excluded_country", ())),

@@ -39,9 +39,10 @@ def read_feed(path: Path, kind: Kind | None = None, at_ms: int | None = None) ->
 
     Format (and `.gz`) and, unless given, `kind` are told by the content: the kind by the first row
     that has a field of only one of them. A feed is of one kind.
-    `at_ms`: sale prices whose sale_price_effective_date does not cover this moment (epoch ms) are
-    left out; None takes them all. A problem without `item_id` may stand for any item, or for the
-    whole rest of the feed. Raises UnknownFormat (at once) and OSError.
+    `at_ms`: sale prices whose sale_price_effective_date lies before this moment (epoch ms) are left
+    out, and those of later ones kept as coming; None takes all of them as they are. A problem without
+    `item_id` may stand for any item, or for the whole rest of the feed. Raises UnknownFormat (at once)
+    and OSError.
     """
     rows = _rows(path)
     if kind is None:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-import msgspec
 import numpy as np
 
 from recsys.block import Placement
@@ -59,8 +58,8 @@ class Shelf:
         self._serialise = serialise
         self._attributes = attributes
         self.passing = Passing(self._attributes)
-        self._sale_ends_ms: dict[str, int] = {}
-        self._next_sale_end_ms = _NEVER_MS
+        self._sale_turns_ms: dict[str, int] = {}
+        self._next_sale_turn_ms = _NEVER_MS
         self._of_thread = threading.local()
 
     @classmethod
@@ -72,8 +71,8 @@ class Shelf:
         now_s: int,
         serialise: Serialise = as_nothing,
     ) -> Shelf:
-        """`now_s`: the time of now, near the counters'; demand is kept relative to it, and sales that have
-        ended by then are over."""
+        """`now_s`: the time of now, near the counters'; demand is kept relative to it, and sales are as they
+        are then."""
         rows = ((item, serialise(item), counters.get(item.id)) for item in items)
         return cls._of_rows(rows, bundle, now_s, serialise)
 
@@ -117,7 +116,7 @@ class Shelf:
                 columns.after[row] = columns.after_of(counters)
         for _, row in sorted(cold)[-MAX_COLD_ITEMS // 2 :]:
             shelf._embed(row)
-        shelf.end_sales(now_s * 1000)
+        shelf.turn_sales(now_s * 1000)
         return shelf
 
     def with_bundle(self, bundle: Bundle | None, pace: Pace = iter) -> Shelf:
@@ -155,16 +154,17 @@ class Shelf:
         if row >= columns.n_bundle and (old is None or text_of(old) != text_of(item)):
             self._embed(row)
 
-    def end_sales(self, now_ms: int) -> None:
-        """What is on sale no longer costs its full price, though no feed has said so yet. Called by the
-        writer thread, as often as it likes: it looks at sales when the next one ends."""
-        if now_ms < self._next_sale_end_ms:
+    def turn_sales(self, now_ms: int) -> None:
+        """What is on sale no longer costs its full price, and what is from now on its sale's, though no feed
+        has said so yet. Called by the writer thread, as often as it likes: it looks at sales when the next
+        one begins or ends."""
+        if now_ms < self._next_sale_turn_ms:
             return
-        for item_id in [one for one, end_ms in self._sale_ends_ms.items() if end_ms <= now_ms]:
+        for item_id in [one for one, turns_ms in self._sale_turns_ms.items() if turns_ms <= now_ms]:
             item = self.columns.items[self.columns.row(item_id)]
             assert item is not None
-            self.upsert(msgspec.structs.replace(item, sale_price=None, sale_end_ms=None))
-        self._next_sale_end_ms = min(self._sale_ends_ms.values(), default=_NEVER_MS)
+            self.upsert(item.at_sales_of(now_ms))
+        self._next_sale_turn_ms = min(self._sale_turns_ms.values(), default=_NEVER_MS)
 
     def count(self, item_id: str, counters: ItemCounters) -> None:
         """Take an item's newest counters. Those of an item never upserted are ignored."""
@@ -216,11 +216,12 @@ class Shelf:
             columns.write_codes(row, item)
         if is_offer_new and offer:
             self._set_offer(row, offer)
-        if item.sale_price is None or item.sale_end_ms is None:
-            self._sale_ends_ms.pop(item.id, None)
+        turns_ms = item.sale_turns_ms
+        if turns_ms is None:
+            self._sale_turns_ms.pop(item.id, None)
         else:
-            self._sale_ends_ms[item.id] = item.sale_end_ms
-            self._next_sale_end_ms = min(self._next_sale_end_ms, item.sale_end_ms)
+            self._sale_turns_ms[item.id] = turns_ms
+            self._next_sale_turn_ms = min(self._next_sale_turn_ms, turns_ms)
 
     def _write_counters(self, row: int, counters: ItemCounters) -> None:
         columns = self.columns

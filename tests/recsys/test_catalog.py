@@ -114,6 +114,14 @@ def test_a_wrong_patch_says_where(fields: dict[str, object], message: str) -> No
     assert str(caught.value) == message.replace("`$.", "`$.item.")
 
 
+def test_a_coming_sale_of_no_possible_price_is_refused() -> None:
+    for price in (-1.0, 1e10):
+        with pytest.raises(msgspec.ValidationError) as caught:
+            change("patch", "a", {"coming_sale": {"price": price, "start_ms": 1, "end_ms": 2}})
+        told = f"Expected 0 to 1000000000, got {price} - at `$.item.coming_sale.price`"
+        assert str(caught.value) == told
+
+
 def test_what_is_sold_out_cannot_be_had_until_there_is_stock_again() -> None:
     assert TENT.can_be_had
     sold_out = apply_change(TENT, change("patch", TENT.id, {"stock": 0}, at_ms=AT_MS + 1))

@@ -8,6 +8,7 @@ import pytest
 
 from flows.imports.feed_items import MAX_ATTRIBUTES, MAX_DESCRIPTION_CHARS
 from flows.imports.feed_values import read_ms
+from recsys.catalog import ComingSale
 from recsys.events import MAX_TEXT_CHARS
 from tests.flows.imports.feeds import FIELDS, read, rss
 
@@ -64,7 +65,6 @@ def test_how_old_somebody_must_be(tmp_path, fields, years):
     [
         (None, 199.0),
         ("2026-03-01T00:00+0100", 199.0),
-        ("2026-02-28T22:00Z", None),
         ("2026-03-08T23:59+01:00", None),
     ],
 )
@@ -73,6 +73,14 @@ def test_a_sale_has_its_time(tmp_path, at, sale_price):
     [item] = read(tmp_path, json.dumps({**FIELDS, **period}), at_ms=None if at is None else read_ms(at))
     assert (item.price, item.sale_price) == (249.5, sale_price)
     assert item.sale_end_ms == (None if sale_price is None else read_ms("2026-03-08T23:59+0100"))
+
+
+def test_a_sale_that_has_not_begun_is_kept_with_its_time(tmp_path):
+    period = {"sale_price_effective_date": "2026-03-01T00:00+0100/2026-03-08T23:59+0100"}
+    [item] = read(tmp_path, json.dumps({**FIELDS, **period}), at_ms=read_ms("2026-02-28T22:00Z"))
+    start_ms, end_ms = read_ms("2026-03-01T00:00+0100"), read_ms("2026-03-08T23:59+0100")
+    assert (item.price_now, item.sale_end_ms) == (249.5, None)
+    assert item.coming_sale == ComingSale(199.0, start_ms, end_ms)
 
 
 @pytest.mark.parametrize(("text", "stock"), [("3", 3), ("0", 0), ("", None)])

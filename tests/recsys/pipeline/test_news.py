@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from recsys.block import DEFAULT_PLACEMENTS, Urgency
-from recsys.catalog import Item, apply_change, decode_change, encode_change
+from recsys.catalog import ComingSale, Item, apply_change, decode_change, encode_change
 from recsys.events import Action
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import Position
@@ -107,18 +107,38 @@ def test_a_sale_is_over_when_it_ends_though_no_feed_says_so() -> None:
     sold = product("t", 1, price=50.0, sale_price=39.0, sale_end_ms=NOW_MS + 1000)
     shop = shelf([sold])
     row = shop.columns.row("t1")
-    shop.end_sales(NOW_MS + 999)
+    shop.turn_sales(NOW_MS + 999)
     assert costs(shop, "price_now < 40.0")
     assert shop.columns.price[row] == 39
-    shop.end_sales(NOW_MS + 1000)
+    shop.turn_sales(NOW_MS + 1000)
     assert costs(shop, "price_now == 50.0 && sale_price == null")
     assert shop.columns.price[row] == 50
     shop.upsert(msgspec.structs.replace(sold, sale_end_ms=NOW_MS + 5000))  # prolonged
     assert costs(shop.with_bundle(None), "price_now < 40.0")
-    shop.end_sales(NOW_MS + 4999)
+    shop.turn_sales(NOW_MS + 4999)
     assert costs(shop, "price_now < 40.0")
     over = msgspec.structs.replace(sold, sale_end_ms=NOW_MS)
     assert costs(shelf([over]), "price_now == 50.0")
+
+
+def test_a_sale_that_a_feed_has_announced_begins_and_ends_though_none_says_so_again() -> None:
+    coming = product("t", 1, price=50.0, coming_sale=ComingSale(39.0, NOW_MS + 1000, NOW_MS + 5000))
+    shop = shelf([coming])
+
+    def price() -> float | None:
+        item = shop.columns.items[shop.columns.row("t1")]
+        assert item is not None
+        return item.price_now
+
+    assert price() == 50
+    for now_ms, expected in ((999, 50.0), (1000, 39.0), (4999, 39.0), (5000, 50.0)):
+        shop.turn_sales(NOW_MS + now_ms)
+        assert price() == expected
+    begun = msgspec.structs.replace(coming, coming_sale=ComingSale(39.0, NOW_MS - 1, NOW_MS + 5000))
+    over = msgspec.structs.replace(coming, coming_sale=ComingSale(39.0, NOW_MS - 2, NOW_MS))
+    for item, expected in ((begun, 39.0), (over, 50.0)):
+        shop = shelf([item])
+        assert price() == expected
 
 
 def test_what_can_be_had_again_is_told_and_what_cannot_is_not_shown() -> None:
