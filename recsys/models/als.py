@@ -8,7 +8,7 @@ history, so it is never older than the last event and erasing a person needs no 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -25,6 +25,7 @@ from recsys.models.arrays import (
     load_settings,
     save_arrays,
 )
+from recsys.models.direct import direct
 from recsys.models.interactions import Interactions
 from recsys.models.progress import Progress, silent
 from recsys.models.scratch import Scratch
@@ -50,6 +51,7 @@ class AlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 DEFAULTS = AlsSettings()
+_fold_person: Final = direct(fold_person)
 _FEW_CELLS = 1_500_000
 """Up to so many a fit takes no minute, goes on as long as it is set to, and does not depend on a start."""
 _ITERATIONS_OF_MANY = 8
@@ -128,7 +130,7 @@ class Als:
         of each. A history without a known item gives the zero vector.
         """
         vector = np.zeros(self.item_factors.shape[1], np.float32)
-        fold_person(
+        _fold_person(
             rows, weights, self.settings.alpha, self.item_factors, self.gram, self._gram_inverse,
             scratch.sums, scratch.history_items, scratch.history_extra,
             scratch.solve_shares, scratch.solve_matrix, scratch.solve_target, vector,

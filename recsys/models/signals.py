@@ -31,6 +31,7 @@ from recsys.models.arrays import (
 from recsys.models.column_kernel import count_columns
 from recsys.models.demand import Live
 from recsys.models.describe_kernel import describe
+from recsys.models.direct import direct
 from recsys.models.interactions import Interactions
 from recsys.models.progress import Progress, silent
 from recsys.models.signal_arrays import (
@@ -50,6 +51,7 @@ from recsys.models.vectors import VectorIndex, unit_length
 Features = npt.NDArray[np.float32]
 """float32[N_FEATURES, c]: a row for each of `signal_arrays.FEATURES`, a column for each candidate."""
 
+_gather: Final = direct(gather)
 _SHORTEST_CUT: Final = 20
 _STEP: Final = "signals"
 _LATE: Final = 8
@@ -181,7 +183,7 @@ class Signals:
         """The candidates int32[c] for a trail, of those on offer, in no order. The desk keeps them, and what
         the sources said, until it is asked again."""
         k_neighbours = self.settings.k_neighbours
-        found = gather(desk.joined, trail.rows, trail.kinds, trail.start, k_neighbours, *offer)
+        found = _gather(desk.joined, trail.rows, trail.kinds, trail.start, k_neighbours, *offer)
         return desk.arrays.gathered[:found]
 
     def describe(

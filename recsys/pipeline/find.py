@@ -10,6 +10,7 @@ from recsys.block import SourceName
 from recsys.counters import SURGE_HALF_LIFE_S
 from recsys.fold import leaf_of
 from recsys.models.arrays import NOTHING, Ranked, Rows, Scores
+from recsys.models.direct import direct
 from recsys.pipeline.candidates import SOURCES, WHOLE_POOL, Answer
 from recsys.pipeline.columns import Heats32
 from recsys.pipeline.find_kernel import POPULAR_POOL, Loop, find
@@ -18,6 +19,7 @@ from recsys.pipeline.pool import Pool
 from recsys.pipeline.query import Ask, Context
 from recsys.pipeline.workplace_arrays import MAX_NAMED, MAX_SEEDS, Memory
 
+_find: Final = direct(find)
 TABLE_POOL: Final = 30
 _NO_ROWS: Final = NOTHING[0]
 _ANSWERED: Final = int(Loop.ANSWERED)
@@ -83,7 +85,7 @@ class _Plan:
         person, types = visit.person, context.item_types
         self._cells[: len(self._steps)] = array("i", self._steps)
         leaf = self._leaf()
-        cells, n = find(
+        cells, n = _find(
             visit.scratch.workplace.sources, columns.stock, len(asks), self._n_answered, n_gathered,
             columns.cold.count, TABLE_POOL if context.few is None else WHOLE_POOL,
             NOTHING[1] if visit.taste is None else visit.taste, context.eligible_bits, context.offer, types,

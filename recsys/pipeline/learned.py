@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from recsys.counters import AFTER_HALF_LIFE_S
 from recsys.models.arrays import Rows, Scores
 from recsys.models.demand import NOTHING_AFTER, live_of
+from recsys.models.direct import direct
 from recsys.models.interactions import InteractionKind
 from recsys.models.opinions import NewVectors
 from recsys.models.signals import Features, Trail
 from recsys.pipeline.columns import Heats
 from recsys.pipeline.query import Context
 from recsys.pipeline.weigh_kernel import weigh
+
+_weigh: Final = direct(weigh)
 
 
 class Learned:
@@ -39,7 +44,7 @@ class Learned:
         trail, visit = self._trail, self._context.visit
         assert visit.bundle is not None
         taste = visit.bundle.als.nobody if visit.taste is None else visit.taste
-        totals: Scores = weigh(
+        totals: Scores = _weigh(
             visit.scratch.workplace.whole, visit.columns.stock, visit.columns.cold.count, rows,
             trail.rows, trail.kinds, trail.at_s, trail.start, trail.now_s, taste,
             *self._after(), trail.now_s / AFTER_HALF_LIFE_S,

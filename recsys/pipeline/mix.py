@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from recsys.models.arrays import Rows
+from recsys.models.direct import direct
 from recsys.picked import picked
 from recsys.pipeline.explore import explored
 from recsys.pipeline.filter import ALL_BARS, CHOSEN, COOLING, IN_CART, IN_SESSION, SUBSTITUTE, Bars
@@ -28,6 +29,7 @@ NEW: Final = "new"
 CATALOGUE: Final = "catalogue"
 """The source of an item that is there because it may be shown and nothing better was left."""
 
+_tell: Final = direct(tell)
 _SEEDED: Final = frozenset(("item_to_item", "bought_together", "content"))
 _OF_PERSON: Final = frozenset(
     ("als", "kindred", "buy_again", "recent", "cart", "complements", "price_drop", "back_in_stock")
@@ -85,7 +87,7 @@ class _Block:
         if not len(order):
             return
         told = np.empty((3, len(order)), np.int32)
-        spoke = tell(order, scored.totals, pool.cells, weights_of(pool, self.query), told)
+        spoke = _tell(order, scored.totals, pool.cells, weights_of(pool, self.query), told)
         self.spoke |= spoke & pool.bits
         rows, leads = told[:2].tolist()
         self._append(rows, told[2].view(np.float32).tolist(), list(picked(leads, pool.names)))

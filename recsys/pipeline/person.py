@@ -16,6 +16,7 @@ from recsys.fold import SessionRules, is_open
 from recsys.intent import intent
 from recsys.models.als_kernels import fade
 from recsys.models.arrays import Rows, Scores
+from recsys.models.direct import direct
 from recsys.models.interactions import InteractionKind
 from recsys.pipeline.columns import Columns
 from recsys.pipeline.lazy import lazy
@@ -24,6 +25,7 @@ from recsys.profile import Order, Profile
 SEED_ITEMS: Final = 5
 """How many of the last items speak for a session when items like them are looked for."""
 
+_fade: Final = direct(fade)
 _KIND_OF: Final[Mapping[int, InteractionKind]] = {
     Action.CART_ADD: InteractionKind.CART,
     Action.WISH: InteractionKind.CART,
@@ -232,7 +234,7 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         if found is None:
             weights = np.empty(len(self.history_rows), np.float32)
             rows, kinds, at_s = self.history_rows, self.history_kinds, self.history_at_s
-            heaviest = fade(rows, kinds, at_s, kind_weights, self.now_ms // 1000, weights)
+            heaviest = _fade(rows, kinds, at_s, kind_weights, self.now_ms // 1000, weights)
             found = self._weights[key] = weights, heaviest
         return found
 

@@ -8,12 +8,14 @@ from typing import Final
 import numpy as np
 
 from recsys.models.arrays import Rows
+from recsys.models.direct import direct
 from recsys.pipeline.filter import ALL_BARS, Bars
 from recsys.pipeline.place_kernels import arrange
 from recsys.pipeline.pool_kernels import best_first
 from recsys.pipeline.query import Query
 from recsys.pipeline.score import Scored
 
+_best_first: Final = direct(best_first)
 UNLIMITED: Final = 1 << 30
 LOOKED_AT: Final = 4
 """So many times the limit are put in order at first; all of them where those do not fill the block."""
@@ -56,7 +58,7 @@ def _is_arranged(query: Query) -> bool:
 def _ordered(scored: Scored, query: Query, bars: Bars, limit: int) -> Rows:
     pool = scored.pool
     order = np.empty(min(limit, len(pool.rows)), np.int32)
-    found = best_first(
+    found = _best_first(
         scored.totals, pool.cells, pool.bits, bars.marks, ALL_BARS, query.visit.salt, order
     )  # fmt: skip
     return order[:found]

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from recsys.models.direct import direct
 from recsys.models.tables import TopTable
 from recsys.pipeline.candidates import others_after
 from recsys.pipeline.person import Deed
@@ -37,6 +38,7 @@ _ASKED: Final[Mapping[str, int]] = {
 _TRANSITIONS, _NOTHING, _AKIN, _ITSELF = map(
     int, (Asked.TRANSITIONS, Spoken.NOTHING, Spoken.AKIN, Spoken.ITSELF)
 )
+_speak: Final = direct(speak)
 _EMPTY: Final = TopTable.empty(0, 0)
 
 
@@ -61,7 +63,7 @@ def said_of(rows: Sequence[int], sources: Sequence[str], query: Query) -> tuple[
     table = _EMPTY if bundle is None else bundle.transitions.table
     asked = bytes(map(_ASKED.get, sources, repeat(0)))
     told = np.empty((4, len(rows)), np.int32)
-    size = speak(
+    size = _speak(
         visit.scratch.workplace.sources, columns.stock, columns.cold.count, table.rows, table.lengths,
         trail[0].row if trail else -1, seeds.rows, seeds.weights, person.rows, np.array(rows, np.int32),
         np.frombuffer(asked, np.uint8), told,
