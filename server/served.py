@@ -201,20 +201,19 @@ def _event(served: Served) -> _ServedEvent:
     if visitor is None and asker.user_id is None:
         visitor = _NOBODY + block.decision_id[:8]  # an event must name somebody, even a block for nobody
     freshness = block.freshness
+    # By place: to find twenty fields by name takes three times as long.
     properties = _Properties(
-        decision_id=block.decision_id,
-        placement=block.placement,
-        slot=block.slot,
-        items=block.items,
-        freshness=_Freshness(
-            freshness.event_at_ms, freshness.age_ms, freshness.flow_lag_ms, freshness.reached
-        ),
-        at_ms=block.at_ms,
-        fallback=block.fallback,
-        model_version=block.model_version,
-        person=served.person,
-        request_id=caller.request_id,
-        render_id=served.render_id,
+        block.decision_id,
+        block.placement,
+        block.slot,
+        block.items,
+        _Freshness(freshness.event_at_ms, freshness.age_ms, freshness.flow_lag_ms, freshness.reached),
+        block.at_ms,
+        block.fallback,
+        block.model_version,
+        served.person,
+        caller.request_id,
+        served.render_id,
         changes=block.changes,
         asked=_Asked.of(served.asked) if served.asked is not None else None,
         beside=served.beside,
