@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 import msgspec
-from google.protobuf.message import DecodeError
 
 from recsys.block import Placement, Slot
 from recsys.calls import SYSTEM_KEY
@@ -30,7 +29,6 @@ from recsys.ports import Position
 from recsys.segment import split_batch
 from recsys.settings import ServerSettings
 from server.pb import headrace_pb2 as pb
-from server.plain_request import PlainRequest, bytes_of_each, context_in
 
 MAX_MESSAGE_BYTES = 16 << 20
 """Longer requests are refused by gRPC itself, before they are read."""
@@ -45,8 +43,6 @@ KNOWN_BYTES = 200
 MOST_KNOWN = 4096
 MAX_TRACK_BYTES = 8 << 20
 """All events of one Track, with what batch calls add to each of theirs."""
-
-_Message = TypeVar("_Message", pb.Slot, pb.Context)
 
 
 class RequestError(ValueError):
@@ -149,14 +145,13 @@ class RequestChecks:
         self._names = ", ".join(sorted(placements))
         self._known: dict[bytes, Slot] = {}
 
-    def blocks(self, plain: PlainRequest) -> BlocksRequest:
-        anonymous_id, user_id, position, request_id, render_id = plain.texts
+    def blocks(self, message: pb.GetBlocksRequest) -> BlocksRequest:
         return BlocksRequest(
-            asker_of(anonymous_id, user_id),
-            self._slots(plain.slots),
-            _position(position),
-            _short(render_id, "render_id"),
-            _caller(request_id, plain.context),
+            asker_of(message.anonymous_id, message.user_id),
+            self._slots(message.slots),
+            _position(message.at_least_as_fresh),
+            _short(message.render_id, "render_id"),
+            _caller(message),
         )
 
     def bulk(self, message: pb.GetBlocksBulkRequest) -> BulkRequest:
@@ -164,9 +159,9 @@ class RequestChecks:
         if len(message.people) > most:
             _wrong("people", f"at most {most}", str(len(message.people)))
         return BulkRequest(
-            self._slots(bytes_of_each(message.slots)),
+            self._slots(message.slots),
             message.people,
-            _caller(message.request_id, context_in(message)),
+            _caller(message),
             _short(message.campaign, "campaign"),
         )
 
@@ -200,7 +195,7 @@ class RequestChecks:
             _wrong("events", f"at most {most} events with those of batch calls", str(len(events)))
         return events
 
-    def _slots(self, slots: Sequence[bytes]) -> tuple[Slot, ...]:
+    def _slots(self, slots: Sequence[pb.Slot]) -> tuple[Slot, ...]:
         most = self._limits.max_slots
         if not 1 <= len(slots) <= most:
             _wrong("slots", f"1 to {most}", str(len(slots)))
@@ -212,12 +207,13 @@ class RequestChecks:
             names.add(slot.name)
         return checked
 
-    def _known_slot(self, asked: bytes, index: int) -> Slot:
+    def _known_slot(self, slot: pb.Slot, index: int) -> Slot:
         """The slot, checked. Pages ask for the same slots again and again: short ones are kept, by their
         bytes, at most MOST_KNOWN of them."""
+        asked = slot.SerializeToString()
         known = self._known.get(asked)
         if known is None:
-            known = self._slot(_read(pb.Slot, asked, f"slots[{index}]"), f"slots[{index}]")
+            known = self._slot(slot, f"slots[{index}]")
             if len(asked) <= KNOWN_BYTES:
                 if len(self._known) >= MOST_KNOWN:
                     self._known.clear()
@@ -290,20 +286,11 @@ def _position(text: str) -> Position | None:
         _wrong("at_least_as_fresh", "a position that Track returned, like `3-1042`", f"`{text[:64]}`")
 
 
-def _read(kind: type[_Message], asked: bytes, where: str) -> _Message:
-    """A message inside a request."""
-    try:
-        return kind.FromString(asked)
-    except DecodeError:
-        _wrong(where, f"a message of type {kind.DESCRIPTOR.name}", "other bytes")
-
-
-def _caller(request_id: str, told: bytes | None) -> Caller:
-    """`told`: the context, None for none."""
-    _short(request_id, "request_id")
-    if told is None:
+def _caller(message: pb.GetBlocksRequest | pb.GetBlocksBulkRequest) -> Caller:
+    request_id = _short(message.request_id, "request_id")
+    if not message.HasField("context"):
         return Caller(request_id)
-    context = _read(pb.Context, told, "context")
+    context = message.context
     given = {
         "market": context.market,
         "device": context.device,

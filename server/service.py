@@ -25,7 +25,6 @@ from server.explain import Decisions
 from server.lane import Method
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
-from server.plain_request import PlainRequest, plain_request
 from server.refusals import Refusal, bad_request, refuse, try_again
 from server.requests import BlocksRequest, RequestChecks, RequestError, render_of
 from server.served import ServedQueue
@@ -83,7 +82,7 @@ class HeadraceService:
         """GetBlocks for a lane; what never comes to its handler is counted too."""
         handle = self._guarded("GetBlocks", "read", self._get_blocks)
         count = partial(self.count, "GetBlocks")
-        return Method(f"/{SERVICE}/GetBlocks", plain_request, handle, count)
+        return Method(f"/{SERVICE}/GetBlocks", pb.GetBlocksRequest.FromString, handle, count)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """For grpc.Server.add_generic_rpc_handlers. Answers are bytes already, so there is no
@@ -110,7 +109,9 @@ class HeadraceService:
             },
         )
 
-    def _get_blocks(self, message: PlainRequest, context: grpc.ServicerContext, started_s: float) -> bytes:
+    def _get_blocks(
+        self, message: pb.GetBlocksRequest, context: grpc.ServicerContext, started_s: float
+    ) -> bytes:
         request = self._checks.blocks(message)
         callers_s = _left_s(context)
         left_s = self._default_deadline_s if callers_s is None else callers_s

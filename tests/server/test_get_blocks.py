@@ -337,19 +337,6 @@ class TestWrongRequests:
         request = pb.GetBlocksRequest(**{"slots": [pb.Slot(placement="home.hero")], **fields})
         assert refused(shop, request) == said
 
-    @pytest.mark.parametrize(
-        ("tag", "field", "kind"), [(b"\x1a", "slots[0]", "Slot"), (b"\x3a", "context", "Context")]
-    )
-    def test_says_so_of_bytes_that_are_no_message_inside_a_request(
-        self, shop: Shop, tag: bytes, field: str, kind: str
-    ) -> None:
-        slot = pb.GetBlocksRequest(slots=[pb.Slot(placement="home.hero")]).SerializeToString()
-        call = shop.channel.unary_unary("/headrace.v1.Headrace/GetBlocks")
-        with pytest.raises(grpc.RpcError) as caught:
-            call(tag + b"\x02\x0a\x7f" + slot, timeout=5)
-        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert caught.value.details() == f"Expected a message of type {kind}, got other bytes - at `{field}`"
-
     def test_programs_are_told_the_field(self, shop: Shop) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             shop.client.GetBlocks(pb.GetBlocksRequest(slots=[pb.Slot(placement="nowhere")]))
