@@ -10,10 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from recsys.models.arrays import EVERYTHING, Offer, Rows
-from recsys.models.demand import Live
-from recsys.models.opinions import Said
 from recsys.models.signal_arrays import FEATURES, N_FEATURES, Desk
-from recsys.models.signals import Features, Signals, Trail, Traits
+from recsys.models.signals import Signals, Trail
 from recsys.models.trees import Trees
 
 
@@ -31,15 +29,6 @@ class Ranker:
     def gather(self, trail: Trail, desk: Desk, offer: Offer = EVERYTHING) -> Rows:
         """The candidates int32[c] of those on offer."""
         return self.signals.gather(trail, desk, offer)
-
-    def effects(
-        self, rows: Rows, trail: Trail, desk: Desk, live: Live, said: Said, traits: Traits
-    ) -> tuple[Features, Features]:
-        """float32[F, c] each: the features of candidates `rows` int32[c], and how much each moved the
-        score; see `Trees.effects`. After `gather`. live float32[N_LIVE, c]: the demand for them now;
-        said float32[N_OPINIONS, c]: what other models think."""
-        features = self.signals.describe(rows, trail, desk, live, said, traits)
-        return features, self.trees.effects(features)
 
     def weights(self) -> dict[str, float]:
         """For each feature the share of the trees' questions that ask for it."""

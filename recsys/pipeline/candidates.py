@@ -38,13 +38,16 @@ _NOTHING_AFTER: Final = (np.empty(0, np.int32), np.empty(0))
 
 def neighbours(context: Context) -> Answer:
     """What sessions like this one went on to; the page's item counts as the newest of the session. The
-    ranker, where there is one, has found it already."""
+    ranker, where there is one, has found it already; where nobody else has looked at anything of the session,
+    that is only what is popular."""
     visit, session = context.visit, context.session
     bundle, models = visit.bundle, visit.scratch.models
     if bundle is None or models is None or not len(session):
         return NOTHING
     if bundle.ranker is not None:
-        return Loop.GATHERED
+        heard = visit.columns.popularity.item
+        is_known = any(row >= 0 and heard(row) > 0 for row in reversed(session.tolist()))
+        return Loop.GATHERED if is_known else NOTHING
     key = ("neighbours", int(session[-1]), context.shown_key)
     offer = context.on_offer
     return visit.once(key, lambda: bundle.neighbours.recommend(session, NEIGHBOUR_POOL, models, offer=offer))
@@ -102,7 +105,7 @@ def trending(context: Context) -> Answer:
 
 
 def surging(_: Context) -> Answer:
-    """What most people look at just now; scores are views, each worth half after ten minutes."""
+    """What most other people look at just now; scores are views, each worth half after ten minutes."""
     return Loop.SURGING
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from recsys.counters import SURGE_HALF_LIFE_S
 from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only
 from recsys.models.kernels import blend_rows, scan_lists
 from recsys.pipeline.pool_kernels import unite
@@ -42,6 +43,9 @@ COLD_POOL = 20
 POPULAR_POOL = 30
 MIN_CATEGORY_POOL = 10
 """A category with fewer items in demand than this does not stand for what is trending."""
+LEAST_SURGE = 1.5
+"""Views, each worth half after SURGE_HALF_LIFE_S: one view alone is no surge, however new."""
+_OWN_LOOKS_S = 10 * SURGE_HALF_LIFE_S
 _BY_PLACE = (1.0 / np.arange(1, 33)).astype(np.float32)
 """The weight of each seed, as `recsys.pipeline.person` has it."""
 _PRODUCT, _ARTICLE = 1, 2
@@ -63,6 +67,33 @@ def _warm(warm: Array, heat: Array, ago: Any, rows: Array, scores: Array) -> int
             scores[found] = np.exp2(heat[warm[place]] - ago)
             found += 1
     return found
+
+
+@kernel(i8(_I4, _F4, f4, _I4, _I8, i8, i4[::1], f4[::1]))
+def _surging(
+    surging: Array,
+    surge: Array,
+    ago: Any,
+    touched: Array,
+    at_s: Array,
+    now_s: int,
+    rows: Array,
+    scores: Array,
+) -> int:
+    """What others look at just now: of the warmest rows those that were looked at more than once, by somebody
+    else than the person, who says nothing of others."""
+    recent = len(touched)
+    while recent and now_s - at_s[recent - 1] < _OWN_LOOKS_S:
+        recent -= 1
+    found, kept = _warm(surging, surge, ago, rows, scores), 0
+    for place in range(found):
+        row, is_own = rows[place], False
+        for own in range(recent, len(touched)):
+            is_own = is_own or touched[own] == row
+        if scores[place] >= LEAST_SURGE and not is_own:
+            rows[kept], scores[kept] = row, scores[place]
+            kept += 1
+    return kept
 
 
 @kernel(i8(STOCK_TYPE, _I4, i8, _I4, _U1, _u1, i4[::1], f4[::1]))
@@ -269,7 +300,7 @@ def find(
         elif loop == _TRENDING:
             found = _trending(stock, leaf_rows, leaf, hot, offer, item_types, rows, scores)
         elif loop == _SURGING:
-            found = _warm(surging, stock.surge, surge_ago, rows, scores)
+            found = _surging(surging, stock.surge, surge_ago, touched, at_s, now_s, rows, scores)
         elif loop == _RECENT:
             found = _recent(memory, touched, kinds, at_s, now_s, rows, scores)
         elif loop == _POPULAR:

@@ -15,6 +15,7 @@ from recsys.models.opinions import NewVectors
 from recsys.models.signals import Features, Trail
 from recsys.pipeline.columns import Heats
 from recsys.pipeline.query import Context
+from recsys.pipeline.unheard_kernel import describe_unheard, unheard_of
 from recsys.pipeline.weigh_kernel import weigh
 
 _weigh: Final = direct(weigh)
@@ -63,7 +64,11 @@ class Learned:
         cold = columns.cold
         new = NewVectors(cold.rows, cold.vectors, cold.count)
         said = bundle.opinions.of(rows, trail, visit.taste, models, new)
-        return self._ranker.effects(rows, trail, self._desk, live, said, columns.traits)
+        ranker, stock = self._ranker, columns.stock
+        features = ranker.signals.describe(rows, trail, self._desk, live, said, columns.traits)
+        unheard = np.empty(len(rows), np.int32)
+        describe_unheard(stock, rows, unheard[: unheard_of(stock, rows, unheard)], features)
+        return features, ranker.trees.effects(features)
 
     def _after(self) -> tuple[Rows, Heats]:
         """What people went on to from the item at hand."""

@@ -93,7 +93,7 @@ def _by_table(
 
 
 @kernel(f4(SOURCES_TYPE, STOCK_TYPE, i8, i8, i8))
-def _cosine(sources: Any, stock: Any, n_new: int, row: int, seed: int) -> Any:
+def cosine(sources: Any, stock: Any, n_new: int, row: int, seed: int) -> Any:
     """Of the texts of two items; 0 where one has none, 1 without a model: they are of one category then."""
     known, new_rows = sources.opinions.contents, stock.new_rows[:n_new]
     if not len(known):
@@ -115,10 +115,10 @@ def _by_texts(
     strongest, spoken = -1, _NOTHING
     greatest: Any = np.float32(-np.inf)
     for place in range(len(seeds)):
-        cosine = _cosine(sources, stock, n_new, row, seeds[place])
-        if cosine * weights[place] > greatest:
-            greatest = cosine * weights[place]
-            strongest, spoken = place, _SEED if cosine >= MUCH_ALIKE else _AKIN
+        alike = cosine(sources, stock, n_new, row, seeds[place])
+        if alike * weights[place] > greatest:
+            greatest = alike * weights[place]
+            strongest, spoken = place, _SEED if alike >= MUCH_ALIKE else _AKIN
     return spoken, strongest
 
 

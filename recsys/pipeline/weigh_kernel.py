@@ -14,6 +14,7 @@ from recsys.models.describe_kernel import describe
 from recsys.models.opinion_kernel import ask_models, ask_texts
 from recsys.models.signal_arrays import AFFINITIES_AT, LIVE_AT, N_FEATURES, OPINIONS_AT, SLOW_SURGE_AT
 from recsys.models.trees import LANES, TOGETHER, sum_leaves
+from recsys.pipeline.unheard_kernel import describe_unheard, settle_unheard, unheard_of
 from recsys.pipeline.workplace_arrays import STOCK_TYPE, WORKPLACE_TYPE
 
 _U1, _I4, _I8, _F4, _F8 = (read_only(dtype) for dtype in (types.uint8, i4, i8, f4, f8))
@@ -64,6 +65,10 @@ def weigh(
         workplace.desk, rows, kinds, at_s, start, now_s, stock.leaf, stock.brand, stock.price,
         features[AFFINITIES_AT:SLOW_SURGE_AT],
     )  # fmt: skip
+    found = np.empty(n, np.int32)
+    unheard = found[: unheard_of(stock, rows, found)]
+    describe_unheard(stock, rows, unheard, features)
     leaves, totals = np.empty((TOGETHER, room), np.uint32), np.empty(room, np.float32)
     sum_leaves(features, workplace.trees, leaves, totals)
+    settle_unheard(workplace.sources, stock, n_new, trail, rows, unheard, totals[:n])
     return totals[:n]

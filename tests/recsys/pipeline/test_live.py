@@ -41,6 +41,13 @@ def test_a_surge_is_of_these_minutes() -> None:
     assert shown(by("surging", on))[0] == "t3"
 
 
+def test_one_look_is_no_surge_nor_are_ones_own() -> None:
+    on = shelf(counters={"t2": views(1, NOW_S), "t3": views(2, NOW_S)})
+    assert [entry.item for entry in by("surging", on).items if entry.reason.source == "surging"] == ["t3"]
+    alone = by("surging", on, "t3")
+    assert [entry.item for entry in alone.items if entry.reason.source == "surging"] == []
+
+
 def test_what_people_went_on_to_knows_items_newer_than_the_model() -> None:
     on = shelf()
     on.upsert(Item("later", title="Later", fed=True))

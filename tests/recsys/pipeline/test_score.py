@@ -13,21 +13,33 @@ from recsys.models.signal_arrays import FEATURES
 from recsys.models.signals import Signals
 from recsys.models.trees import Trees
 from recsys.pipeline.shelf import Shelf
-from tests.recsys.pipeline.shops import CATALOGUE, NOW_S, ask, bundle, interactions, product, shown, slot
+from tests.recsys.pipeline.shops import (
+    CATALOGUE,
+    NOW_S,
+    ask,
+    bundle,
+    interactions,
+    product,
+    shown,
+    slot,
+    visitor,
+)
 
 NEW = product("m", 9)
 """Mugs are what people look at least."""
 MUGS = {f"m{number}" for number in range(6)}
 
 
-def ranked(*catalogue: object) -> Bundle:
-    """Its ranker goes by popularity alone, as a learned one does where nothing else is known."""
+def ranked(*catalogue: object, more: float = 1.0) -> Bundle:
+    """Its ranker goes by popularity alone, as a learned one does where nothing else is known; `more`: what a
+    step of it is worth."""
     known = bundle([*CATALOGUE, *catalogue])
-    borders = np.sort(known.popularity.scores)[:, None].astype(np.float32)
+    steps = [1e-6, *np.sort(known.popularity.scores)]
+    borders = np.array(steps, np.float32)[:, None]
     trees = Trees(
         np.full((len(borders), 1), FEATURES.index("popularity"), np.int32),
         borders,
-        np.tile(np.array([0, 1], np.float32), (len(borders), 1)),
+        np.tile(np.array([0, more], np.float32), (len(borders), 1)),
     )
     known.ranker = Ranker(Signals.fit(interactions().with_items(known.item_ids)), trees)
     return known
@@ -59,3 +71,33 @@ def test_there_the_sources_that_a_placement_lets_lead_do() -> None:
     on = Shelf.build([*CATALOGUE, NEW], ranked(), {}, NOW_S)
     led = Placement(sources={"content": 1.0, "popular": 0.1}, leading_sources=("popular",))
     assert not MUGS & set(on_page(on, NEW.id, led))
+
+
+COAT = product("m", 8, title="Coat", description="wool enamel", category=("Clothing",))
+"""It shares a word with mugs."""
+
+
+def test_of_what_nobody_has_looked_at_the_likest_comes_first_and_what_is_little_like_it_last() -> None:
+    """This ranker takes what is unknown for the best, as one may that was taught by what came into demand."""
+    on = Shelf.build([*CATALOGUE, COAT, NEW], ranked(more=-1.0), {}, NOW_S)
+    placement = Placement(sources={"content": 1.0, "popular": 0.1})
+    (block,) = ask(on, visitor("m2", "m1"), slot("feed", 30), placements={"feed": placement})
+    ranks = [entry.item for entry in block.items if entry.reason.source in placement.sources]
+    assert {COAT.id, NEW.id} < set(ranks)
+    assert ranks[-1] == COAT.id
+    assert ranks[0] != NEW.id
+
+
+def test_what_somebody_has_looked_at_since_the_training_is_the_rankers() -> None:
+    counters = {COAT.id: ItemCounters(1.0, 0.0, 0.0, NOW_S)}
+    on = Shelf.build([*CATALOGUE, COAT], ranked(more=-1.0), counters, NOW_S)
+    placement = Placement(sources={"content": 1.0, "popular": 0.1})
+    (block,) = ask(on, visitor("m2", "m1"), slot("feed", 30), placements={"feed": placement})
+    assert shown(block)[0] == COAT.id
+
+
+def test_neighbours_say_nothing_where_nobody_else_looked_at_anything_of_the_session() -> None:
+    on = Shelf.build([*CATALOGUE, COAT, NEW], ranked(), {}, NOW_S)
+    for looked, said in ((visitor(NEW.id, COAT.id), False), (visitor("m1", COAT.id), True)):
+        (block,) = ask(on, looked, slot("home.feed", 20))
+        assert ("neighbours" in {entry.reason.source for entry in block.items}) == said
