@@ -1,9 +1,11 @@
 """Gradient boosting of oblivious trees for choices: of each group of candidates one, or some, were taken.
 
 The loss is the cross-entropy of the softmax over a group, for each that was taken (ListNet's top-one, and
-CatBoost's QuerySoftMax); trees are symmetric, as in Prokhorenkova et al., "CatBoost: unbiased boosting with
-categorical features", NeurIPS 2018, leaves are Newton steps. On the same replayed prefixes it ranks as well
-as CatBoost, whose wheel would bring pandas, matplotlib and plotly, 400 MB, along (bench/RESULTS.md).
+CatBoost's QuerySoftMax), and with less weight what LambdaRank (Burges, "From RankNet to LambdaRank to
+LambdaMART: An Overview", 2010) says of the reciprocal rank, because the first places count most; trees are
+symmetric, as in Prokhorenkova et al., "CatBoost: unbiased boosting with categorical features", NeurIPS 2018,
+leaves are Newton steps. By the cross-entropy alone it ranks as well on the same replayed prefixes as
+CatBoost, whose wheel would bring pandas, matplotlib and plotly, 400 MB, along (bench/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from recsys.models.boosting_kernels import (
     add_leaves,
     bin_features,
     draw_rows,
+    gradients,
     part_rows,
-    softmax_gradients,
     split_of,
     sum_leaves,
 )
@@ -54,6 +56,9 @@ class BoostingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_rows: int = 300_000
     """Nor at more than so many of their candidates: of more they are drawn, the likelier the steeper the loss
     is there, and weighed against that. Most candidates are clearly not what was taken."""
+    top_places: Annotated[int, msgspec.Meta(ge=1)] = 10
+    top_weight: float = 0.3
+    """What is gained by changing places with one of the first counts so much beside the cross-entropy."""
     seed: int = 0
 
 
@@ -170,6 +175,7 @@ class _Fit:
         self._threads = threads
         self._scores, self._slope, self._curvature = (np.zeros(n, np.float32) for _ in range(3))
         self._leaf = np.zeros(n, np.uint8)
+        self._discounts = (1.0 / np.arange(1, settings.top_places + 1)).astype(np.float32)
         self._group_cuts = np.linspace(0, len(starts) - 1, threads + 1).astype(np.int64)
         self._rows, self._weighed = np.empty(0, np.uint32), np.empty((0, 2), np.float32)
 
@@ -178,8 +184,9 @@ class _Fit:
 
         def part(of: int) -> None:
             first, last = self._group_cuts[of : of + 2]
-            softmax_gradients(
-                self._scores, self._starts[first : last + 1], self._taken, self._slope, self._curvature,
+            gradients(
+                self._scores, self._starts[first : last + 1], self._taken, self._discounts,
+                self._settings.top_weight, self._slope, self._curvature,
             )  # fmt: skip
 
         list(self._pool.map(part, range(self._threads)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import types
 
@@ -12,6 +14,7 @@ _I4, _I8, _F4, _U1 = read_only(i4), read_only(i8), read_only(f4), read_only(u1)
 _BOOLEAN = read_only(boolean)
 _U4 = read_only(types.uint32)
 """Of row numbers: those without a sign are not asked whether they count from the end."""
+_LEAST_LIKELY = np.float32(1e-30)
 ABREAST = 4
 """Features whose histograms are filled in one pass."""
 
@@ -33,26 +36,82 @@ def bin_features(features: Array, borders: Array, binned: Array) -> None:
             binned[feature, index] = low
 
 
-@kernel(void(_F4, _I8, _U1, f4[::1], f4[::1]), fastmath=True)
-def softmax_gradients(scores: Array, starts: Array, taken: Array, slope: Array, curvature: Array) -> None:
-    """First and second derivatives of the cross-entropies of each group's softmax, one for each row taken.
+@kernel(void(_F4, f4[::1], f4[::1]))
+def _rank(scores: Array, discounts: Array, worth: Array) -> None:
+    """Into `worth` float32[c] what each of `scores` float32[c] is worth by its place: of the k greatest the
+    `discounts` float32[k], any other 0."""
+    best = np.empty(len(discounts), np.int64)
+    found = 0
+    for row in range(len(scores)):
+        worth[row] = np.float32(0)
+        if found == len(best) and scores[row] <= scores[best[found - 1]]:
+            continue
+        place = found if found < len(best) else found - 1
+        while place and scores[best[place - 1]] < scores[row]:
+            best[place] = best[place - 1]
+            place -= 1
+        best[place] = row
+        found = min(found + 1, len(best))
+    for place in range(found):
+        worth[best[place]] = discounts[place]
+
+
+@kernel(void(_F4, _F4, _U1, f4, f4[::1], f4[::1]), fastmath=True)
+def _swap(likely: Array, worth: Array, taken: Array, weight: Any, slope: Array, curvature: Array) -> None:
+    """Add the derivatives of LambdaRank: for each row taken and each that was not the logistic loss of their
+    order, times what would be gained if they changed places."""
+    for one in range(len(likely)):
+        if not taken[one]:
+            continue
+        steps, bends = np.float32(0), np.float32(0)
+        for other in range(len(likely)):
+            gain = weight * abs(worth[one] - worth[other]) * np.float32(1 - taken[other])
+            wrong = likely[other] / max(likely[one] + likely[other], _LEAST_LIKELY)
+            step, bend = gain * wrong, gain * wrong * (1 - wrong)
+            steps += step
+            bends += bend
+            slope[other] += step
+            curvature[other] += bend
+        slope[one] -= steps
+        curvature[one] += bends
+
+
+@kernel(void(_F4, _I8, _U1, f4[::1], f4, f4[::1], f4[::1]), fastmath=True)
+def gradients(
+    scores: Array,
+    starts: Array,
+    taken: Array,
+    discounts: Array,
+    weight: Any,
+    slope: Array,
+    curvature: Array,
+) -> None:
+    """First and second derivatives of the loss: the cross-entropies of each group's softmax, one for each row
+    taken, and, `weight` times, the order at the top, whose places are worth `discounts` float32[k], falling.
 
     Group g has the rows `starts[g]:starts[g + 1]`; `taken` uint8[N] is 1 for what was taken, 0 otherwise.
     """
+    longest = 0
+    for group in range(len(starts) - 1):
+        longest = max(longest, starts[group + 1] - starts[group])
+    room = np.empty((2, longest), np.float32)
     for group in range(len(starts) - 1):
         start, end = starts[group], starts[group + 1]
+        likely, worth = room[0, : end - start], room[1, : end - start]
         greatest = scores[start]
         for row in range(start, end):
             greatest = max(greatest, scores[row])
         total, times = np.float32(0), np.float32(0)
         for row in range(start, end):
-            slope[row] = np.exp(scores[row] - greatest)
-            total += slope[row]
+            likely[row - start] = np.exp(scores[row] - greatest)
+            total += likely[row - start]
             times += np.float32(taken[row])
         for row in range(start, end):
-            share = slope[row] / total
+            share = likely[row - start] / total
             slope[row] = times * share - np.float32(taken[row])
             curvature[row] = times * share * (1 - share)
+        _rank(scores[start:end], discounts, worth)
+        _swap(likely, worth, taken[start:end], weight, slope[start:end], curvature[start:end])
 
 
 @kernel(i8(_F4, _F4, _I8, f8, f8, types.uint32[::1], f4[:, ::1]))

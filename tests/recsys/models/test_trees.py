@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from recsys.models.boosting import BoostingSettings, Choices, boost, borders_of, steep_of
-from recsys.models.boosting_kernels import draw_rows
+from recsys.models.boosting_kernels import draw_rows, gradients
 from recsys.models.trees import Trees
 
 
@@ -102,6 +104,39 @@ def test_candidates_drawn_stand_for_all_of_them():
     assert weighed[:found, 1].sum() == pytest.approx(curvature[rows].sum(), rel=0.02)
     sure = rows[slope[rows] > steep]
     assert set(sure.tolist()) <= set(drawn[:found].tolist())
+
+
+def plain_gradients(scores, taken, discounts, weight):
+    """One group's, pair by pair."""
+    likely = np.exp(scores - scores.max())
+    share = likely / likely.sum()
+    slope = taken.sum() * share - taken
+    curvature = taken.sum() * share * (1 - share)
+    place = np.empty(len(scores), int)
+    place[np.argsort(-scores)] = np.arange(len(scores))
+    worth = np.append(discounts, np.zeros(len(scores)))[place]
+    for one in np.flatnonzero(taken):
+        for other in np.flatnonzero(taken == 0):
+            gain = weight * abs(worth[one] - worth[other])
+            wrong = 1 / (1 + np.exp(scores[one] - scores[other]))
+            slope[one] -= gain * wrong
+            slope[other] += gain * wrong
+            curvature[[one, other]] += gain * wrong * (1 - wrong)
+    return slope, curvature
+
+
+def test_the_loss_is_that_of_the_choice_and_of_its_place_at_the_top():
+    random = np.random.default_rng(0)
+    counts, discounts = [1, 2, 7, 40], np.array((1, 0.5, 0.25), np.float32)
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    scores = random.normal(0, 3, starts[-1]).astype(np.float32)
+    taken = np.concatenate([np.arange(count) < max(1, count // 5) for count in counts]).astype(np.uint8)
+    slope, curvature = np.full((2, len(scores)), np.nan, np.float32)
+    gradients(scores, starts, taken, discounts, 0.3, slope, curvature)
+    for start, end in itertools.pairwise(starts):
+        expected = plain_gradients(scores[start:end].astype(float), taken[start:end], discounts, 0.3)
+        np.testing.assert_allclose(slope[start:end], expected[0], atol=1e-5)
+        np.testing.assert_allclose(curvature[start:end], expected[1], atol=1e-5)
 
 
 def test_threads_share_the_work_and_find_the_same():
