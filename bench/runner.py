@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import bench
 from flows.memory import peak_mb
 from server.up import stop_with_supervisor
+from server.workers import GRPC_POLLING
 
 Tell = Callable[[object], None]
 ROOT = Path(bench.__file__).parent.parent
@@ -87,7 +88,7 @@ def _spawned(
         [sys.executable, "-m", "bench.runner", target],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**GRPC_POLLING, **os.environ, "PYTHONPATH": path},
     )
     assert process.stdin is not None
     assert process.stdout is not None

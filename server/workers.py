@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
+from typing import Final
 
 import structlog
 
@@ -24,6 +25,9 @@ STEADY_S = 60.0
 POLL_S = 0.1
 STOP_S = 30.0
 """A process that has not stopped by then is killed."""
+GRPC_POLLING: Final = {"GRPC_EXPERIMENTS": "-event_engine_listener"}
+"""Connections are looked at by the threads that take calls from them, not by threads of gRPC's own, which
+hand on what has come: see ARCHITECTURE.md. Read by gRPC as it is imported."""
 
 
 @dataclass(slots=True)
@@ -164,4 +168,4 @@ def environ_of(root: Path, **more: str) -> dict[str, str]:
     paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     # Requests are the parallel work: a search that takes every core would slow all others down.
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**single, **os.environ, "PYTHONPATH": os.pathsep.join(paths), **more}
+    return {**single, **GRPC_POLLING, **os.environ, "PYTHONPATH": os.pathsep.join(paths), **more}
