@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 
 _MINUTE_MS: Final = 60_000
 _QUARTER_MS: Final = 15 * _MINUTE_MS
+MOST_QUARTERS: Final = 1 << 14
+"""Kept of a zone: those of half a year."""
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CLOCK: Final = tuple(f"{minute // 60:02}:{minute % 60:02}" for minute in range(24 * 60))
 """Made beforehand: to write a number in two digits takes as long as all the rest of a reason."""
@@ -26,25 +28,48 @@ class _Quarter(NamedTuple):
     """What its day is called."""
 
 
-def when(at_ms: int, now_ms: int, zone: tzinfo, by_day: bool = False) -> str:
-    """ "at 10:05 CET" today, "on 3 May" before.
+class Clock:
+    """Words for times, as they are told at one moment in one zone."""
 
-    `by_day`: the day always. Mail is read when it is opened: what was today then is not any more.
-    """
-    at, now = _quarter(at_ms // _QUARTER_MS, zone), _quarter(now_ms // _QUARTER_MS, zone)
-    if at.day == now.day and not by_day:
-        return f"at {_CLOCK[at.minute + at_ms // _MINUTE_MS % 15]} {at.zone}"
-    return f"on {at.words}" if at.year == now.year else f"on {at.words} {at.year}"
+    __slots__ = ("_now", "_quarters")
+
+    def __init__(self, now_ms: int, zone: tzinfo) -> None:
+        self._quarters = _quarters_of(zone)
+        self._now = self._quarters[now_ms // _QUARTER_MS]
+
+    def when(self, at_ms: int, by_day: bool = False) -> str:
+        """ "at 10:05 CET" today, "on 3 May" before.
+
+        `by_day`: the day always. Mail is read when it is opened: what was today then is not any more.
+        """
+        at, now = self._quarters[at_ms // _QUARTER_MS], self._now
+        if at.day == now.day and not by_day:
+            return f"at {_CLOCK[at.minute + at_ms // _MINUTE_MS % 15]} {at.zone}"
+        return f"on {at.words}" if at.year == now.year else f"on {at.words} {at.year}"
+
+    def since(self, at_ms: int, by_day: bool = False) -> str:
+        """ "10:05 CET" today, "3 May" before."""
+        return self.when(at_ms, by_day).removeprefix("at ").removeprefix("on ")
 
 
-def since(at_ms: int, now_ms: int, zone: tzinfo, by_day: bool = False) -> str:
-    """ "10:05 CET" today, "3 May" before."""
-    return when(at_ms, now_ms, zone, by_day).removeprefix("at ").removeprefix("on ")
+class _Quarters(dict[int, _Quarter]):
+    """Those of a zone, by how many are between each and 1970. Offsets of zones are whole quarters, so all of
+    one has one day and offset."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        super().__init__()
+        self._zone = zone
+
+    def __missing__(self, number: int) -> _Quarter:
+        if len(self) >= MOST_QUARTERS:
+            self.clear()
+        at = datetime.fromtimestamp(number * 900, self._zone)
+        words = f"{at.day} {_MONTHS[at.month - 1]}"
+        quarter = _Quarter(at.toordinal(), at.year, at.hour * 60 + at.minute, at.tzname() or "", words)
+        self[number] = quarter
+        return quarter
 
 
-@lru_cache(maxsize=1 << 14)
-def _quarter(quarter: int, zone: tzinfo) -> _Quarter:
-    """Of so many since 1970. Offsets of zones are whole quarters, so all of it has one day and offset."""
-    at = datetime.fromtimestamp(quarter * 900, zone)
-    words = f"{at.day} {_MONTHS[at.month - 1]}"
-    return _Quarter(at.toordinal(), at.year, at.hour * 60 + at.minute, at.tzname() or "", words)
+@lru_cache(maxsize=16)
+def _quarters_of(zone: tzinfo) -> _Quarters:
+    return _Quarters(zone)

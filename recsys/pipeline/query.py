@@ -16,6 +16,7 @@ import numpy.typing as npt
 from recsys.block import Placement, Reason, SourceName
 from recsys.models.arrays import Offer, Rows, Vectors
 from recsys.models.bundle import Bundle
+from recsys.pipeline.clock_times import Clock
 from recsys.pipeline.columns import Columns, type_set
 from recsys.pipeline.eligibility import NO_RULES, Rule
 from recsys.pipeline.lazy import lazy
@@ -63,6 +64,11 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
     """Reasons already put into words."""
     zone: tzinfo = timezone.utc
     """In which reasons tell clock times and days."""
+
+    @lazy
+    def clock(self) -> Clock:
+        """By which reasons tell times."""
+        return Clock(self.person.now_ms, self.zone)
 
     @lazy
     def taste(self) -> Vectors | None:

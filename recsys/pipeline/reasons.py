@@ -15,7 +15,6 @@ import numpy as np
 from recsys.block import Reason
 from recsys.counters import ItemCounters, decay
 from recsys.events import Action
-from recsys.pipeline.clock_times import since, when
 from recsys.pipeline.complements import brought_by
 from recsys.pipeline.mix import CATALOGUE, NEW, Choice
 from recsys.pipeline.news import caring_deeds
@@ -102,7 +101,10 @@ def reasons(choice: Choice, query: Query) -> Told:
 def evidence(choice: Choice, query: Query) -> Told:
     """What speaks for each row of the choice by its source alone."""
     said, places = said_of(choice.rows, choice.sources, query)
-    told = [_reason(one, query) for one in said]
+    told = [
+        _without_deed(one, query) if one.deed is None else _because(one.source, one.deed, query, one.words)
+        for one in said
+    ]
     for place, one in enumerate(said):
         if one.deed is None and told[place].evidence_item and one.source in _SENTENCES:
             _without_echo(place, told, places, choice, query)
@@ -142,18 +144,20 @@ def _heaviest_taught(visit: Visit) -> Deed | None:
     if bundle is None or not len(person.history_rows):
         return None
     weights, heaviest = person.history_weights(bundle.als.kind_weights)
-    rows, factors = person.history_rows, bundle.als.item_factors
-    if heaviest >= 0 and rows[heaviest] < len(factors) and factors[rows[heaviest], 0]:
-        return person.history_deed(heaviest)
+    factors = bundle.als.item_factors
+    if heaviest >= 0:
+        deed = person.history_deed(heaviest)
+        if deed.row < len(factors) and factors[deed.row, 0]:
+            return deed
+    rows = person.history_rows
     taught = (rows >= 0) & (rows < len(factors))
     taught[taught] = factors[rows[taught], 0] != 0.0
     return person.history_deed(int(np.where(taught, weights, -1.0).argmax())) if taught.any() else None
 
 
-def _reason(said: Said, query: Query) -> Reason:
-    source, row, deed, visit = said.source, said.row, said.deed, query.visit
-    if deed is not None:
-        return _because(source, deed, query, said.words)
+def _without_deed(said: Said, query: Query) -> Reason:
+    """What is said of a row for which the models name nothing that was done."""
+    source, row, visit = said.source, said.row, query.visit
     if source in _PLAIN:
         return _same_for_all(source, query)
     if source == "trending" and visit.columns.leaf[row] == visit.came_for >= 0:
@@ -166,6 +170,7 @@ def _reason(said: Said, query: Query) -> Reason:
         return _in_cart(row, query)
     if source in _NEWS:
         return _news(row, source, query)
+    deed = None
     if source == "lately":
         deed = left_from(row, query)
     elif source == "buy_again":
@@ -266,13 +271,11 @@ def _demand(counters: ItemCounters | None, visit: Visit) -> Reason:
 
 
 def _when(at_ms: int, query: Query) -> str:
-    visit = query.visit
-    return when(at_ms, visit.person.now_ms, visit.zone, query.tells_days)
+    return query.visit.clock.when(at_ms, query.tells_days)
 
 
 def _since(at_ms: int, query: Query) -> str:
-    visit = query.visit
-    return since(at_ms, visit.person.now_ms, visit.zone, query.tells_days)
+    return query.visit.clock.since(at_ms, query.tells_days)
 
 
 def _cut(title: str) -> str:

@@ -7,8 +7,10 @@ nothing is said of a deed that the models do not say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import repeat
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import lru_cache
+from struct import Struct
 from typing import Final
 
 import msgspec
@@ -16,10 +18,11 @@ import numpy as np
 
 from recsys.models.direct import direct
 from recsys.models.tables import TopTable
+from recsys.picked import picked
 from recsys.pipeline.candidates import others_after
 from recsys.pipeline.person import Deed
 from recsys.pipeline.query import Query
-from recsys.pipeline.said_kernel import Asked, Spoken, speak
+from recsys.pipeline.said_kernel import SPEAK_COLUMNS, Asked, Spoken, speak
 
 AKIN: Final = "akin"
 """The words for items whose texts share a word or two."""
@@ -28,13 +31,17 @@ ITSELF: Final = "recent"
 SAME_FOR_ALL: Final = ("als", "kindred", "popular", "surging", "new", "catalogue")
 """Sources that say the same of every item."""
 # Plain numbers: to look a member of an enum up costs as much as the question itself.
-_ASKED: Final[Mapping[str, int]] = {
-    "neighbours": int(Asked.TRANSITIONS),
-    "item_to_item": int(Asked.ITEM_TO_ITEM),
-    "bought_together": int(Asked.BOUGHT_TOGETHER),
-    "content": int(Asked.TEXTS),
-    **{source: Asked.ALL + place for place, source in enumerate(SAME_FOR_ALL)},
-}
+_ASKED: Final = defaultdict[str, int](
+    lambda: int(Asked.NOBODY),
+    {
+        "neighbours": int(Asked.TRANSITIONS),
+        "item_to_item": int(Asked.ITEM_TO_ITEM),
+        "bought_together": int(Asked.BOUGHT_TOGETHER),
+        "content": int(Asked.TEXTS),
+        **{source: Asked.ALL + place for place, source in enumerate(SAME_FOR_ALL)},
+    },
+)
+"""Of others, of which there are a dozen, each item is told of by itself."""
 _TRANSITIONS, _NOTHING, _AKIN, _ITSELF = map(
     int, (Asked.TRANSITIONS, Spoken.NOTHING, Spoken.AKIN, Spoken.ITSELF)
 )
@@ -61,16 +68,18 @@ def said_of(rows: Sequence[int], sources: Sequence[str], query: Query) -> tuple[
     person, columns, bundle = visit.person, visit.columns, visit.bundle
     trail = seeds.deeds if query.page_row >= 0 else person.session_seeds.deeds
     table = _EMPTY if bundle is None else bundle.transitions.table
-    asked = bytes(map(_ASKED.get, sources, repeat(0)))
-    told = np.empty((4, len(rows)), np.int32)
+    asked, count = picked(sources, _ASKED), len(rows)
+    # As bytes they are written, and read, in a third of the time that arrays take.
+    told = bytearray(4 * SPEAK_COLUMNS * count)
+    _cells(2 * count).pack_into(told, 0, *rows, *asked)
     size = _speak(
         visit.scratch.workplace.sources, columns.stock, columns.cold.count, table.rows, table.lengths,
-        trail[0].row if trail else -1, seeds.rows, seeds.weights, person.rows, np.array(rows, np.int32),
-        np.frombuffer(asked, np.uint8), told,
+        trail[0].row if trail else -1, seeds.rows, seeds.weights, person.rows, np.frombuffer(told, np.int32),
     )  # fmt: skip
-    of_row, spoken_of, place_of, first_of = told.tolist()
+    cells = memoryview(told).cast("i")
+    spoken_of, place_of, first_of = [cells[column * count :][:size].tolist() for column in (3, 4, 5)]
     said = []
-    for spoken, place, first in zip(spoken_of[:size], place_of, first_of):  # noqa: B905 (the rest is unset)
+    for spoken, place, first in zip(spoken_of, place_of, first_of, strict=True):
         source, row = sources[first], rows[first]
         if spoken == _NOTHING:
             said.append(Said(source, row))
@@ -79,7 +88,12 @@ def said_of(rows: Sequence[int], sources: Sequence[str], query: Query) -> tuple[
         else:
             deeds = trail if asked[first] == _TRANSITIONS else seeds.deeds
             said.append(Said(source, row, deeds[place], AKIN if spoken == _AKIN else source))
-    return said, of_row
+    return said, cells[2 * count : 3 * count].tolist()
+
+
+@lru_cache
+def _cells(count: int) -> Struct:
+    return Struct(f"{count}i")
 
 
 def left_from(row: int, query: Query) -> Deed | None:

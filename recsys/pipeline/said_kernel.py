@@ -12,12 +12,13 @@ from recsys.models.compiled import Array, f4, i4, i8, kernel, read_only, void
 from recsys.models.opinion_kernel import product
 from recsys.pipeline.workplace_arrays import SOURCES_TYPE, STOCK_TYPE
 
-_u1 = types.uint8
-_U1, _I4, _F4 = (read_only(dtype) for dtype in (_u1, i4, f4))
+_I4, _F4 = read_only(i4), read_only(f4)
 _I4_2D, _F4_2D = read_only(i4, 2), read_only(f4, 2)
 
 MUCH_ALIKE: Final = 0.5
 """Items whose texts are of a lesser cosine share a word or two: 9 of 10 pairs of a shop are below it."""
+SPEAK_COLUMNS: Final = 6
+"""See `speak`."""
 
 
 class Asked(IntEnum):
@@ -59,7 +60,7 @@ def _newest_place(rows: Array, row: int) -> int:
     return -1
 
 
-@kernel(void(_I4, _U1, i8, _I4, _F4, _I4_2D, _F4_2D, _I4, i4[::1], i4[::1]))
+@kernel(void(_I4, _I4, i8, _I4, _F4, _I4_2D, _F4_2D, _I4, i4[::1], i4[::1]))
 def _by_table(
     rows: Array,
     asked: Array,
@@ -122,7 +123,7 @@ def _by_texts(
     return spoken, strongest
 
 
-@kernel(i8(SOURCES_TYPE, STOCK_TYPE, i8, _I4_2D, _I4, i8, _I4, _F4, _I4, _I4, _U1, i4[:, ::1]))
+@kernel(i8(SOURCES_TYPE, STOCK_TYPE, i8, _I4_2D, _I4, i8, _I4, _F4, _I4, i4[::1]))
 def speak(
     sources: Any,
     stock: Any,
@@ -133,21 +134,22 @@ def speak(
     seeds: Array,
     weights: Array,
     touched: Array,
-    rows: Array,
-    asked: Array,
-    told: Array,
+    cells: Array,
 ) -> int:
-    """What is to be said of rows int32[k], each thing once, into `told` int32[4, k]: for each row the place
-    of what is said of it; and for each thing its `Spoken`, the place of its seed, or of its touch for ITSELF,
-    and the first row that it is said of, by its place. Returns how many things there are.
+    """What is to be said of k rows, each thing once. `cells` int32[SPEAK_COLUMNS * k] are columns: the rows;
+    for each what is `Asked`; and, written here, for each the place of what is said of it; and for each thing
+    its `Spoken`, the place of its seed, or of its touch for ITSELF, and the first row that it is said of, by
+    its place. Returns how many things there are.
 
-    seeds int32[s] count by weights float32[s]; touched int32[t]: the rows of what was done, the oldest first;
-    `asked` uint8[k]: see `Asked`. TRANSITIONS know one seed, whose row is `last` (-1 for none) and place 0:
+    seeds int32[s] count by weights float32[s]; touched int32[t]: the rows of what was done, the oldest first.
+    TRANSITIONS know one seed, whose row is `last` (-1 for none) and place 0:
     people went on from it to the first `n_following` of `following`. That the person went on to something
     says nothing of others. Of the stock's new items `n_new` count.
     """
     opinions, memory, size = sources.opinions, sources.memory, 0
-    of_row, spoken_of, place_of, first_of = told[0], told[1], told[2], told[3]
+    k = len(cells) // SPEAK_COLUMNS
+    rows, asked, of_row = cells[:k], cells[k : 2 * k], cells[2 * k : 3 * k]
+    spoken_of, place_of, first_of = cells[3 * k : 4 * k], cells[4 * k : 5 * k], cells[5 * k :]
     strongest = np.full(len(rows), -1, np.int32)
     _by_table(
         rows, asked, _ITEM_TO_ITEM, seeds, weights, opinions.alike_rows, opinions.alike_scores,

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from recsys.pipeline.clock_times import since, when
+from recsys.pipeline.clock_times import MOST_QUARTERS, Clock
 
 BERLIN, KATHMANDU = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")
 
@@ -31,9 +31,20 @@ def ms(text: str) -> int:
     ],
 )
 def test_in_the_time_of_the_shop(at: str, now: str, zone: tzinfo, told: str) -> None:
-    assert when(ms(at), ms(now), zone) == told
-    assert since(ms(at), ms(now), zone) == told.split(" ", 1)[1]
+    clock = Clock(ms(now), zone)
+    assert clock.when(ms(at)) == told
+    assert clock.since(ms(at)) == told.split(" ", 1)[1]
 
 
 def test_by_the_day_alone_where_it_may_be_read_on_another_one() -> None:
-    assert when(ms("2026-11-22T10:05:00"), ms("2026-11-22T10:06:00"), BERLIN, by_day=True) == "on 22 Nov"
+    assert (
+        Clock(ms("2026-11-22T10:06:00"), BERLIN).when(ms("2026-11-22T10:05:00"), by_day=True) == "on 22 Nov"
+    )
+
+
+def test_more_times_than_are_kept_are_told_as_well() -> None:
+    noon = ms("2026-11-22T12:00:00")
+    clock = Clock(noon, BERLIN)
+    told = [clock.when(noon - place * 900_000) for place in range(MOST_QUARTERS + 2)]
+    assert told[0] == "at 13:00 CET"
+    assert [clock.when(noon - place * 900_000) for place in range(MOST_QUARTERS + 2)] == told
