@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -52,6 +52,13 @@ def _known_cause(error: BaseException, recovery: Path) -> BaseException:
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(recovery))
         cause = cause.__cause__ or cause.__context__
     return error
+
+
+def _without_backtraces(environ: MutableMapping[str, str]) -> None:
+    """Where every Rust program is told to print its stack (RUST_BACKTRACE=1), the engine's sixty lines would
+    stand before the one that says what has failed. `full` still prints them."""
+    if environ.get("RUST_BACKTRACE", "full") != "full":
+        environ["RUST_BACKTRACE"] = "0"
 
 
 @contextmanager
@@ -152,6 +159,7 @@ def run(
     with flow_lock(recovery if process == 0 else recovery / f"process-{process}"):
         if process == 0 and not list(recovery.glob("part-*.sqlite3")):
             init_db_dir(recovery, 1)
+        _without_backtraces(os.environ)
         previous = {number: signal.signal(number, told) for number in (signal.SIGTERM, signal.SIGINT)}
         # States are trees without cycles, many and long-lived: the collector's usual rhythm walks
         # all of them again and again, for half of the flow's time.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -81,6 +84,30 @@ def test_a_flow_that_was_killed_at_once_has_lost_nothing(tmp_path: Path) -> None
     run(settings, to_end=True)
     assert taken(settings).received == EVENTS + 100
     assert verify(settings).ok
+
+
+@pytest.mark.parametrize(("asked", "lines"), [("1", False), ("full", True)])
+def test_a_failure_is_told_without_the_stack_of_the_engine_unless_that_is_asked_for(
+    tmp_path: Path, asked: str, lines: bool
+) -> None:
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from flows.run import run; from recsys.ports import LogUnavailable; from recsys.settings import *\n"
+        "from flows.source import LogSource\n"
+        "def away(*_): raise LogUnavailable('the log is away')\n"
+        "LogSource.build_part = away\n"
+        "run(load_settings(Path(sys.argv[1])))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "RUST_BACKTRACE": asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "the log is away" in done.stderr
+    assert ("stack backtrace" in done.stderr) == lines
 
 
 def test_a_full_disk_is_told_in_a_line(done: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
