@@ -17,8 +17,11 @@ class Banner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A banner and its rules; rules that are empty do not ask."""
 
     title: str
+    """What it says."""
     url: str = ""
+    """Where it leads."""
     image_url: str = ""
+    """Its picture."""
     priority: int = 0
     """The greatest that may be shown is shown; among equals it changes from person to person."""
     placements: tuple[str, ...] = ()
@@ -26,6 +29,7 @@ class Banner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     starts: datetime | None = None
     """A time with its zone, as `2026-11-27T00:00:00+01:00`; without a zone it is UTC."""
     ends: datetime | None = None
+    """Likewise."""
     max_per_day: Annotated[int, msgspec.Meta(ge=1, le=24)] | None = None
     """How often one person is shown it in 24 hours."""
     markets: tuple[str, ...] = ()

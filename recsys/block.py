@@ -55,6 +55,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     needs_item: bool = False
     """The slot must name an item (product.similar)."""
     exclude_cart: bool = False
+    """Leave out what is in the cart."""
     other_categories: bool = False
     """Leave out what is of the same last category as the page's item or as something in the cart: it
     would take its place, not go with it."""
@@ -98,6 +99,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Whose blocks count for `cooldown_s` besides its own: placements by name, or `web` or `email` for all
     of that channel."""
     channel: Channel = "web"
+    """Where it is shown: people who get no mail get no block of `email`."""
     render_ttl_s: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """How long one `render_id` keeps its decision; unset: `server.render_ttl_s`. Behind it the answer is
     decided anew, and says what changed."""

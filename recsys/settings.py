@@ -72,6 +72,7 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     archive_rows: Positive = 200_000
     """A Parquet file is closed after this many events, or after `archive_s`."""
     archive_s: Positive = 3600
+    """As above: a file of a quiet day is closed after this time."""
 
 
 class ConsentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,7 +84,9 @@ class ConsentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
+    """Where it listens; beyond this machine it wants keys."""
     port: Port = 7007
+    """gRPC: blocks, mailings and events."""
     processes: Positive = 1
     """Server processes sharing the port."""
     threads: Positive = 8
@@ -96,10 +99,13 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long a request waits for a Redis that hangs; then pages get blocks for everybody for a second, and
     one request asks again."""
     max_slots: Positive = 16
+    """Most slots of one request."""
     max_limit: Positive = 200
     """Most items of one slot."""
     max_track_events: Positive = 500
+    """Most events of one call of Track."""
     max_bulk_people: Positive = 1_000_000
+    """Most people of one mailing's stream."""
     served_queue: Positive = 10_000
     """Blocks served that wait to be logged; beyond, the oldest are dropped and counted."""
     refresh_ms: Positive = 200
@@ -107,7 +113,9 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: dict[str, Literal["read", "write", "admin"]] = {}
     """API key -> role: read, write or admin. Required off loopback; sent as `authorization: Bearer KEY`."""
     tls_cert: str = ""
+    """File of the certificate chain (PEM), for TLS; with `tls_key`."""
     tls_key: str = ""
+    """File of its private key (PEM)."""
     render_ttl_s: Positive = 7 * 86_400
     """For this long the same render_id gets the same decision."""
     retry_s: Positive = 300
@@ -122,17 +130,27 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Positive = 2
     """Bound on the threads of ALS, FAISS and BLAS."""
     factors: Positive = 64
+    """Numbers that ALS describes a taste by."""
     iterations: Positive = 12
+    """Rounds of its fit; large shops need fewer, and get them."""
     regularization: Amount = 0.05
+    """How far it keeps tastes from what little says."""
     view_weight: Amount = 1.0
+    """What a view tells it of a taste."""
     read_weight: Amount = 1.0
+    """Likewise an article that was read."""
     cart_weight: Amount = 3.0
+    """Likewise what was put into a cart."""
     order_weight: Amount = 6.0
+    """Likewise what was ordered."""
     m_most_recent_sessions: Positive = 1000
+    """Sessions with an item in common that are looked at for like ones, where a bundle has no ranker."""
     k_neighbours: Positive = 200
+    """How many of them, the likest, have a vote."""
     test_share: Share = 0.1
     """The newest share of the sessions, held out to evaluate."""
     max_test_queries: Positive = 5000
+    """Most clicks of held-out sessions that bundles are asked to foretell."""
     min_events: Whole = 100
     """Fewer interactions than this train no model."""
     text_model: str = ""
@@ -144,17 +162,24 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep: Positive = 3
     """Bundles kept."""
     seed: Whole = 7
+    """Of all chance in a training: the same gives the same bundle."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that can be set. `{home}` in a URL or path stands for HEADRACE_HOME."""
 
     log: str = "sqlite://{home}/log.db"
+    """Where events are kept as they came: sqlite:///path, or kafka://host:9092/topic."""
     state: str = "lmdb://{home}/state"
+    """What is known of people and items: lmdb:///path, or redis://host:6379/0?prefix=shop:."""
     archive: str = "{home}/archive"
+    """Events by day, which training reads (Parquet)."""
     bundles: str = "{home}/bundles"
+    """Models that were published."""
     recovery: str = "{home}/recovery"
+    """The flow's own state, from which it goes on after a crash."""
     dead_letters: str = "{home}/dead.db"
+    """Events that nobody could act on, with why."""
     time_zone: str = "UTC"
     """The shop's, by its IANA name, such as Europe/Berlin: reasons tell clock times and days in it."""
     session: SessionSettings = SessionSettings()

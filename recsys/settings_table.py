@@ -99,6 +99,8 @@ def as_toml(settings: Settings, home: Path) -> str:
                       for line in _section(f"{name}.{key}", each)]  # fmt: skip
         elif value:
             lines += _section(name, value)
+    for heading, kind in (('placements."NAME"', Placement), ("banners.NAME", Banner)):
+        lines += ["", f"# What may stand in [{heading}]:", *_glossary(kind)]
     if not settings.server.keys:
         lines.append(_KEYS_EXAMPLE)
     lines += _built_in(settings.placements)
@@ -149,6 +151,18 @@ def _fields(values: Mapping[str, Any], of: type) -> list[str]:
         if not isinstance(value, dict):
             lines += [f"# {line}" for line in textwrap.wrap(meanings.get(name, ""), _WIDTH)]
             lines.append(f"{_key(name)} = {_value(value)}")
+    return lines
+
+
+def _glossary(of: type[msgspec.Struct]) -> list[str]:
+    """Each field of what a reader names, with its default where it has one, and what it means."""
+    lines, defaults = [], _defaults(of)
+    for name, meaning in _meanings(of).items():
+        default = defaults.get(name)
+        told = name if default is None else f"{name} = {_value(default)}"
+        lines += textwrap.wrap(
+            f"{told}: {meaning}", _WIDTH, initial_indent="#   ", subsequent_indent="#       "
+        )
     return lines
 
 
@@ -229,13 +243,18 @@ def _usual(section: str, name: str) -> dict[str, Any]:
     if section == "placements" and name in DEFAULT_PLACEMENTS:
         plain: dict[str, Any] = msgspec.to_builtins(DEFAULT_PLACEMENTS[name])
         return plain
-    usual = {}
-    for field in msgspec.structs.fields(_NAMED[section]):
+    return _defaults(_NAMED[section])
+
+
+def _defaults(of: type[msgspec.Struct]) -> dict[str, Any]:
+    """As plain data, of the fields that have one."""
+    defaults = {}
+    for field in msgspec.structs.fields(of):
         if field.default_factory is not msgspec.NODEFAULT:
-            usual[field.name] = msgspec.to_builtins(field.default_factory())
+            defaults[field.name] = msgspec.to_builtins(field.default_factory())
         elif field.default is not msgspec.NODEFAULT:
-            usual[field.name] = msgspec.to_builtins(field.default)
-    return usual
+            defaults[field.name] = msgspec.to_builtins(field.default)
+    return defaults
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:

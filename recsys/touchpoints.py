@@ -27,6 +27,7 @@ class Touchpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     direct: bool = True
     """The shop speaks itself (site, email); False: others do (affiliates, social, marketplaces)."""
     online: bool = True
+    """Not in a store or by telephone."""
     phase: Phase = "before"
     """Before, during or after a purchase."""
 
@@ -35,6 +36,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Maps events to a touchpoint: every field that is set must match."""
 
     touchpoint: str
+    """Which one, by its name."""
     name: str | None = None
     """The event's name; case and underscores make no difference."""
     medium: str | None = None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import get_args
 
 import msgspec
 import pytest
 
+from recsys.banner import Banner
 from recsys.block import DEFAULT_PLACEMENTS, Placement, SourceName
 from recsys.fold import SessionRules
 from recsys.settings import ServerSettings, Settings, SettingsError, load_settings
@@ -248,6 +252,27 @@ def test_what_the_toml_has_as_comments_can_be_taken_as_it_stands(tmp_path: Path)
     assert found.placements == DEFAULT_PLACEMENTS
     assert list(found.server.keys.values()) == ["read"]
     assert found.touchpoint_registry().by_event["Product Viewed", "email", "kiosk"] == "kiosk"
+
+
+def test_the_toml_says_what_every_setting_means(tmp_path: Path) -> None:
+    shown = as_toml(load_settings(tmp_path), tmp_path)
+    lines = shown.split("\n")
+    told = {line.split(" = ")[0] for above, line in pairwise(lines) if above.startswith("# ")}
+    plain = [field for section in plain_sections(Settings) for field in section]
+    assert [name for name in plain if name not in told] == []
+    for kind in (Placement, Banner):
+        for name in kind.__struct_fields__:
+            assert re.search(rf"^#   {name}( = .+)?: \w", shown, re.MULTILINE), name
+    assert "#   limit = 10: Items when the request names no number." in lines
+
+
+def plain_sections(kind: type[msgspec.Struct]) -> Iterator[list[str]]:
+    """The names of the settings of each section that are no tables themselves."""
+    values = msgspec.to_builtins(kind())
+    yield [name for name, value in values.items() if not isinstance(value, dict | list | tuple)]
+    for field in msgspec.structs.fields(kind):
+        if isinstance(field.type, type) and issubclass(field.type, msgspec.Struct):
+            yield from plain_sections(field.type)
 
 
 def test_a_variable_cannot_go_below_a_value(tmp_path: Path) -> None:
