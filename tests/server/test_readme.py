@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -46,6 +48,28 @@ def test_a_page_of_four_slots(shop: Shop, client: Client) -> None:
 def test_a_page_without_a_server_is_shown_all_the_same() -> None:
     with Client("127.0.0.1:1") as nobody:
         assert example("def page_blocks")["page_blocks"](nobody, "v1", "p3", "DE", "page-1") == {}
+
+
+def test_what_is_posted_over_http_is_passed_on(shop: Shop, client: Client) -> None:
+    names = example("def forward")
+    names["headrace"].close()
+    names["headrace"] = client
+    said: list[str] = []
+
+    def post(path: str, body: bytes) -> str:
+        environ = {"PATH_INFO": path, "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+        names["forward"](environ, lambda status, _: said.append(status[:3]))
+        return said[-1]
+
+    viewed = b'{"event": "Product Viewed", "anonymousId": "v1", "properties": {"product_id": "p3"}}'
+    assert post("/v1/track", viewed) == "200"
+    assert post("/v1/batch", b'{"batch": [%b, {"type": "page", "anonymousId": "v2"}]}' % viewed) == "200"
+    calls = [json.loads(record.value) for record in shop.log.records]
+    assert [call.get("type") for call in calls] == ["track", None, "page"]
+    assert [call["anonymousId"] for call in calls] == ["v1", "v1", "v2"]
+    assert [post("/v1/track", body) for body in (b"{", b"[]")] == ["400", "400"]
+    names["headrace"] = Client("127.0.0.1:1", deadline_s=0.2)
+    assert post("/v1/track", viewed) == "503"
 
 
 def test_an_email_rendered_twice_is_one_decision(shop: Shop, client: Client) -> None:
