@@ -175,7 +175,7 @@ def _visit(view: View) -> Visit:
     columns = view.shelf.columns
     person = Person.of(view.profile, columns, view.now_ms, view.rules)
     salt, shelf = salt_of(view.person or view.stranger, view.seed), view.shelf
-    is_unknown = bool(view.addresses) and not len(person.history_rows)
+    is_unknown = bool(view.addresses) and not len(person.history.rows)
     category = came_for(view.addresses, columns.leaf_slugs) if is_unknown else -1
     passing = shelf.passing
     return Visit(person, columns, shelf.bundle, shelf.scratch(), salt, category, passing, zone=view.zone)
@@ -248,7 +248,7 @@ def _fallback(view: View, query: Query, choice: Choice, items: Lineup) -> str:
         return "no_consent"
     if query.visit.bundle is None:
         return "no_model"
-    if view.profile is None or not len(query.visit.person.history_rows):
+    if view.profile is None or not len(query.visit.person.history.rows):
         return "no_profile"
     return "" if choice.contextual else "no_evidence"
 

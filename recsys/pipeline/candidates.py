@@ -1,15 +1,15 @@
 """Candidates: each source names items worth a look, with scores that only it understands.
 
-A source is a function of the context that answers (rows int32[k], scores float32[k]), or names the compiled
-loop that will (`recsys.pipeline.find_kernel`). An answer may hold rows that may not be shown: the filter
-comes next. Sources that know nothing answer nothing. What does not depend on the context is asked once a
-visit.
+A source is a compiled loop (`recsys.pipeline.find_kernel`), or a function of the context that answers (rows
+int32[k], scores float32[k]) or names the loop that will. An answer may hold rows that may not be shown: the
+filter comes next. Sources that know nothing answer nothing. What does not depend on the context is asked once
+a visit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,15 +42,16 @@ def neighbours(context: Context) -> Answer:
     that is only what is popular."""
     visit, session = context.visit, context.session
     bundle, models = visit.bundle, visit.scratch.models
-    if bundle is None or models is None or not len(session):
+    if bundle is None or models is None or not session:
         return NOTHING
     if bundle.ranker is not None:
         heard = visit.columns.popularity.item
-        is_known = any(row >= 0 and heard(row) > 0 for row in reversed(session.tolist()))
+        is_known = any(row >= 0 and heard(row) > 0 for row in reversed(session))
         return Loop.GATHERED if is_known else NOTHING
-    key = ("neighbours", int(session[-1]), context.shown_key)
+    rows = np.array(session, np.int32)
+    key = ("neighbours", session[-1], context.shown_key)
     offer = context.on_offer
-    return visit.once(key, lambda: bundle.neighbours.recommend(session, NEIGHBOUR_POOL, models, offer=offer))
+    return visit.once(key, lambda: bundle.neighbours.recommend(rows, NEIGHBOUR_POOL, models, offer=offer))
 
 
 def als(context: Context) -> Answer:
@@ -60,17 +61,7 @@ def als(context: Context) -> Answer:
         return NOTHING
     if context.few is not None:
         return _likest(context.few, visit.bundle.als.item_factors, visit.taste, WHOLE_POOL)
-    return cast(Answer, visit.answers.get(("als", context.shown_key), Loop.ALS))
-
-
-def item_to_item(_: Context) -> Answer:
-    """Items liked by the same people, or seen in the same sessions, as the seeds."""
-    return Loop.ITEM_TO_ITEM
-
-
-def bought_together(_: Context) -> Answer:
-    """What shares baskets with the seeds."""
-    return Loop.BOUGHT_TOGETHER
+    return visit.searched.get(context.shown_key, Loop.ALS)
 
 
 def content(context: Context) -> Answer:
@@ -80,10 +71,11 @@ def content(context: Context) -> Answer:
     bundle, seeds = context.visit.bundle, context.seeds
     if bundle is None:
         return _of_same_category(context)
-    if not len(seeds.rows):
+    if not seeds.deeds:
         return NOTHING
-    is_known = bool(bundle.content.neighbours) and max(seeds.rows.tolist()) < bundle.n_items
-    return Loop.CONTENT if is_known and not context.filters else _alike(context)
+    if context.filters or not bundle.content.neighbours:
+        return _alike(context)
+    return Loop.CONTENT if max([deed.row for deed in seeds.deeds]) < bundle.n_items else _alike(context)
 
 
 def new_items(context: Context) -> Rows:
@@ -104,24 +96,18 @@ def trending(context: Context) -> Answer:
     return Loop.TRENDING
 
 
-def surging(_: Context) -> Answer:
-    """What most other people look at just now; scores are views, each worth half after ten minutes."""
-    return Loop.SURGING
-
-
 def lately(context: Context) -> Ranked:
     """What other people went on to in these hours from the last items of the session: this knows items newer
     than the model."""
     visit, seeds = context.visit, context.seeds
     after = visit.columns.after
-    found = [
-        (rows, weight * warmth)
-        for row, weight in zip(seeds.rows.tolist(), seeds.weights.tolist(), strict=True)
-        if row in after
-        for rows, warmth in (others_after(row, visit),)
-    ]
-    if not found:
+    left_from = [place for place, deed in enumerate(seeds.deeds) if deed.row in after]
+    if not left_from:
         return NOTHING
+    found = []
+    for place in left_from:
+        rows_after, warmth = others_after(seeds.deeds[place].row, visit)
+        found.append((rows_after, seeds.weights.item(place) * warmth))
     rows, scores = zip(*found, strict=True)
     return np.concatenate(rows), np.concatenate(scores).astype(np.float32)
 
@@ -145,20 +131,19 @@ def others_after(seed: int, visit: Visit) -> tuple[Rows, npt.NDArray[np.float64]
     return rows[others], left[others]
 
 
-def recent(_: Context) -> Answer:
-    """What the person looked at before, the newest and most often seen first; not the last of it all,
-    and not what was ordered since."""
-    return Loop.RECENT
-
-
 def buy_again(context: Context) -> Ranked:
     """What the person has ordered and is due again, by the item's own interval."""
+    if not context.visit.person.orders:
+        return NOTHING
     return context.visit.once("buy_again", lambda: _due(context.visit))
 
 
 def cart(context: Context) -> Ranked:
     """What is in the cart, the newest first."""
-    places = {line.row: 1.0 / (place + 1) for place, line in enumerate(context.visit.person.cart)}
+    held = context.visit.person.cart
+    if not held:
+        return NOTHING
+    places = {line.row: 1.0 / (place + 1) for place, line in enumerate(held)}
     places.pop(-1, None)
     rows = np.fromiter(places.keys(), np.int32, len(places))
     return rows, np.fromiter(places.values(), np.float32, len(places))
@@ -176,28 +161,23 @@ def back_in_stock(context: Context) -> Ranked:
     return context.visit.once("back_in_stock", lambda: ranked_news(returned(context.visit)))
 
 
-def popular(_: Context) -> Answer:
-    """What people liked of late, as of the last training."""
-    return Loop.POPULAR
-
-
-SOURCES: Mapping[SourceName, Callable[[Context], Answer]] = {
+SOURCES: Mapping[SourceName, Loop | Callable[[Context], Answer]] = {
     "neighbours": neighbours,
     "als": als,
     "kindred": named_by_kindred,
-    "item_to_item": item_to_item,
-    "bought_together": bought_together,
+    "item_to_item": Loop.ITEM_TO_ITEM,
+    "bought_together": Loop.BOUGHT_TOGETHER,
     "content": content,
     "trending": trending,
-    "surging": surging,
+    "surging": Loop.SURGING,
     "lately": lately,
-    "recent": recent,
+    "recent": Loop.RECENT,
     "buy_again": buy_again,
     "cart": cart,
     "price_drop": price_drop,
     "back_in_stock": back_in_stock,
     "complements": brought,
-    "popular": popular,
+    "popular": Loop.POPULAR,
 }
 
 
@@ -278,11 +258,10 @@ def _due(visit: Visit) -> Ranked:
     person, bundle = visit.person, visit.bundle
     if bundle is None or bundle.repurchase is None or person.profile is None or not person.profile.orders:
         return NOTHING
-    (places,) = (person.history_kinds == InteractionKind.ORDER).nonzero()
+    (places,) = (person.history.kinds == InteractionKind.ORDER).nonzero()
     newest_s: dict[int, int] = {}
-    for row, at_s in zip(
-        person.history_rows[places].tolist(), person.history_at_s[places].tolist(), strict=True
-    ):
+    history = person.history
+    for row, at_s in zip(history.rows[places].tolist(), history.at_s[places].tolist(), strict=True):
         newest_s[row] = max(newest_s.get(row, 0), at_s)
     now_s, repurchase = person.now_ms / 1000, bundle.repurchase
     due = {

@@ -48,7 +48,7 @@ def brought_by(row: int, visit: Visit) -> tuple[int, int] | None:
 
 
 def _looks(visit: Visit) -> dict[int, int]:
-    rows, leaf = visit.person.session.tolist(), visit.columns.leaf
+    rows, leaf = visit.person.session, visit.columns.leaf
     if len(rows) < LEAST_LOOKS:
         return {}
     codes = [leaf.item(row) for row in rows if row >= 0]

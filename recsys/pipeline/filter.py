@@ -56,7 +56,7 @@ class Bars:
         if in_cart and placement.exclude_cart and not placement.lead_with_cart:
             self.add(in_cart, IN_CART)
         if placement.exclude_session_items:
-            self.add(person.session.tolist(), IN_SESSION)
+            self.add(person.session, IN_SESSION)
         if placement.other_categories:
             self._add_categories({query.page_row, *in_cart})
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from recsys.block import SourceName
 from recsys.counters import SURGE_HALF_LIFE_S
 from recsys.fold import leaf_of
-from recsys.models.arrays import NOTHING, Ranked, Rows, Scores
+from recsys.models.arrays import NOTHING, Ranked, Rows
 from recsys.models.direct import direct
 from recsys.pipeline.candidates import SOURCES, WHOLE_POOL, Answer
 from recsys.pipeline.columns import Heats32
 from recsys.pipeline.find_kernel import POPULAR_POOL, Loop, find
 from recsys.pipeline.kindred import Acquainted
-from recsys.pipeline.pool import Pool
-from recsys.pipeline.query import Ask, Context
+from recsys.pipeline.pool import Ask, Pool
+from recsys.pipeline.query import Company, Context
 from recsys.pipeline.workplace_arrays import MAX_NAMED, MAX_SEEDS, Memory
 
 _find: Final = direct(find)
@@ -25,65 +26,105 @@ _NO_ROWS: Final = NOTHING[0]
 _ANSWERED: Final = int(Loop.ANSWERED)
 
 
-def found(wanted: Mapping[Ask, Context], n_gathered: int, acquainted: Acquainted) -> Pool:
-    """The candidates of contexts in company. The ranker has gathered `n_gathered` of its own in the thread's
-    memory; `acquainted` answers for kindred people where it has a say."""
-    context = next(iter(wanted.values()))
-    plan = _Plan(context)
-    for (source, _), of in wanted.items():
-        is_known = source == "kindred" and acquainted.knows
-        plan.add(acquainted.candidates() if is_known else SOURCES[source](of), of)
-    pool = plan.carried_out(tuple(wanted), n_gathered)
-    visit = context.visit
-    if len(visit.wanted) > 1 and Loop.ALS in plan.loops:
+def found(company: Company, n_gathered: int, acquainted: Acquainted) -> Pool:
+    """The candidates of a company. The ranker has gathered `n_gathered` of its own in the thread's memory;
+    `acquainted` answers for kindred people where it has a say."""
+    context, visit = company.context, company.context.visit
+    plan = _Plan(company.asks, company.asked_for, context)
+    for place, source, seeds_key in plan.layout.asked:
+        if source == "kindred" and acquainted.knows:
+            plan.answer(place, acquainted.candidates())
+            continue
+        ask = SOURCES[source]
+        plan.answer(place, ask if isinstance(ask, Loop) else ask(company.asked_for(seeds_key)))
+    pool = plan.carried_out(n_gathered)
+    if len(visit.companies) > 1 and (als := plan.answer_to(Loop.ALS)) is not None:
         # The other companies need not search for what fits the same taste.
-        visit.answers["als", context.shown_key] = plan.answer_to(Loop.ALS)
+        visit.searched[context.shown_key] = als
     return pool
 
 
 def named_by(source: SourceName, context: Context) -> Ranked:
     """What one source alone says."""
-    answer = SOURCES[source](context)
+    ask = SOURCES[source]
+    answer = ask if isinstance(ask, Loop) else ask(context)
     if isinstance(answer, tuple):
         return answer
-    plan = _Plan(context)
-    plan.add(answer, context)
-    plan.carried_out(((source, context.seeds_key),), 0)
-    return plan.answer_to(answer)
+    plan = _Plan(((source, context.seeds_key),), lambda _: context, context)
+    plan.answer(0, answer)
+    plan.carried_out(0)
+    said = plan.answer_to(answer)
+    assert said is not None
+    return said
+
+
+class _Layout(NamedTuple):
+    """How a company's asks lie in a thread's memory: the same for everybody of whom these are asked."""
+
+    names: tuple[SourceName, ...]
+    steps: array[int]
+    """The cells of the plan, with the loops that always answer for a source."""
+    asked: tuple[tuple[int, SourceName, int], ...]
+    """Where the others stand, with the `seeds_key` of the context to ask each for."""
+    seeds_keys: tuple[int, ...]
+    """Whose seeds are laid into the memory, one behind the other."""
+
+
+@lru_cache(maxsize=4096)
+def _layout(asks: tuple[Ask, ...]) -> _Layout:
+    keys = tuple(dict.fromkeys(key for _, key in asks))
+    steps = array("i")
+    for source, key in asks:
+        loop = SOURCES[source]
+        steps.extend((loop if isinstance(loop, Loop) else Loop.ANSWERED, keys.index(key), 0))
+    asked = [
+        (place, source, key)
+        for place, (source, key) in enumerate(asks)
+        if not isinstance(SOURCES[source], Loop)
+    ]
+    return _Layout(tuple([name for name, _ in asks]), steps, tuple(asked), keys)
 
 
 class _Plan:
     """What the sources of one company are asked, as it is laid into the thread's memory; see
     `recsys.pipeline.workplace_arrays.Memory`."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._memory: Memory = context.visit.scratch.workplace.memory
-        self._cells = context.visit.scratch.workplace.plan_cells
-        self._steps: list[int] = []
-        self._seeded: Context | None = None
-        self._seeds = (0, 0)
-        self._n_answered = self._n_seeds = 0
+    def __init__(self, asks: tuple[Ask, ...], context_of: Callable[[int], Context], context: Context) -> None:
+        workplace = context.visit.scratch.workplace
+        self._asks, self._context = asks, context
+        self._memory: Memory = workplace.memory
+        self._cells = workplace.plan_cells
+        self._n_answered = 0
+        self.layout = layout = _layout(asks)
+        self._cells[: len(layout.steps)] = layout.steps
+        cells, at = workplace.seed_cells, 0
+        for key in layout.seeds_keys:
+            deeds = context_of(key).seeds.deeds
+            cells[at] = len(deeds)
+            for place, deed in enumerate(deeds, at + 1):
+                cells[place] = deed.row
+            at += 1 + MAX_SEEDS
 
-    @property
-    def loops(self) -> list[int]:
-        """What is asked, in order; see `Loop`."""
-        return self._steps[::3]
-
-    def add(self, answer: Answer, context: Context) -> None:
-        """A source's answer, or the loop that will answer for the context."""
-        if isinstance(answer, tuple):
-            self._steps += (_ANSWERED, *self._laid_down(*answer))
+    def answer(self, place: int, answer: Answer) -> None:
+        """What the source asked at this place says, or the loop that will answer for it."""
+        at = 3 * place
+        if not isinstance(answer, tuple):
+            self._cells[at] = answer
             return
-        if context is not self._seeded:
-            self._seeded, self._seeds = context, self._with_seeds(context.seeds.rows)
-        self._steps += (answer, *self._seeds)
+        rows, scores = answer
+        self._cells[at] = _ANSWERED
+        self._cells[at + 1] = start = self._n_answered
+        self._n_answered = end = min(start + len(rows), MAX_NAMED)
+        self._cells[at + 2] = end
+        if end > start:
+            self._memory.rows[start:end] = rows[: end - start]
+            self._memory.scores[start:end] = scores[: end - start]
 
-    def carried_out(self, asks: tuple[Ask, ...], n_gathered: int) -> Pool:
+    def carried_out(self, n_gathered: int) -> Pool:
         """The answers united."""
         context, visit, columns = self._context, self._context.visit, self._context.visit.columns
-        person, types = visit.person, context.item_types
-        self._cells[: len(self._steps)] = array("i", self._steps)
+        asks, names, types = self._asks, self.layout.names, context.item_types
+        person, touched = visit.person, visit.person.history.touched
         leaf = self._leaf()
         cells, n = _find(
             visit.scratch.workplace.sources, columns.stock, len(asks), self._n_answered, n_gathered,
@@ -92,35 +133,20 @@ class _Plan:
             columns.leaf_rows.get(leaf, _NO_ROWS), leaf,
             _warm(context, columns.heat, columns.hot), _warm(context, columns.surge, columns.surging),
             (person.now_ms / 1000 - columns.base_s) / SURGE_HALF_LIFE_S, _popular(context),
-            person.rows, person.kinds, person.at_s, person.now_ms // 1000,
+            touched.rows, touched.kinds, touched.at_s, person.now_ms // 1000,
         )  # fmt: skip
-        names = tuple([name for name, _ in asks])
         return Pool(asks, names, names, (1 << len(asks)) - 1, cells[0, :n], cells)
 
-    def answer_to(self, loop: Loop) -> Ranked:
-        """What a loop that was asked has said."""
-        _, start, end = self._memory.plan[self.loops.index(loop)].tolist()
-        return self._memory.rows[start:end].copy(), self._memory.scores[start:end].copy()
-
-    def _laid_down(self, rows: Rows, scores: Scores) -> tuple[int, int]:
-        """Where an answer stands in the memory now."""
-        start = self._n_answered
-        self._n_answered = end = min(start + len(rows), MAX_NAMED)
-        if end > start:
-            self._memory.rows[start:end] = rows[: end - start]
-            self._memory.scores[start:end] = scores[: end - start]
-        return start, end
-
-    def _with_seeds(self, rows: Rows) -> tuple[int, int]:
-        """Where seeds stand in the memory now."""
-        start = self._n_seeds
-        self._n_seeds = end = min(start + len(rows), MAX_SEEDS)
-        self._memory.seeds[start:end] = rows[: end - start]
-        return start, end
+    def answer_to(self, loop: Loop) -> Ranked | None:
+        """What a loop has said; None where it was not asked."""
+        for asked, start, end in self._memory.plan[: len(self._asks)].tolist():
+            if asked == loop:
+                return self._memory.rows[start:end].copy(), self._memory.scores[start:end].copy()
+        return None
 
     def _leaf(self) -> int:
         """The code of the category that the session is in, -1 for none."""
-        category = self._context.visit.person.category if Loop.TRENDING in self.loops else ""
+        category = self._context.visit.person.category
         return self._context.visit.columns.leaf_codes.get(leaf_of(category), -1) if category else -1
 
 

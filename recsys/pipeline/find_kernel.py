@@ -26,12 +26,18 @@ class Loop(IntEnum):
     """Its answer is what the ranker has gathered."""
     ALS = 2
     ITEM_TO_ITEM = 3
+    """Items liked by the same people, or seen in the same sessions, as the seeds."""
     BOUGHT_TOGETHER = 4
+    """What shares baskets with the seeds."""
     CONTENT = 5
     TRENDING = 6
     SURGING = 7
+    """What most other people look at just now; scores are views, each worth half after ten minutes."""
     RECENT = 8
+    """What the person looked at before, the newest and most often seen first; not the last of it all, and not
+    what was ordered since."""
     POPULAR = 9
+    """What people liked of late, as of the last training."""
 
 
 (
@@ -280,13 +286,14 @@ def find(
     alike = (tables.alike_rows, tables.alike_scores, tables.alike_lengths)
     bought = (tables.bought_rows, tables.bought_scores, tables.bought_lengths)
     for one in range(n_asks):
-        loop, start, end = memory.plan[one, 0], memory.plan[one, 1], memory.plan[one, 2]
+        loop, asked_by = memory.plan[one, 0], memory.plan[one, 1]
         if loop == _ANSWERED:
             continue
         if size == len(memory.rows):  # there is no room left: nobody is heard any more
             memory.plan[one, 1], memory.plan[one, 2] = size, size
             continue
-        seeds, rows, scores, found = memory.seeds[start:end], memory.rows[size:], memory.scores[size:], 0
+        seeds = memory.seeds[asked_by, 1 : 1 + memory.seeds[asked_by, 0]]
+        rows, scores, found = memory.rows[size:], memory.scores[size:], 0
         if loop == _GATHERED:
             found = _gathered(memory, n_gathered, rows, scores)
         elif loop == _ALS:

@@ -24,7 +24,7 @@ class Acquainted:
         bundle, scratch = visit.bundle, visit.scratch.models
         ranker = bundle.kindred_ranker if bundle is not None else None
         is_personal = context.page_row < 0 and not context.about_cart
-        self._ranker = ranker if is_personal and len(visit.person.history_rows) else None
+        self._ranker = ranker if is_personal and len(visit.person.history.rows) else None
         self._found = NOTHING
         self._scratch = scratch
         self._context = context
@@ -70,11 +70,12 @@ def named_by_kindred(context: Context) -> Ranked:
     bundle = visit.bundle
     if bundle is None or bundle.kindred is None or scratch is None or scratch.kindred is None:
         return NOTHING
-    if person.in_session or context.page_row >= 0 or not len(person.history_rows):
+    rows = person.history.rows
+    if person.in_session or context.page_row >= 0 or not len(rows):
         return NOTHING
     kindred, desk = bundle.kindred, scratch.kindred[0]
-    weights, _ = person.history_weights(bundle.als.kind_weights)
+    weights, _ = visit.weights
     return visit.once(
         ("kindred", context.shown_key),
-        lambda: kindred.recommend(person.history_rows, weights, K_KINDRED, desk, context.on_offer),
+        lambda: kindred.recommend(rows, weights, K_KINDRED, desk, context.on_offer),
     )

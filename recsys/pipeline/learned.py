@@ -79,11 +79,10 @@ class Learned:
 def trail_of(context: Context) -> Trail:
     """What the person did, and at last, on the page of an item, that they look at it."""
     person, page_row = context.visit.person, context.page_row
-    now_s = context.visit.person.now_ms / 1000
-    rows, kinds, at_s = person.history_rows, person.history_kinds, person.history_at_s
-    start = len(rows) - len(person.rows) + person.session_from
+    now_s = person.now_ms / 1000
+    rows, kinds, at_s, n_older = person.history
     if context.goes_on:
-        rows = np.append(rows, np.int32(page_row))
-        kinds = np.append(kinds, np.uint8(InteractionKind.VIEW))
-        at_s = np.append(at_s, np.int64(now_s))
-    return Trail(rows, kinds, at_s, start, now_s)
+        rows = np.concatenate((rows, (np.int32(page_row),)))
+        kinds = np.concatenate((kinds, (np.uint8(InteractionKind.VIEW),)))
+        at_s = np.concatenate((at_s, (np.int64(now_s),)))
+    return Trail(rows, kinds, at_s, n_older + person.session_from, now_s)

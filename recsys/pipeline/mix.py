@@ -181,7 +181,7 @@ def _choice(block: _Block, pool: Pool) -> Choice:
         personal=of_person
         or "cart" in block.sources
         or (by_seeds and query.seeds.personal)
-        or (by_neighbours and len(query.visit.person.session) > 0),
+        or (by_neighbours and bool(query.visit.person.session)),
         contextual=(by_seeds or by_neighbours) and query.page_row >= 0,
     )
 

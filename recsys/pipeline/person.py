@@ -14,9 +14,7 @@ from recsys.block import Tier
 from recsys.events import Action
 from recsys.fold import SessionRules, is_open
 from recsys.intent import intent
-from recsys.models.als_kernels import fade
 from recsys.models.arrays import Rows, Scores
-from recsys.models.direct import direct
 from recsys.models.interactions import InteractionKind
 from recsys.pipeline.columns import Columns
 from recsys.pipeline.lazy import lazy
@@ -25,7 +23,6 @@ from recsys.profile import Order, Profile
 SEED_ITEMS: Final = 5
 """How many of the last items speak for a session when items like them are looked for."""
 
-_fade: Final = direct(fade)
 _KIND_OF: Final[Mapping[int, InteractionKind]] = {
     Action.CART_ADD: InteractionKind.CART,
     Action.WISH: InteractionKind.CART,
@@ -83,13 +80,32 @@ class Done(NamedTuple):
 _NOTHING_DONE: Final = Done((), [], (), ())
 
 
+class History(NamedTuple):
+    """All that is known to have been done, the oldest first, as models read it; rows of items unknown to the
+    catalogue are -1."""
+
+    rows: Rows
+    """int32[h]."""
+    kinds: Kinds
+    """uint8[h]: an InteractionKind for each."""
+    at_s: Times
+    """int64[h]: epoch seconds."""
+    n_older: int
+    """How many of the first are orders that are older than the first touch."""
+
+    @property
+    def touched(self) -> History:
+        """The touches alone."""
+        n_older = self.n_older
+        if not n_older:
+            return self
+        return History(self.rows[n_older:], self.kinds[n_older:], self.at_s[n_older:], 0)
+
+
 class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
     """`profile` is None when nothing is known or nothing may be used; `cart` and `orders`
     are there all the same, for showing people their own cart, and not what they have, is no
     personalisation.
-
-    Arrays of what was done have one cell for each touch, or for each of the history, the oldest
-    first; rows of items unknown to the catalogue are -1.
     """
 
     profile: Profile | None
@@ -119,22 +135,22 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         return Done(items, self.columns.rows_of(items), actions, at_s)
 
     @lazy
+    def history(self) -> History:
+        """All that is known to have been done: older orders, then the touches."""
+        _, rows, actions, at_s = self.done
+        older = self._older_orders
+        if older:
+            rows = self.columns.rows_of([item for item, _ in older]) + rows
+            at_s = [*(ordered_s for _, ordered_s in older), *at_s]
+        kinds = _ORDERED * len(older) + bytes(actions).translate(_KINDS)
+        return History(
+            np.array(rows, np.int32), np.frombuffer(kinds, np.uint8), np.array(at_s, np.int64), len(older)
+        )
+
+    @property
     def rows(self) -> Rows:
         """int32[t]: the row of each touch."""
-        n_older = len(self._older_orders)
-        return self.history_rows[n_older:] if n_older else self.history_rows
-
-    @lazy
-    def kinds(self) -> Kinds:
-        """uint8[t]: an InteractionKind for each touch."""
-        n_older = len(self._older_orders)
-        return self.history_kinds[n_older:] if n_older else self.history_kinds
-
-    @lazy
-    def at_s(self) -> Times:
-        """int64[t]: epoch seconds of each touch."""
-        n_older = len(self._older_orders)
-        return self.history_at_s[n_older:] if n_older else self.history_at_s
+        return self.history.touched.rows
 
     @lazy
     def session_from(self) -> int:
@@ -157,10 +173,9 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         return place
 
     @lazy
-    def session(self) -> Rows:
-        """int32[h]: the rows of the session, each repeated only after another."""
-        rows = self.done.rows[self.session_from :]
-        return np.array([row for row, _ in groupby(rows)], np.int32) if rows else _NO_ROWS
+    def session(self) -> list[int]:
+        """The rows of the session, each repeated only after another."""
+        return [row for row, _ in groupby(self.done.rows[self.session_from :])]
 
     @lazy
     def in_session(self) -> bool:
@@ -205,45 +220,6 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         ]
 
     @lazy
-    def history_rows(self) -> Rows:
-        """int32[h]: all that is known to have been done: older orders, then the touches."""
-        rows = self.done.rows
-        if self._older_orders:
-            rows = self.columns.rows_of([item for item, _ in self._older_orders]) + rows
-        return np.array(rows, np.int32)
-
-    @lazy
-    def history_kinds(self) -> Kinds:
-        """uint8[h]: an InteractionKind for each of the history."""
-        ordered = _ORDERED * len(self._older_orders)
-        return np.frombuffer(ordered + bytes(self.done.actions).translate(_KINDS), np.uint8)
-
-    @lazy
-    def history_at_s(self) -> Times:
-        """int64[h]: epoch seconds of each of the history."""
-        at_s = self.done.at_s
-        if self._older_orders:
-            at_s = [*(ordered_s for _, ordered_s in self._older_orders), *at_s]
-        return np.array(at_s, np.int64)
-
-    def history_weights(self, kind_weights: Scores) -> tuple[Scores, int]:
-        """float32[h]: the weight of each of the history, by its InteractionKind and faded by age; and
-        the place of the heaviest known one, -1 for none."""
-        key = kind_weights.tobytes()
-        found = self._weights.get(key)
-        if found is None:
-            weights = np.empty(len(self.history_rows), np.float32)
-            rows, kinds, at_s = self.history_rows, self.history_kinds, self.history_at_s
-            heaviest = _fade(rows, kinds, at_s, kind_weights, self.now_ms // 1000, weights)
-            found = self._weights[key] = weights, heaviest
-        return found
-
-    @lazy
-    def _weights(self) -> dict[bytes, tuple[Scores, int]]:
-        """Of the history, by what each kind counts."""
-        return {}
-
-    @lazy
     def session_seeds(self) -> Seeds:
         """The last distinct items of the session, the newest first and with the greatest weight."""
         items, rows, actions, at_s = self.done
@@ -280,11 +256,11 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         """The rows of all that is known to have been ordered."""
         if not self.orders:
             return frozenset()
-        return frozenset(self.history_rows[self.history_kinds == InteractionKind.ORDER].tolist())
+        return frozenset(self.history.rows[self.history.kinds == InteractionKind.ORDER].tolist())
 
     def newest_order(self, row: int) -> Deed | None:
         """The last time that an item was ordered."""
-        ordered = (self.history_rows == row) & (self.history_kinds == InteractionKind.ORDER)
+        ordered = (self.history.rows == row) & (self.history.kinds == InteractionKind.ORDER)
         places = np.flatnonzero(ordered)
         return self.history_deed(int(places[-1])) if len(places) else None
 
@@ -299,7 +275,7 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         if place >= n_older:
             return self.deed(place - n_older)
         item, at_s = self._older_orders[place]
-        return Deed(int(self.history_rows[place]), item, int(Action.ORDER), at_s)
+        return Deed(int(self.history.rows[place]), item, int(Action.ORDER), at_s)
 
 
 def _seeds(deeds: tuple[Deed, ...]) -> Seeds:

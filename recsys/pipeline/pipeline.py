@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -13,7 +13,7 @@ from recsys.pipeline.kindred import Acquainted
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import Choice, mix
 from recsys.pipeline.pool import NO_POOL, Pool
-from recsys.pipeline.query import Ask, Context, Query
+from recsys.pipeline.query import Company, Query
 from recsys.pipeline.score import score
 
 
@@ -27,24 +27,23 @@ def choose(query: Query, taken: Sequence[int]) -> Choice:
 
 def pool_of(query: Query) -> Pool:
     """The candidates of the slot, found and weighed once for all slots of its context's company."""
-    visit, company = query.visit, query.context.company
-    wanted = expect(query)
-    pool = visit.once(("pool", company, len(wanted)), lambda: _weighed(wanted))
-    return pool.of(query.asks)
+    company = expect(query)
+    if company.pool is None:
+        company.pool = _weighed(company)
+    return company.pool.of(query.asks)
 
 
-def expect(query: Query) -> Mapping[Ask, Context]:
-    """Tell that the slot will be filled: what it asks is asked with what its company asks. What that is."""
-    return query.wanted
+def expect(query: Query) -> Company:
+    """Tell that the slot will be filled: what it asks is asked with what its company asks."""
+    return query.company
 
 
-def _weighed(wanted: Mapping[Ask, Context]) -> Pool:
-    if not wanted:
+def _weighed(company: Company) -> Pool:
+    if not company.asks:
         return NO_POOL
-    context = next(iter(wanted.values()))
-    learned = Learned(context)
-    with Acquainted(context) as acquainted:
-        pool = found(wanted, learned.n_gathered, acquainted)
+    learned = Learned(company.context)
+    with Acquainted(company.context) as acquainted:
+        pool = found(company, learned.n_gathered, acquainted)
         if learned.knows:
             return msgspec.structs.replace(pool, learned=learned.totals(pool.rows))
         if acquainted.knows:

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from recsys.block import SourceName
 from recsys.models.arrays import Rows, Scores
-from recsys.pipeline.query import Ask
+
+Ask = tuple[SourceName, int]
+"""A source, and which seeds it is asked about: the `seeds_key` of a context."""
 
 
 class Pool(msgspec.Struct, frozen=True, eq=False):

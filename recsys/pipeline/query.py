@@ -14,14 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.block import Placement, Reason, SourceName
-from recsys.models.arrays import Offer, Rows, Vectors
+from recsys.models.als_kernels import fade
+from recsys.models.arrays import NOTHING, Offer, Ranked, Rows, Scores, Vectors
 from recsys.models.bundle import Bundle
+from recsys.models.direct import direct
 from recsys.pipeline.clock_times import Clock
 from recsys.pipeline.columns import Columns, type_set
 from recsys.pipeline.eligibility import NO_RULES, Rule
 from recsys.pipeline.lazy import lazy
 from recsys.pipeline.passing import Passing
 from recsys.pipeline.person import Person, Seeds, page_seeds
+from recsys.pipeline.pool import Ask, Pool
 from recsys.pipeline.shelf import PipelineScratch
 
 FEW_ROWS: Final = 2000
@@ -34,8 +37,7 @@ _SPEAKING: Final[dict[int, tuple[Placement, tuple[SourceName, ...]]]] = {}
 MOST_SPEAKING: Final = 1024
 """Placements whose sources are kept."""
 _Found = TypeVar("_Found")
-Ask = tuple[SourceName, int]
-"""A source, and which seeds it is asked about: the `seeds_key` of a context."""
+_fade: Final = direct(fade)
 
 
 def salt_of(person: str, seed: int = 0) -> int:
@@ -58,8 +60,12 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
     """Where filters are asked; None where there are none."""
     answers: dict[Hashable, object] = msgspec.field(default_factory=dict)
     """What was found; see `once`."""
-    wanted: dict[Hashable, dict[Ask, Context]] = msgspec.field(default_factory=dict)
-    """What is asked for the slots of each company, and a context to ask it for; see `Context.company`."""
+    searched: dict[Hashable, Ranked] = msgspec.field(default_factory=dict)
+    """What fits the person's taste, by what may be shown."""
+    contexts: dict[Hashable, Context] = msgspec.field(default_factory=dict)
+    """Where its slots stand."""
+    companies: dict[Hashable, Company] = msgspec.field(default_factory=dict)
+    """Which of them are decided together; see `Context.company`."""
     told: dict[Hashable, Reason] = msgspec.field(default_factory=dict)
     """Reasons already put into words."""
     zone: tzinfo = timezone.utc
@@ -74,10 +80,21 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
     def taste(self) -> Vectors | None:
         """The person's ALS vector float32[f]: the whole history folded in. None without history or model."""
         bundle, models, person = self.bundle, self.scratch.models, self.person
-        if bundle is None or models is None or not len(person.history_rows):
+        if bundle is None or models is None or not len(person.history.rows):
             return None
-        weights, _ = person.history_weights(bundle.als.kind_weights)
-        return bundle.als.fold_in(person.history_rows, weights, models)
+        weights, _ = self.weights
+        return bundle.als.fold_in(person.history.rows, weights, models)
+
+    @lazy
+    def weights(self) -> tuple[Scores, int]:
+        """float32[h]: the weight of each of the person's history, by its kind and faded by age; and the place
+        of the heaviest known one, -1 for none. Of no history without a model."""
+        if self.bundle is None:
+            return NOTHING[1], -1
+        rows, kinds, at_s, _ = self.person.history
+        weights = np.empty(len(rows), np.float32)
+        heaviest = _fade(rows, kinds, at_s, self.bundle.als.kind_weights, self.person.now_ms // 1000, weights)
+        return weights, heaviest
 
     def once(self, key: Hashable, find: Callable[[], _Found]) -> _Found:
         """What `find` answers, found once however many slots want it."""
@@ -91,7 +108,8 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
         such rings wait for the garbage collector, and to take away a few dozen of them at once held up one
         request in forty for longer than its own decision took."""
         self.answers.clear()
-        self.wanted.clear()
+        self.contexts.clear()
+        self.companies.clear()
 
 
 class Context(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -141,26 +159,34 @@ class Context(msgspec.Struct, frozen=True, eq=False, dict=True):
         return np.packbits(self.offer[: columns.n_bundle] & self.item_types != 0, bitorder="little")
 
     @lazy
-    def session(self) -> Rows:
-        """int32[h]: the rows of the session, oldest first; the page's item counts as the newest."""
+    def session(self) -> list[int]:
+        """The rows of the session, oldest first; the page's item counts as the newest."""
         session = self.visit.person.session
-        return np.append(session, np.int32(self.page_row)) if self.goes_on else session
+        return [*session, self.page_row] if self.goes_on else session
 
     @lazy
     def goes_on(self) -> bool:
         """Whether looking at the page's item is a step beyond what the person is known to have done."""
+        if self.page_row < 0:
+            return False
         session = self.visit.person.session
-        return self.page_row >= 0 and (len(session) == 0 or session[-1] != self.page_row)
+        return not session or session[-1] != self.page_row
 
-    @lazy
-    def company(self) -> Hashable:
-        """Equal for contexts of one visit whose candidates are found and weighed together: the trail that
-        they come behind and what they may show are the same."""
-        bundle = self.visit.bundle
+    @property
+    def company(self) -> Company:
+        """The same for contexts whose candidates are found and weighed together: the trail that they come
+        behind and what they may show are the same."""
+        bundle, companies = self.visit.bundle, self.visit.companies
         if bundle is not None and bundle.kindred_ranker is not None:
             # It has a say in some contexts only.
-            return self.seeds_key, self.shown_key
-        return self.page_row if self.goes_on else _WHOLE_VISIT, self.shown_key
+            of = self.seeds_key
+        else:
+            of = self.page_row if self.goes_on else _WHOLE_VISIT
+        key = of, self.item_types, self.filters
+        known = companies.get(key)
+        if known is None:
+            known = companies[key] = Company(self)
+        return known
 
     @lazy
     def seeds(self) -> Seeds:
@@ -180,6 +206,30 @@ class Context(msgspec.Struct, frozen=True, eq=False, dict=True):
     def shown_key(self) -> Hashable:
         """Equal for contexts of one visit that may show the same items."""
         return self.item_types, self.filters
+
+
+class Company:
+    """Contexts whose slots are filled from one pool. `context` is the first of them; `asks`: what is asked
+    for them, each once; `pool`: what was found for these, None until it is."""
+
+    __slots__ = ("_by_seeds", "asks", "context", "pool")
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._by_seeds = {context.seeds_key: context}
+        self.asks: tuple[Ask, ...] = ()
+        self.pool: Pool | None = None
+
+    def join(self, asks: tuple[Ask, ...], context: Context) -> None:
+        """Ask these as well, for a slot of the context."""
+        joined = _joined(self.asks, asks) if self.asks else asks
+        if len(joined) > len(self.asks):
+            self.asks, self.pool = joined, None
+            self._by_seeds.setdefault(context.seeds_key, context)
+
+    def asked_for(self, seeds_key: int) -> Context:
+        """The context that an ask about these seeds is asked for."""
+        return self._by_seeds.get(seeds_key, self.context)
 
 
 class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -203,25 +253,19 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     @lazy
     def context(self) -> Context:
         """The one that other slots of the visit may stand in too."""
-        visit = self.visit
-        types = visit.columns.offered_types[self.types or type_set(self.placement.item_types)]
-        if self.page_item is not None:
-            row = visit.columns.row(self.page_item)
-            if row >= 0:
-                item = self.page_item
-                filters = self.filters
-                return visit.once(
-                    ("context", row, types, filters),
-                    lambda: Context(visit, types, item, row, filters=filters),
-                )
-        placement = self.placement
-        about = placement.exclude_cart or placement.lead_with_cart
-        about_cart = about and len(visit.person.cart_seeds.rows) > 0
-        filters = self.filters
-        return visit.once(
-            ("context", _WHOLE_VISIT - about_cart, types, filters),
-            lambda: Context(visit, types, about_cart=about_cart, filters=filters),
-        )
+        visit, placement, item = self.visit, self.placement, self.page_item
+        types = visit.columns.offered_types[self.types or type_set(placement.item_types)]
+        row = -1 if item is None else visit.columns.row(item)
+        about = row < 0 and (placement.exclude_cart or placement.lead_with_cart)
+        about_cart = about and bool(visit.person.cart_seeds.deeds)
+        key = row if row >= 0 else _WHOLE_VISIT - about_cart, types, self.filters
+        known = visit.contexts.get(key)
+        if known is None:
+            known = Context(
+                visit, types, "" if item is None or row < 0 else item, row, about_cart, self.filters
+            )
+            visit.contexts[key] = known
+        return known
 
     @property
     def item_types(self) -> int:
@@ -251,13 +295,11 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
         return _asks(self.sources, self.context.seeds_key)
 
     @lazy
-    def wanted(self) -> Mapping[Ask, Context]:
-        """What is asked for the slots of its company, this one from now on among them, with a context to ask
-        it for."""
-        wanted = self.visit.wanted.setdefault(self.context.company, {})
-        for ask in self.asks:
-            wanted.setdefault(ask, self.context)
-        return wanted
+    def company(self) -> Company:
+        """The one that the slot is decided in: from now on what it asks is asked there."""
+        company = self.context.company
+        company.join(self.asks, self.context)
+        return company
 
 
 def _speaking(placement: Placement) -> tuple[SourceName, ...]:
@@ -269,6 +311,12 @@ def _speaking(placement: Placement) -> tuple[SourceName, ...]:
         sources = tuple([source for source, weight in placement.sources.items() if weight > 0])
         known = _SPEAKING[id(placement)] = placement, sources
     return known[1]
+
+
+@lru_cache(maxsize=4096)
+def _joined(asks: tuple[Ask, ...], others: tuple[Ask, ...]) -> tuple[Ask, ...]:
+    """A page's slots are the same for everybody, so there are few such pairs."""
+    return tuple(dict.fromkeys((*asks, *others)))
 
 
 @lru_cache(maxsize=4096)

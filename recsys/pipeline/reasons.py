@@ -141,15 +141,15 @@ def _most_telling(visit: Visit) -> Deed | None:
 
 def _heaviest_taught(visit: Visit) -> Deed | None:
     person, bundle = visit.person, visit.bundle
-    if bundle is None or not len(person.history_rows):
+    if bundle is None or not len(person.history.rows):
         return None
-    weights, heaviest = person.history_weights(bundle.als.kind_weights)
+    weights, heaviest = visit.weights
     factors = bundle.als.item_factors
     if heaviest >= 0:
         deed = person.history_deed(heaviest)
         if deed.row < len(factors) and factors[deed.row, 0]:
             return deed
-    rows = person.history_rows
+    rows = person.history.rows
     taught = (rows >= 0) & (rows < len(factors))
     taught[taught] = factors[rows[taught], 0] != 0.0
     return person.history_deed(int(np.where(taught, weights, -1.0).argmax())) if taught.any() else None
@@ -187,9 +187,7 @@ def _complement(row: int, visit: Visit) -> Reason:
     if found is None:
         return Reason("complements", _PLAIN[CATALOGUE].text)
     code, times = found
-    newest = next(
-        (one for one in reversed(person.session.tolist()) if one >= 0 and columns.leaf[one] == code), -1
-    )
+    newest = next((one for one in reversed(person.session) if one >= 0 and columns.leaf[one] == code), -1)
     deed = person.newest_deed(newest)
     session = "this session" if person.in_session else "your last session"
     text = f"goes with {_cut(_category(code, visit))}, which you looked at {times} times in {session}"

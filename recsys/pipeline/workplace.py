@@ -24,11 +24,11 @@ from recsys.pipeline.workplace_arrays import (
 
 
 class Workplace:
-    """One thread's: `memory` as Python sees it, and `plan_cells`, the cells of its plan, which Python writes
-    in a tenth of the time; `sources`, as kernels take it; and `whole`, with the ranker, None without one.
+    """One thread's: `memory` as Python sees it, and the cells of its plan and seeds, which Python writes in a
+    tenth of the time; `sources`, as kernels take it; and `whole`, with the ranker, None without one.
     `place` is as long as the catalogue's columns. Without a bundle no table knows anything."""
 
-    __slots__ = ("memory", "plan_cells", "sources", "whole")
+    __slots__ = ("memory", "plan_cells", "seed_cells", "sources", "whole")
 
     def __init__(self, bundle: Bundle | None, scratch: Scratch | None, place: Rows) -> None:
         scratch = Scratch(0) if scratch is None else scratch
@@ -37,7 +37,8 @@ class Workplace:
         if desk is not None:
             gathered, votes = desk.arrays.gathered, desk.arrays.votes
         self.memory = Memory(
-            np.zeros((MAX_ASKS, 3), np.int32), np.zeros(MAX_SEEDS, np.int32), np.zeros(MAX_NAMED, np.int32),
+            np.zeros((MAX_ASKS, 3), np.int32), np.zeros((MAX_ASKS, 1 + MAX_SEEDS), np.int32),
+            np.zeros(MAX_NAMED, np.int32),
             np.zeros(MAX_NAMED, np.float32), gathered, votes, scratch.sums,
             scratch.touched, scratch.spare, place,
         )  # fmt: skip
@@ -50,6 +51,7 @@ class Workplace:
                 IndexArrays(*map(frozen, index.arrays)), index.probes, index.room, self.memory,
             )  # fmt: skip
         self.plan_cells = memoryview(cast(Any, self.memory.plan.reshape(-1)))
+        self.seed_cells = memoryview(cast(Any, self.memory.seeds.reshape(-1)))
         self.whole: Any = None
         if bundle is not None and bundle.ranker is not None and desk is not None:
             self.whole = with_ranker(self.sources, desk.joined, bundle.ranker.trees.arrays)

@@ -15,7 +15,8 @@ from recsys.models.trees import TREES_TYPE, TreeArrays
 
 MAX_ASKS: Final = 32
 """Sources, and seeds that they are asked about, of one pool: it has a bit for each."""
-MAX_SEEDS: Final = 256
+MAX_SEEDS: Final = 15
+"""Of one context: what a session, or a cart, is asked about is fewer."""
 MAX_NAMED: Final = 8192
 """Rows that all sources name, before they are united; what comes later is not heard."""
 
@@ -45,10 +46,10 @@ class Memory(NamedTuple):
     """A thread's room for what sources are asked and say."""
 
     plan: Array
-    """int32[MAX_ASKS, 3]: what is asked, a `Loop`; and where its seeds begin and end in `seeds`, then where
-    its answer does in `rows` and `scores`."""
+    """int32[MAX_ASKS, 3]: what is asked, a `Loop`, and by which of the `seeds`; then where its answer begins
+    and ends in `rows` and `scores`."""
     seeds: Array
-    """int32[MAX_SEEDS]."""
+    """int32[MAX_ASKS, 1 + MAX_SEEDS]: how many there are, and which."""
     rows: Array
     """int32[MAX_NAMED]: one answer behind the other."""
     scores: Array
@@ -68,7 +69,8 @@ class Memory(NamedTuple):
 TABLE_TYPE = types.NamedTuple((_I4_2D, _F4_2D, _I4), TableArrays)
 INDEX_TYPE = types.NamedTuple((_F4_2D, _I8, _I4, _F4_2D), IndexArrays)
 MEMORY_TYPE = types.NamedTuple(
-    (i4[:, ::1], i4[::1], i4[::1], f4[::1], i4[::1], f4[::1], f4[::1], i4[::1], f4[:, ::1], i4[::1]), Memory
+    (i4[:, ::1], i4[:, ::1], i4[::1], f4[::1], i4[::1], f4[::1], f4[::1], i4[::1], f4[:, ::1], i4[::1]),
+    Memory,
 )
 
 
