@@ -22,6 +22,10 @@ MAX_WEIGHTS: Final = 256
 KNOW_NEW_ITEMS: Final[tuple[SourceName, ...]] = ("content", "lately")
 """Sources that have something to say of an item nobody had looked at when the models were trained."""
 
+_OF_STEPS: Final = frozenset(("neighbours", "als", "kindred", "item_to_item", "bought_together"))
+"""Sources that go by what people have done before."""
+_OF_EVERYBODY: Final = frozenset(("trending", "surging", "popular"))
+
 
 class Scored(msgspec.Struct, frozen=True, eq=False):
     """totals float32[c], the greater the better."""
@@ -49,11 +53,17 @@ def score(pool: Pool, query: Query) -> Scored:
 
 def _leading(pool: Pool, query: Query) -> tuple[SourceName, ...]:
     """Those of the placement. Where it has none, on the page of an item that no lesson of the ranker had,
-    those that know it: the ranker would show what is popular there, whatever the page is about."""
+    those that know it: the ranker would show what is popular there, whatever the page is about. Likewise in a
+    young shop, where nobody's steps tell how to go on: what the person looks at counts before what all do."""
     leading, row = query.placement.leading_sources, query.page_row
-    if leading or pool.learned is None or row < 0 or query.visit.columns.popularity.item(row) > 0:
+    if leading:
         return leading
-    return KNOW_NEW_ITEMS
+    if pool.learned is None:
+        said = zip(pool.sources, pool.best.tolist(), strict=True)
+        if any(best > 0 for name, best in said if name in _OF_STEPS):
+            return ()
+        return tuple(name for name in pool.sources if name and name not in _OF_EVERYBODY)
+    return () if row < 0 or query.visit.columns.popularity.item(row) > 0 else KNOW_NEW_ITEMS
 
 
 def _ahead(scored: Scored, chosen: npt.NDArray[np.bool_]) -> Scored:

@@ -101,3 +101,13 @@ def test_neighbours_say_nothing_where_nobody_else_looked_at_anything_of_the_sess
     for looked, said in ((visitor(NEW.id, COAT.id), False), (visitor("m1", COAT.id), True)):
         (block,) = ask(on, looked, slot("home.feed", 20))
         assert ("neighbours" in {entry.reason.source for entry in block.items}) == said
+
+
+def test_before_anything_is_learned_what_the_person_looks_at_counts_before_what_everybody_does() -> None:
+    hot = {f"t{number}": ItemCounters(50.0 + number, 0, 0, NOW_S) for number in range(6)}
+    on = Shelf.build([*CATALOGUE, NEW, COAT], bundle(), hot, NOW_S)
+    rules = {"feed": Placement(sources={"content": 0.2, "neighbours": 0.2, "trending": 5.0})}
+    (block,) = ask(on, visitor(NEW.id, ago_s=30), slot("feed", 8), placements=rules)
+    assert set(shown(block)[:6]) == MUGS
+    (block,) = ask(on, visitor("s1", ago_s=30), slot("feed", 8), placements=rules)
+    assert shown(block)[0] == "t5"  # what people went on to from stoves is known: the weights count
