@@ -31,6 +31,7 @@ LEAST_DUE: Final = 0.02
 """What is ordered again less likely than this is no more due than anything else."""
 Answer = Ranked | Loop
 _DAY_S: Final = 86_400
+_ORDER: Final = int(InteractionKind.ORDER)
 _LEAST_LEFT: Final = 0.02
 """Of what went on to an item: a lesser part is how much later a look told again is dated."""
 _NOTHING_AFTER: Final = (np.empty(0, np.int32), np.empty(0))
@@ -46,8 +47,10 @@ def neighbours(context: Context) -> Answer:
         return NOTHING
     if bundle.ranker is not None:
         heard = visit.columns.popularity.item
-        is_known = any(row >= 0 and heard(row) > 0 for row in reversed(session))
-        return Loop.GATHERED if is_known else NOTHING
+        for row in reversed(session):
+            if row >= 0 and heard(row) > 0:
+                return Loop.GATHERED
+        return NOTHING
     rows = np.array(session, np.int32)
     key = ("neighbours", session[-1], context.shown_key)
     offer = context.on_offer
@@ -258,16 +261,16 @@ def _due(visit: Visit) -> Ranked:
     person, bundle = visit.person, visit.bundle
     if bundle is None or bundle.repurchase is None or person.profile is None or not person.profile.orders:
         return NOTHING
-    (places,) = (person.history.kinds == InteractionKind.ORDER).nonzero()
+    rows, kinds, times_s = [column.tolist() for column in person.history[:3]]
     newest_s: dict[int, int] = {}
-    history = person.history
-    for row, at_s in zip(history.rows[places].tolist(), history.at_s[places].tolist(), strict=True):
-        newest_s[row] = max(newest_s.get(row, 0), at_s)
+    for row, kind, at_s in zip(rows, kinds, times_s, strict=True):
+        if kind == _ORDER:
+            newest_s[row] = max(newest_s.get(row, 0), at_s)
     now_s, repurchase = person.now_ms / 1000, bundle.repurchase
     due = {
         row: repurchase.due(row, (now_s - at_s) / _DAY_S)
         for row, at_s in newest_s.items()
         if 0 <= row < bundle.n_items
     }
-    rows = [row for row, much in due.items() if much >= LEAST_DUE]
-    return np.array(rows, np.int32), np.array([due[row] for row in rows], np.float32)
+    due = {row: much for row, much in due.items() if much >= LEAST_DUE}
+    return (np.array(list(due), np.int32), np.array(list(due.values()), np.float32)) if due else NOTHING

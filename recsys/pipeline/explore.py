@@ -36,8 +36,8 @@ class Exploration(NamedTuple):
     propensities: list[float]
 
 
-def explored(query: Query, shown: Sequence[int], fixed: Sequence[bool], bars: Bars) -> Exploration | None:
-    """The rows `shown`, some of them but the `fixed` ones replaced by new items that may be shown and fit,
+def explored(query: Query, shown: Sequence[int], sources: Sequence[str], bars: Bars) -> Exploration | None:
+    """The rows `shown`, some of them but those of the cart replaced by new items that may be shown and fit,
     none twice. None where nothing could have been drawn: then every place was certain."""
     share = query.placement.explore
     if not share > 0 or not query.visit.columns.cold.count:
@@ -49,11 +49,9 @@ def explored(query: Query, shown: Sequence[int], fixed: Sequence[bool], bars: Ba
     chances = np.empty((len(shown), 2))
     uniform(query.visit.salt ^ _salt_of(query), chances.reshape(-1))
     block, is_new = np.array(shown, np.int32), np.empty(len(shown), np.bool_)
+    fixed = np.array([source == "cart" for source in sources], np.bool_)
     propensities = np.empty(len(shown))
-    draw(
-        block, np.array(fixed, np.bool_), np.array(new, np.int32), chances, share, *caps_of(query),
-        is_new, propensities,
-    )  # fmt: skip
+    draw(block, fixed, np.array(new, np.int32), chances, share, *caps_of(query), is_new, propensities)
     return Exploration(block.tolist(), is_new.tolist(), propensities.tolist())
 
 

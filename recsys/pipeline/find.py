@@ -63,7 +63,7 @@ class _Layout(NamedTuple):
 
     names: tuple[SourceName, ...]
     steps: array[int]
-    """The cells of the plan, with the loops that always answer for a source."""
+    """The cells of the plan, with the loops that always answer for a source; others answer nothing."""
     asked: tuple[tuple[int, SourceName, int], ...]
     """Where the others stand, with the `seeds_key` of the context to ask each for."""
     seeds_keys: tuple[int, ...]
@@ -112,13 +112,14 @@ class _Plan:
             self._cells[at] = answer
             return
         rows, scores = answer
+        if not len(rows):
+            return  # as it is laid out
         self._cells[at] = _ANSWERED
         self._cells[at + 1] = start = self._n_answered
         self._n_answered = end = min(start + len(rows), MAX_NAMED)
         self._cells[at + 2] = end
-        if end > start:
-            self._memory.rows[start:end] = rows[: end - start]
-            self._memory.scores[start:end] = scores[: end - start]
+        self._memory.rows[start:end] = rows[: end - start]
+        self._memory.scores[start:end] = scores[: end - start]
 
     def carried_out(self, n_gathered: int) -> Pool:
         """The answers united."""

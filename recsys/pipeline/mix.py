@@ -3,9 +3,10 @@ enough, so that a block is never empty while something may be shown."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import compress
+from struct import Struct
 from typing import Final
 
 import msgspec
@@ -86,11 +87,13 @@ class _Block:
         pool = scored.pool
         if not len(order):
             return
-        told = np.empty((3, len(order)), np.int32)
-        spoke = _tell(order, scored.totals, pool.cells, weights_of(pool, self.query), told)
+        count = len(order)
+        told = bytearray(12 * count)
+        weights = weights_of(pool, self.query)
+        spoke = _tell(order, scored.totals, pool.cells, weights, np.frombuffer(told, np.int32))
         self.spoke |= spoke & pool.bits
-        rows, leads = told[:2].tolist()
-        self._append(rows, told[2].view(np.float32).tolist(), list(picked(leads, pool.names)))
+        cells = _told(count).unpack(told)
+        self._append(cells[:count], cells[2 * count :], picked(cells[count : 2 * count], pool.names))
 
     def take(self, rows: Rows, source: str, bars: int) -> None:
         """What no source has ranked for this slot."""
@@ -105,7 +108,7 @@ class _Block:
 
     def explore(self) -> None:
         """Give some places to new items; never that of something in the cart."""
-        found = explored(self.query, self.rows, [source == "cart" for source in self.sources], self.bars)
+        found = explored(self.query, self.rows, self.sources, self.bars)
         if found is None:
             self.propensities = [1.0] * len(self.rows)
             return
@@ -125,13 +128,19 @@ class _Block:
         self.bars.chosen(found)
         return found
 
-    def _append(self, rows: list[int], scores: list[float], sources: list[str]) -> None:
+    def _append(self, rows: Sequence[int], scores: Sequence[float], sources: Sequence[str]) -> None:
         self.rows += rows
         self.scores += scores
         self.sources += sources
 
     def _append_unranked(self, rows: list[int], source: str) -> None:
         self._append(rows, [0.0] * len(rows), [source] * len(rows))
+
+
+@lru_cache(maxsize=256)
+def _told(count: int) -> Struct:
+    """The columns of `tell`, of so many rows."""
+    return Struct(f"{2 * count}i{count}f")
 
 
 def mix(scored: Scored, query: Query, bars: Bars) -> Choice:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
+from struct import Struct
 from typing import Final, NamedTuple
 
 import msgspec
@@ -34,6 +36,8 @@ _KINDS: Final = bytes([_KIND_OF.get(action, InteractionKind.VIEW) for action in 
 _ORDERED: Final = bytes((InteractionKind.ORDER,))
 _BY_PLACE: Final = (1.0 / np.arange(1, 2 * SEED_ITEMS + 1)).astype(np.float32)
 """The weight of each seed, the newest first."""
+_BY_PLACES: Final = tuple([_BY_PLACE[:count] for count in range(len(_BY_PLACE) + 1)])
+"""Of so many seeds."""
 
 Kinds = npt.NDArray[np.uint8]
 Times = npt.NDArray[np.int64]
@@ -120,8 +124,8 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         """Reads no more than consent allows."""
         if profile is None:
             return cls(None, (), (), columns, now_ms, rules)
-        held = sorted(profile.cart, key=lambda line: -line.at_s)
-        cart = tuple(Line(columns.row(line.item), line.item, line.at_s) for line in held)
+        held = sorted(profile.cart, key=lambda line: -line.at_s) if profile.cart else ()
+        cart = tuple([Line(columns.row(line.item), line.item, line.at_s) for line in held])
         allowed = None if profile.personalization is False else profile
         return cls(allowed, cart, profile.orders, columns, now_ms, rules)
 
@@ -144,7 +148,10 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
             at_s = [*(ordered_s for _, ordered_s in older), *at_s]
         kinds = _ORDERED * len(older) + bytes(actions).translate(_KINDS)
         return History(
-            np.array(rows, np.int32), np.frombuffer(kinds, np.uint8), np.array(at_s, np.int64), len(older)
+            np.frombuffer(_cells("i", len(rows)).pack(*rows), np.int32),
+            np.frombuffer(kinds, np.uint8),
+            np.frombuffer(_cells("q", len(rows)).pack(*at_s), np.int64),
+            len(older),
         )
 
     @property
@@ -278,11 +285,17 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         return Deed(int(self.history.rows[place]), item, int(Action.ORDER), at_s)
 
 
+@lru_cache(maxsize=1024)
+def _cells(of: str, count: int) -> Struct:
+    """So many numbers as bytes: numpy takes twice as long to read them one by one."""
+    return Struct(f"{count}{of}")
+
+
 def _seeds(deeds: tuple[Deed, ...]) -> Seeds:
     if not deeds:
         return _NO_SEEDS
     rows = np.array([deed.row for deed in deeds], np.int32)
-    return Seeds(rows, _BY_PLACE[: len(deeds)], deeds, personal=True)
+    return Seeds(rows, _BY_PLACES[len(deeds)], deeds, personal=True)
 
 
 _NO_SEEDS: Final = Seeds(_NO_ROWS, _BY_PLACE[:0], (), personal=True)

@@ -156,14 +156,14 @@ def best_first(
     return size
 
 
-@kernel(types.uint32(_I4, _F4, _I4_2D, _F4, i4[:, ::1]))
+@kernel(types.uint32(_I4, _F4, _I4_2D, _F4, i4[::1]))
 def tell(order: Array, totals: Array, cells: Array, weights: Array, told: Array) -> Any:
-    """What is to be known of the places `order` of a pool, into the columns of `told` int32[3, k]: the row,
+    """What is to be known of the places `order` of a pool, into the columns of `told` int32[3 * k]: the row,
     the source with the greatest share by `weights` float32[s] (0: it does not speak for the slot), and the
     total (the bits of a float32). Bit s of the answer: source s named one of them."""
     rows, named, scores = cells[0], cells[1].view(np.uint32), cells[2:].view(np.float32)
-    told_totals = told[2].view(np.float32)
-    of_best = cells.shape[1] - 1
+    k, of_best = len(order), cells.shape[1] - 1
+    told_rows, told_leads, told_totals = told[:k], told[k : 2 * k], told[2 * k :].view(np.float32)
     spoke = np.uint32(0)
     for index in range(len(order)):
         place = order[index]
@@ -177,8 +177,8 @@ def tell(order: Array, totals: Array, cells: Array, weights: Array, told: Array)
             if share > most:
                 most = share
                 lead = source
-        told[0, index] = rows[place]
-        told[1, index] = lead
+        told_rows[index] = rows[place]
+        told_leads[index] = lead
         told_totals[index] = totals[place]
         spoke |= named[place]
     return spoke
