@@ -28,7 +28,7 @@ AKIN: Final = "akin"
 """The words for items whose texts share a word or two."""
 ITSELF: Final = "recent"
 """Whose words tell of an item that the person dealt with before, whatever speaks for it."""
-SAME_FOR_ALL: Final = ("als", "kindred", "popular", "surging", "new", "catalogue")
+SAME_FOR_ALL: Final = ("kindred", "popular", "surging", "new", "catalogue")
 """Sources that say the same of every item."""
 # Plain numbers: to look a member of an enum up costs as much as the question itself.
 _ASKED: Final = defaultdict[str, int](
@@ -38,13 +38,13 @@ _ASKED: Final = defaultdict[str, int](
         "item_to_item": int(Asked.ITEM_TO_ITEM),
         "bought_together": int(Asked.BOUGHT_TOGETHER),
         "content": int(Asked.TEXTS),
+        "als": int(Asked.TASTE),
         **{source: Asked.ALL + place for place, source in enumerate(SAME_FOR_ALL)},
     },
 )
 """Of others, of which there are a dozen, each item is told of by itself."""
-_TRANSITIONS, _NOTHING, _AKIN, _ITSELF = map(
-    int, (Asked.TRANSITIONS, Spoken.NOTHING, Spoken.AKIN, Spoken.ITSELF)
-)
+_TRANSITIONS, _TASTE = int(Asked.TRANSITIONS), int(Asked.TASTE)
+_NOTHING, _AKIN, _ITSELF = int(Spoken.NOTHING), int(Spoken.AKIN), int(Spoken.ITSELF)
 _speak: Final = direct(speak)
 _EMPTY: Final = TopTable.empty(0, 0)
 
@@ -66,7 +66,8 @@ def said_of(rows: Sequence[int], sources: Sequence[str], query: Query) -> tuple[
     is said of it."""
     visit, seeds = query.visit, query.seeds
     person, columns, bundle = visit.person, visit.columns, visit.bundle
-    trail = seeds.deeds if query.page_row >= 0 else person.session_seeds.deeds
+    session = person.session_seeds
+    trail = seeds.deeds if query.page_row >= 0 else session.deeds
     table = _EMPTY if bundle is None else bundle.transitions.table
     asked, count = picked(sources, _ASKED), len(rows)
     # As bytes they are written, and read, in a third of the time that arrays take.
@@ -74,10 +75,12 @@ def said_of(rows: Sequence[int], sources: Sequence[str], query: Query) -> tuple[
     _cells(2 * count).pack_into(told, 0, *rows, *asked)
     size = _speak(
         visit.scratch.workplace.sources, columns.stock, columns.cold.count, table.rows, table.lengths,
-        trail[0].row if trail else -1, seeds.rows, seeds.weights, person.rows, np.frombuffer(told, np.int32),
+        trail[0].row if trail else -1, seeds.rows, seeds.weights, session.rows, person.rows,
+        np.frombuffer(told, np.int32),
     )  # fmt: skip
     cells = memoryview(told).cast("i")
     spoken_of, place_of, first_of = [cells[column * count :][:size].tolist() for column in (3, 4, 5)]
+    deeds_of = {_TRANSITIONS: trail, _TASTE: session.deeds}
     said = []
     for spoken, place, first in zip(spoken_of, place_of, first_of, strict=True):
         source, row = sources[first], rows[first]
@@ -86,7 +89,7 @@ def said_of(rows: Sequence[int], sources: Sequence[str], query: Query) -> tuple[
         elif spoken == _ITSELF:
             said.append(Said(source, row, person.deed(place), ITSELF))
         else:
-            deeds = trail if asked[first] == _TRANSITIONS else seeds.deeds
+            deeds = deeds_of.get(asked[first], seeds.deeds)
             said.append(Said(source, row, deeds[place], AKIN if spoken == _AKIN else source))
     return said, cells[2 * count : 3 * count].tolist()
 

@@ -30,7 +30,9 @@ class Asked(IntEnum):
     ITEM_TO_ITEM = 2
     BOUGHT_TOGETHER = 3
     TEXTS = 4
-    ALL = 5
+    TASTE = 5
+    """What the session did last in the item's category, if the taste goes that way; else as ALL."""
+    ALL = 6
     """The source, and any number above this: what it says of one item it says of all."""
 
 
@@ -47,7 +49,7 @@ class Spoken(IntEnum):
 
 
 _TRANSITIONS, _ITEM_TO_ITEM = int(Asked.TRANSITIONS), int(Asked.ITEM_TO_ITEM)
-_BOUGHT_TOGETHER, _TEXTS, _ALL = int(Asked.BOUGHT_TOGETHER), int(Asked.TEXTS), int(Asked.ALL)
+_BOUGHT_TOGETHER, _TEXTS, _TASTE = int(Asked.BOUGHT_TOGETHER), int(Asked.TEXTS), int(Asked.TASTE)
 _NOTHING, _SEED, _AKIN, _ITSELF = map(int, Spoken)
 
 
@@ -123,7 +125,20 @@ def _by_texts(
     return spoken, strongest
 
 
-@kernel(i8(SOURCES_TYPE, STOCK_TYPE, i8, _I4_2D, _I4, i8, _I4, _F4, _I4, i4[::1]))
+@kernel(i8(SOURCES_TYPE, STOCK_TYPE, _I4, i8))
+def _by_taste(sources: Any, stock: Any, session: Array, row: int) -> int:
+    """The place of the newest of `session` int32[s] that is of the row's category and speaks for it by its
+    ALS factors; -1 for none, and for what no model has learned."""
+    factors, leaf = sources.opinions.factors, stock.leaf
+    for place in range(len(session) if row < len(factors) else 0):
+        seed = session[place]
+        is_near = seed != row and seed < len(factors) and leaf[seed] == leaf[row] >= 0
+        if is_near and product(factors[seed], factors[row]) > 0:
+            return place
+    return -1
+
+
+@kernel(i8(SOURCES_TYPE, STOCK_TYPE, i8, _I4_2D, _I4, i8, _I4, _F4, _I4, _I4, i4[::1]))
 def speak(
     sources: Any,
     stock: Any,
@@ -133,6 +148,7 @@ def speak(
     last: int,
     seeds: Array,
     weights: Array,
+    session: Array,
     touched: Array,
     cells: Array,
 ) -> int:
@@ -141,10 +157,11 @@ def speak(
     its `Spoken`, the place of its seed, or of its touch for ITSELF, and the first row that it is said of, by
     its place. Returns how many things there are.
 
-    seeds int32[s] count by weights float32[s]; touched int32[t]: the rows of what was done, the oldest first.
-    TRANSITIONS know one seed, whose row is `last` (-1 for none) and place 0:
-    people went on from it to the first `n_following` of `following`. That the person went on to something
-    says nothing of others. Of the stock's new items `n_new` count.
+    seeds int32[s] count by weights float32[s]; session int32[n]: those of the session, the newest first, of
+    which TASTE is read; touched int32[t]: the rows of what was done, the oldest first. TRANSITIONS know one
+    seed, whose row is `last` (-1 for none) and place 0: people went on from it to the first `n_following` of
+    `following`. That the person went on to something says nothing of others. Of the stock's new items `n_new`
+    count.
     """
     opinions, memory, size = sources.opinions, sources.memory, 0
     k = len(cells) // SPEAK_COLUMNS
@@ -173,11 +190,15 @@ def speak(
             spoken = _SEED if place >= 0 else _NOTHING
         elif loop == _TEXTS:
             spoken, place = _by_texts(sources, stock, n_new, seeds, weights, row)
-        if place >= 0 and spoken != _ITSELF and loop != _TRANSITIONS and seeds[place] == row:
+        elif loop == _TASTE:
+            place = _by_taste(sources, stock, session, row)
+            spoken = _SEED if place >= 0 else _NOTHING
+        is_of_seeds = place >= 0 and loop in (_ITEM_TO_ITEM, _BOUGHT_TOGETHER, _TEXTS)
+        if is_of_seeds and seeds[place] == row:
             touch = _newest_place(touched, row)
             if touch >= 0:  # no item is its own evidence
                 spoken, place = _ITSELF, touch
-        is_shared = _SEED <= spoken <= _AKIN or (spoken == _NOTHING and loop >= _ALL)
+        is_shared = _SEED <= spoken <= _AKIN or (spoken == _NOTHING and loop >= _TASTE)
         of_row[index] = size
         for other in range(size if is_shared else 0):
             is_alike = spoken_of[other] == spoken and place_of[other] == place

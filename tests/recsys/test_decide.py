@@ -302,6 +302,21 @@ def test_a_taste_is_explained_by_what_weighs_most_in_the_history() -> None:
     assert {item.reason.evidence_event for item in block.items} == {"Order Completed"}
 
 
+def test_a_taste_is_explained_by_the_last_click_in_the_category_of_an_item() -> None:
+    bought = Touch("t1", int(Action.ORDER), NOW_S - 900)
+    clicked = [Touch(item, int(Action.VIEW), NOW_S - 60 + place) for place, item in enumerate(("m1", "m2"))]
+    profile = visitor("m1", touches=(bought, *clicked))
+    taste = Placement(sources={"als": 1.0}, limit=18)
+    (block,) = ask(shelf(), profile, slot("taste", 18), placements={"taste": taste})
+    told = {one.item: one.reason.evidence_item for one in block.items if one.reason.source == "als"}
+    assert {item: told[item] for item in ("m1", "m3", "m4", "t2")} == {
+        "m1": "m2",
+        "m3": "m2",
+        "m4": "m2",
+        "t2": "t1",
+    }
+
+
 def test_orders_older_than_the_touches_still_tell_the_taste() -> None:
     profile = Profile(orders=(Order("o1", NOW_S - 20 * 86_400, 9.0, ("m1", "m2")),))
     taste = Placement(sources={"als": 1.0})
