@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from itertools import groupby
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -53,7 +52,7 @@ class Deed(msgspec.Struct, frozen=True, gc=False):
     at_s: int
 
 
-class Seeds(NamedTuple):
+class Seeds(msgspec.Struct, frozen=True, eq=False):
     """Items that others are looked for by: rows int32[s], weights float32[s], and the deeds behind
     them; `personal` is False for the item of the page."""
 
@@ -135,8 +134,9 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         touches = () if self.profile is None else self.profile.touches
         if not touches:
             return _NOTHING_DONE
-        items, actions, at_s = zip(*[(one.item, one.action, one.at_s) for one in touches], strict=True)
-        return Done(items, self.columns.rows_of(items), actions, at_s)
+        items = [one.item for one in touches]
+        rows, actions = self.columns.rows_of(items), [one.action for one in touches]
+        return Done(items, rows, actions, [one.at_s for one in touches])
 
     @lazy
     def history(self) -> History:
@@ -182,7 +182,11 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
     @lazy
     def session(self) -> list[int]:
         """The rows of the session, each repeated only after another."""
-        return [row for row, _ in groupby(self.done.rows[self.session_from :])]
+        session: list[int] = []
+        for row in self.done.rows[self.session_from :]:
+            if not session or session[-1] != row:
+                session.append(row)
+        return session
 
     @lazy
     def in_session(self) -> bool:
@@ -304,4 +308,4 @@ _NO_SEEDS: Final = Seeds(_NO_ROWS, _BY_PLACE[:0], (), personal=True)
 def page_seeds(row: int, item: str, deed: Deed | None) -> Seeds:
     """The item of the page a block stands on."""
     known = deed if deed is not None else Deed(row, item, int(Action.OTHER), 0)
-    return Seeds(np.array([row], np.int32), np.ones(1, np.float32), (known,), personal=False)
+    return Seeds(np.array([row], np.int32), _BY_PLACES[1], (known,), personal=False)
