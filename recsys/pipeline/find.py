@@ -16,6 +16,7 @@ from recsys.pipeline.candidates import SOURCES, WHOLE_POOL, Answer
 from recsys.pipeline.columns import Heats32
 from recsys.pipeline.find_kernel import POPULAR_POOL, Loop, find
 from recsys.pipeline.kindred import Acquainted
+from recsys.pipeline.learned import Learned
 from recsys.pipeline.pool import Ask, Pool
 from recsys.pipeline.query import Company, Context
 from recsys.pipeline.workplace_arrays import MAX_NAMED, MAX_SEEDS, Memory
@@ -26,9 +27,9 @@ _NO_ROWS: Final = NOTHING[0]
 _ANSWERED: Final = int(Loop.ANSWERED)
 
 
-def found(company: Company, n_gathered: int, acquainted: Acquainted) -> Pool:
-    """The candidates of a company. The ranker has gathered `n_gathered` of its own in the thread's memory;
-    `acquainted` answers for kindred people where it has a say."""
+def found(company: Company, learned: Learned, acquainted: Acquainted) -> Pool:
+    """The candidates of a company, with those that the ranker gathers. `acquainted` answers for kindred
+    people where it has a say."""
     context, visit = company.context, company.context.visit
     plan = _Plan(company.asks, company.asked_for, context)
     for place, source, seeds_key in plan.layout.asked:
@@ -37,7 +38,7 @@ def found(company: Company, n_gathered: int, acquainted: Acquainted) -> Pool:
             continue
         ask = SOURCES[source]
         plan.answer(place, ask if isinstance(ask, Loop) else ask(company.asked_for(seeds_key)))
-    pool = plan.carried_out(n_gathered)
+    pool = plan.carried_out(learned.gather)
     if len(visit.companies) > 1 and (als := plan.answer_to(Loop.ALS)) is not None:
         # The other companies need not search for what fits the same taste.
         visit.searched[context.shown_key] = als
@@ -52,7 +53,7 @@ def named_by(source: SourceName, context: Context) -> Ranked:
         return answer
     plan = _Plan(((source, context.seeds_key),), lambda _: context, context)
     plan.answer(0, answer)
-    plan.carried_out(0)
+    plan.carried_out(lambda: 0)
     said = plan.answer_to(answer)
     assert said is not None
     return said
@@ -121,19 +122,22 @@ class _Plan:
         self._memory.rows[start:end] = rows[: end - start]
         self._memory.scores[start:end] = scores[: end - start]
 
-    def carried_out(self, n_gathered: int) -> Pool:
-        """The answers united."""
+    def carried_out(self, gather: Callable[[], int]) -> Pool:
+        """The answers united, with what the ranker gathers."""
         context, visit, columns = self._context, self._context.visit, self._context.visit.columns
         asks, names, types = self._asks, self.layout.names, context.item_types
         person, touched = visit.person, visit.person.history.touched
-        leaf = self._leaf()
+        taste, leaf, popular = visit.taste, self._leaf(), _popular(context)
+        hot = _warm(context, columns.heat, columns.hot)
+        surging = _warm(context, columns.surge, columns.surging)
+        # The loops go one behind the other: they leave nothing of Python in the processor's caches.
+        n_gathered = gather()
         cells, n = _find(
             visit.scratch.workplace.sources, columns.stock, len(asks), self._n_answered, n_gathered,
             columns.cold.count, TABLE_POOL if context.few is None else WHOLE_POOL,
-            NOTHING[1] if visit.taste is None else visit.taste, context.eligible_bits, context.offer, types,
-            columns.leaf_rows.get(leaf, _NO_ROWS), leaf,
-            _warm(context, columns.heat, columns.hot), _warm(context, columns.surge, columns.surging),
-            (person.now_ms / 1000 - columns.base_s) / SURGE_HALF_LIFE_S, _popular(context),
+            NOTHING[1] if taste is None else taste, context.eligible_bits, context.offer, types,
+            columns.leaf_rows.get(leaf, _NO_ROWS), leaf, hot, surging,
+            (person.now_ms / 1000 - columns.base_s) / SURGE_HALF_LIFE_S, popular,
             touched.rows, touched.kinds, touched.at_s, person.now_ms // 1000,
         )  # fmt: skip
         return Pool(asks, names, names, (1 << len(asks)) - 1, cells[0, :n], cells)

@@ -13,7 +13,6 @@ from recsys.models.direct import direct
 from recsys.models.interactions import InteractionKind
 from recsys.models.opinions import NewVectors
 from recsys.models.signals import Features, Trail
-from recsys.pipeline.columns import Heats
 from recsys.pipeline.query import Context
 from recsys.pipeline.unheard_kernel import describe_unheard, unheard_of
 from recsys.pipeline.weigh_kernel import weigh
@@ -30,25 +29,33 @@ class Learned:
         self._desk = visit.scratch.models.desk if visit.scratch.models is not None else None
         self._context = context
         self._trail = trail_of(context)
-        self.n_gathered = 0
-        """How many candidates of its own are in the thread's memory."""
-        if self._ranker is not None and self._desk is not None:
-            self.n_gathered = len(self._ranker.gather(self._trail, self._desk, context.on_offer))
+        self._offer = context.on_offer
+        # Looked up before the loops run: these leave nothing of Python in the processor's caches.
+        at_hand = int(self._trail.rows[-1]) if len(self._trail.rows) else -1
+        self._after = visit.columns.after.get(at_hand, NOTHING_AFTER)
+        """What people went on to from the item at hand."""
 
     @property
     def knows(self) -> bool:
         """Whether there is a ranker at all."""
         return self._ranker is not None and self._desk is not None
 
+    def gather(self) -> int:
+        """Find candidates of its own: how many of them are in the thread's memory now."""
+        if self._ranker is None or self._desk is None:
+            return 0
+        return len(self._ranker.gather(self._trail, self._desk, self._offer))
+
     def totals(self, rows: Rows) -> Scores:
-        """float32[c], the greater the better: how likely each of `rows` int32[c] is to be what comes next."""
+        """float32[c], the greater the better: how likely each of `rows` int32[c] is to be what comes next.
+        After `gather`."""
         trail, visit = self._trail, self._context.visit
         assert visit.bundle is not None
         taste = visit.bundle.als.nobody if visit.taste is None else visit.taste
         totals: Scores = _weigh(
             visit.scratch.workplace.whole, visit.columns.stock, visit.columns.cold.count, rows,
             trail.rows, trail.kinds, trail.at_s, trail.start, trail.now_s, taste,
-            *self._after(), trail.now_s / AFTER_HALF_LIFE_S,
+            *self._after, trail.now_s / AFTER_HALF_LIFE_S,
         )  # fmt: skip
         return totals
 
@@ -60,7 +67,8 @@ class Learned:
         if self._ranker is None or self._desk is None or bundle is None or models is None or not len(rows):
             nothing = np.empty((0, len(rows)), np.float32)
             return nothing, nothing
-        live = live_of(rows, columns.heats, columns.greatest, self._after(), trail.now_s)
+        self.gather()
+        live = live_of(rows, columns.heats, columns.greatest, self._after, trail.now_s)
         cold = columns.cold
         new = NewVectors(cold.rows, cold.vectors, cold.count)
         said = bundle.opinions.of(rows, trail, visit.taste, models, new)
@@ -69,11 +77,6 @@ class Learned:
         unheard = np.empty(len(rows), np.int32)
         describe_unheard(stock, rows, unheard[: unheard_of(stock, rows, unheard)], features)
         return features, ranker.trees.effects(features)
-
-    def _after(self) -> tuple[Rows, Heats]:
-        """What people went on to from the item at hand."""
-        at_hand = int(self._trail.rows[-1]) if len(self._trail.rows) else -1
-        return self._context.visit.columns.after.get(at_hand, NOTHING_AFTER)
 
 
 def trail_of(context: Context) -> Trail:

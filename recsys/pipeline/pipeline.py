@@ -43,7 +43,7 @@ def _weighed(company: Company) -> Pool:
         return NO_POOL
     learned = Learned(company.context)
     with Acquainted(company.context) as acquainted:
-        pool = found(company, learned.n_gathered, acquainted)
+        pool = found(company, learned, acquainted)
         if learned.knows:
             return msgspec.structs.replace(pool, learned=learned.totals(pool.rows))
         if acquainted.knows:
