@@ -20,7 +20,7 @@ from recsys.pipeline.mix import CATALOGUE, NEW, Choice
 from recsys.pipeline.news import caring_deeds
 from recsys.pipeline.person import Deed
 from recsys.pipeline.query import Query, Visit
-from recsys.pipeline.said import AKIN, ITSELF, Said, left_from, said_of
+from recsys.pipeline.said import AKIN, ITSELF, OF_BRAND, OF_CATEGORY, Said, left_from, said_of
 
 MAX_TITLE_CHARS: Final = 60
 
@@ -49,6 +49,8 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "bought_together": "you {}, and it is often bought with this",
     "content": "you {}, and this is much like it",
     AKIN: "you {}, and this has something of it",
+    OF_BRAND: "you {}, and this is of the same brand",
+    OF_CATEGORY: "you {}, and this is of the same category",
     "lately": "you {}, and people go on to this in these hours",
 }
 _PLAIN: Final[Mapping[str, Reason]] = {

@@ -8,7 +8,7 @@ nothing is said of a deed that the models do not say.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Final
@@ -26,6 +26,9 @@ from recsys.pipeline.said_kernel import SPEAK_COLUMNS, Asked, Spoken, speak
 
 AKIN: Final = "akin"
 """The words for items whose texts share a word or two."""
+OF_BRAND: Final = "of brand"
+OF_CATEGORY: Final = "of category"
+"""Those for items of the same brand or category."""
 ITSELF: Final = "recent"
 """Whose words tell of an item that the person dealt with before, whatever speaks for it."""
 SAME_FOR_ALL: Final = ("kindred", "popular", "surging", "new", "catalogue")
@@ -44,7 +47,13 @@ _ASKED: Final = defaultdict[str, int](
 )
 """Of others, of which there are a dozen, each item is told of by itself."""
 _TRANSITIONS, _TASTE = int(Asked.TRANSITIONS), int(Asked.TASTE)
-_NOTHING, _AKIN, _ITSELF = int(Spoken.NOTHING), int(Spoken.AKIN), int(Spoken.ITSELF)
+_NOTHING, _ITSELF = int(Spoken.NOTHING), int(Spoken.ITSELF)
+_WORDS: Final[Mapping[int, str]] = {
+    int(Spoken.AKIN): AKIN,
+    int(Spoken.OF_BRAND): OF_BRAND,
+    int(Spoken.OF_CATEGORY): OF_CATEGORY,
+}
+"""By Spoken, where they are others than the source's."""
 _speak: Final = direct(speak)
 _EMPTY: Final = TopTable.empty(0, 0)
 
@@ -58,7 +67,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     deed: Deed | None = None
     """What the person did that speaks for them; None: nothing that these sources know."""
     words: str = ""
-    """Those of a source, AKIN or ITSELF."""
+    """Those of a source, AKIN, OF_BRAND, OF_CATEGORY or ITSELF."""
 
 
 def said_of(rows: Sequence[int], sources: Sequence[str], query: Query) -> tuple[list[Said], list[int]]:
@@ -90,7 +99,7 @@ def said_of(rows: Sequence[int], sources: Sequence[str], query: Query) -> tuple[
             said.append(Said(source, row, person.deed(place), ITSELF))
         else:
             deeds = deeds_of.get(asked[first], seeds.deeds)
-            said.append(Said(source, row, deeds[place], AKIN if spoken == _AKIN else source))
+            said.append(Said(source, row, deeds[place], _WORDS.get(spoken, source)))
     return said, cells[2 * count : 3 * count].tolist()
 
 

@@ -43,14 +43,18 @@ class Spoken(IntEnum):
     """That was done."""
     SEED = 1
     AKIN = 2
-    """A seed whose text has something of the item's."""
-    ITSELF = 3
+    """A seed whose text has something of the item's, of which no category is known."""
+    OF_BRAND = 3
+    """A seed of its brand."""
+    OF_CATEGORY = 4
+    """A seed of its category."""
+    ITSELF = 5
     """It was dealt with before."""
 
 
 _TRANSITIONS, _ITEM_TO_ITEM = int(Asked.TRANSITIONS), int(Asked.ITEM_TO_ITEM)
 _BOUGHT_TOGETHER, _TEXTS, _TASTE = int(Asked.BOUGHT_TOGETHER), int(Asked.TEXTS), int(Asked.TASTE)
-_NOTHING, _SEED, _AKIN, _ITSELF = map(int, Spoken)
+_NOTHING, _SEED, _AKIN, _OF_BRAND, _OF_CATEGORY, _ITSELF = map(int, Spoken)
 
 
 @kernel(i8(_I4, i8))
@@ -114,15 +118,23 @@ def cosine(sources: Any, stock: Any, n_new: int, row: int, seed: int) -> Any:
 def _by_texts(
     sources: Any, stock: Any, n_new: int, seeds: Array, weights: Array, row: int
 ) -> tuple[int, int]:
-    """What is said by the seed whose text is likest, and its place."""
-    strongest, spoken = -1, _NOTHING
+    """What is said by the seed whose text is likest, and its place, -1 where that is nothing: a word or two
+    are shared by products that have nothing else in common."""
+    strongest = -1
     greatest: Any = np.float32(-np.inf)
+    likeness: Any = np.float32(0)
     for place in range(len(seeds)):
         alike = cosine(sources, stock, n_new, row, seeds[place])
         if alike * weights[place] > greatest:
-            greatest = alike * weights[place]
-            strongest, spoken = place, _SEED if alike >= MUCH_ALIKE else _AKIN
-    return spoken, strongest
+            greatest, likeness, strongest = alike * weights[place], alike, place
+    if strongest < 0 or likeness >= MUCH_ALIKE:
+        return (_SEED if strongest >= 0 else _NOTHING), strongest
+    seed, leaf, brand = seeds[strongest], stock.leaf, stock.brand
+    if row < 0 or seed < 0 or leaf[row] < 0 or leaf[seed] < 0:
+        return _AKIN, strongest
+    if leaf[row] == leaf[seed]:
+        return _OF_CATEGORY, strongest
+    return (_OF_BRAND, strongest) if brand[row] == brand[seed] >= 0 else (_NOTHING, -1)
 
 
 @kernel(i8(SOURCES_TYPE, STOCK_TYPE, _I4, i8))
@@ -198,7 +210,7 @@ def speak(
             touch = _newest_place(touched, row)
             if touch >= 0:  # no item is its own evidence
                 spoken, place = _ITSELF, touch
-        is_shared = _SEED <= spoken <= _AKIN or (spoken == _NOTHING and loop >= _TASTE)
+        is_shared = _SEED <= spoken < _ITSELF or (spoken == _NOTHING and loop >= _TEXTS)
         of_row[index] = size
         for other in range(size if is_shared else 0):
             is_alike = spoken_of[other] == spoken and place_of[other] == place

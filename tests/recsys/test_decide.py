@@ -266,6 +266,17 @@ def test_a_text_that_shares_a_word_is_not_called_much_like_another() -> None:
     )
 
 
+def test_of_products_whose_texts_share_a_word_it_is_told_what_else_they_share() -> None:
+    rope = product("t", 7, description="rope pegs", title="Nord Rope", brand="Nord")
+    shirt = product("s", 8, description="cotton stripes", title="Shirt", brand="Nord")
+    texts = {"texts": Placement(sources={"content": 1.0}, fills=False)}
+    (block,) = ask(shelf([*CATALOGUE, rope, shirt]), None, slot("texts", 20, "t7"), placements=texts)
+    told = {item.item: item.reason.text for item in block.items}
+    assert told["t2"] == "you are looking at Nord Rope, and this is of the same category"
+    assert told["s8"] == "you are looking at Nord Rope, and this is of the same brand"
+    assert told["m2"] == "also in this shop"
+
+
 def test_a_reason_tells_the_time_of_the_shop_and_in_mail_the_day_alone() -> None:
     seen = visitor("t1", ago_s=60, cart=("m2",))
     page, mail = ask(
