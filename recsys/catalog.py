@@ -112,8 +112,10 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
             item = msgspec.structs.replace(
                 item, sale_price=sale.price, sale_end_ms=sale.end_ms, coming_sale=None
             )
-        if item.sale_price is not None and item.sale_end_ms is not None and item.sale_end_ms <= now_ms:
-            item = msgspec.structs.replace(item, sale_price=None, sale_end_ms=None)
+            item = _sold_since(item, sale.start_ms)
+        end_ms = item.sale_end_ms
+        if item.sale_price is not None and end_ms is not None and end_ms <= now_ms:
+            item = _sold_since(msgspec.structs.replace(item, sale_price=None, sale_end_ms=None), end_ms)
         return item
 
     @property
@@ -183,6 +185,7 @@ def patched(current: dict[str, object], fields: bytes) -> Item:
 
 def apply_change(current: Item | None, change: CatalogChange) -> Item:
     """The item after a change."""
+    current = None if current is None else current.at_sales_of(change.at_ms)
     if change.op == "remove":
         base = current if current is not None else Item(change.item_id, type_of(change.item_id))
         return msgspec.structs.replace(base, removed=True, available=False, changed_ms=change.at_ms)
@@ -192,9 +195,11 @@ def apply_change(current: Item | None, change: CatalogChange) -> Item:
         )
         return _with_history(current, item, change.at_ms, tells_stock=True)
     known = current if current is not None else Item(change.item_id, type_of(change.item_id))
-    plain = msgspec.to_builtins(known)
+    told, plain = _fields.decode(change.fields), msgspec.to_builtins(known)
+    if "sale_price" in told or "sale_end_ms" in told:
+        plain.pop("coming_sale", None)  # the newest word on sales
     item = msgspec.structs.replace(patched(plain, change.fields), changed_ms=change.at_ms)
-    return _with_history(current, item, change.at_ms, tells_stock="stock" in _fields.decode(change.fields))
+    return _with_history(current, item, change.at_ms, tells_stock="stock" in told)
 
 
 def _with_history(before: Item | None, item: Item, at_ms: int, *, tells_stock: bool) -> Item:
@@ -205,11 +210,17 @@ def _with_history(before: Item | None, item: Item, at_ms: int, *, tells_stock: b
         prices, back_ms, stock_ms = before.prices, before.back_ms, before.stock_ms
         if item.can_be_had and not before.can_be_had:
             back_ms = at_ms
-    now = item.price_now
-    if item.fed and now is not None and (not prices or prices[-1].price != now):
-        prices = (*prices, PriceSince(at_ms, now))[-MAX_PRICES:]
     stock_ms = at_ms if tells_stock and item.stock is not None else stock_ms
-    return msgspec.structs.replace(item, prices=prices, back_ms=back_ms, stock_ms=stock_ms)
+    item = msgspec.structs.replace(item, prices=prices, back_ms=back_ms, stock_ms=stock_ms)
+    return _sold_since(item, at_ms)
+
+
+def _sold_since(item: Item, at_ms: int) -> Item:
+    """With its price of now among `prices`, from `at_ms` on."""
+    now, prices = item.price_now, item.prices
+    if not item.fed or now is None or (prices and prices[-1].price == now):
+        return item
+    return msgspec.structs.replace(item, prices=(*prices, PriceSince(at_ms, now))[-MAX_PRICES:])
 
 
 TOLD: Final = ("title", "category", "brand", "price", "link", "image_link")

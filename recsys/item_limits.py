@@ -20,6 +20,9 @@ MAX_ATTRIBUTES = 32
 MAX_ATTRIBUTE_NAME_CHARS = 64
 MAX_PRICE = 1e9
 MAX_STOCK = 10**9
+MAX_AGE = 200
+MAX_MS = 2**53
+"""Epoch milliseconds, as JSON numbers are exact."""
 
 _TEXTS = {
     "title": MAX_TEXT_CHARS,
@@ -37,7 +40,13 @@ _LISTS = {
     "not_markets": MAX_MARKETS,
     "attributes": MAX_ATTRIBUTES,
 }
-_NUMBERS = {"price": MAX_PRICE, "sale_price": MAX_PRICE, "stock": MAX_STOCK}
+_NUMBERS = {
+    "price": MAX_PRICE,
+    "sale_price": MAX_PRICE,
+    "stock": MAX_STOCK,
+    "min_age": MAX_AGE,
+    "sale_end_ms": MAX_MS,
+}
 
 
 def check_item(item: msgspec.Struct) -> None:
@@ -66,5 +75,14 @@ def _beyond(item: Any) -> Iterator[tuple[str, str, str]]:
         number = getattr(item, field)
         if number is not None and not 0 <= number <= limit:
             yield field, f"0 to {limit:.0f}", str(number)
-    if item.coming_sale is not None and not 0 <= item.coming_sale.price <= MAX_PRICE:
-        yield "coming_sale.price", f"0 to {MAX_PRICE:.0f}", str(item.coming_sale.price)
+    if item.published_ms is not None and not -MAX_MS <= item.published_ms <= MAX_MS:
+        yield "published_ms", f"{-MAX_MS} to {MAX_MS}", str(item.published_ms)
+    sale = item.coming_sale
+    if sale is None:
+        return
+    if not 0 <= sale.price <= MAX_PRICE:
+        yield "coming_sale.price", f"0 to {MAX_PRICE:.0f}", str(sale.price)
+    if not 0 <= sale.start_ms < MAX_MS:
+        yield "coming_sale.start_ms", f"0 to {MAX_MS - 1}", str(sale.start_ms)
+    if not sale.start_ms < sale.end_ms <= MAX_MS:
+        yield "coming_sale.end_ms", f"{sale.start_ms + 1} to {MAX_MS}", str(sale.end_ms)

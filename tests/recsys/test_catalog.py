@@ -7,6 +7,7 @@ import pytest
 
 from recsys.catalog import (
     CatalogChange,
+    ComingSale,
     Item,
     PriceSince,
     apply_change,
@@ -114,12 +115,61 @@ def test_a_wrong_patch_says_where(fields: dict[str, object], message: str) -> No
     assert str(caught.value) == message.replace("`$.", "`$.item.")
 
 
-def test_a_coming_sale_of_no_possible_price_is_refused() -> None:
-    for price in (-1.0, 1e10):
+def test_what_a_coming_sale_cannot_be_is_refused() -> None:
+    for field, value, expected in (
+        ("price", -1.0, "0 to 1000000000"),
+        ("price", 1e10, "0 to 1000000000"),
+        ("start_ms", -1, f"0 to {2**53 - 1}"),
+        ("start_ms", 2**70, f"0 to {2**53 - 1}"),
+        ("end_ms", 1, f"2 to {2**53}"),
+        ("end_ms", 2**70, f"2 to {2**53}"),
+    ):
         with pytest.raises(msgspec.ValidationError) as caught:
-            change("patch", "a", {"coming_sale": {"price": price, "start_ms": 1, "end_ms": 2}})
-        told = f"Expected 0 to 1000000000, got {price} - at `$.item.coming_sale.price`"
+            change("patch", "a", {"coming_sale": {"price": 5.0, "start_ms": 1, "end_ms": 2, field: value}})
+        told = f"Expected {expected}, got {value} - at `$.item.coming_sale.{field}`"
         assert str(caught.value) == told
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("published_ms", f"{-(2**53)} to {2**53}"),
+        ("sale_end_ms", f"0 to {2**53}"),
+        ("min_age", "0 to 200"),
+    ],
+)
+def test_a_number_that_no_record_could_hold_is_refused(field: str, expected: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as caught:
+        change("patch", "a", {field: 2**70})
+    got = str(caught.value).replace(f"{float(2**53):.0f}", str(2**53))
+    assert got == f"Expected {expected}, got {2**70} - at `$.item.{field}`"
+
+
+class TestASaleThatTurnsByItself:
+    """Announced for AT_MS + 100 until AT_MS + 200."""
+
+    coming = msgspec.structs.replace(
+        TENT, sale_price=None, coming_sale=ComingSale(150.0, AT_MS + 100, AT_MS + 200)
+    )
+
+    def test_tells_what_the_item_was_sold_at_meanwhile(self) -> None:
+        fed = apply_change(None, change("upsert", fields=self.coming))
+        over = fed.at_sales_of(AT_MS + 300)
+        assert [over.price_at(AT_MS + at) for at in (0, 99, 100, 199, 200, 300)] == [
+            200.0, 200.0, 150.0, 150.0, 200.0, 200.0
+        ]  # fmt: skip
+        told_again = apply_change(fed, change("upsert", fields=TENT, at_ms=AT_MS + 150))
+        assert told_again.price_at(AT_MS + 120) == 150.0, "not since the feed said so"
+
+    def test_ends_or_changes_when_a_patch_says_so(self) -> None:
+        fed = apply_change(None, change("upsert", fields=self.coming))
+        for at_ms in (AT_MS + 50, AT_MS + 150):
+            ended = apply_change(fed, change("patch", fields={"sale_price": None}, at_ms=at_ms))
+            assert ended.at_sales_of(AT_MS + 160).price_now == 200.0
+            lower = apply_change(fed, change("patch", fields={"sale_price": 99.0}, at_ms=at_ms))
+            assert lower.at_sales_of(AT_MS + 160).price_now == 99.0
+        other = apply_change(fed, change("patch", fields={"stock": 3}, at_ms=AT_MS + 50))
+        assert other.at_sales_of(AT_MS + 160).price_now == 150.0
 
 
 def test_what_is_sold_out_cannot_be_had_until_there_is_stock_again() -> None:
