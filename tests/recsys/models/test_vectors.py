@@ -82,6 +82,22 @@ def test_asking_for_more_than_there_is():
     assert sorted(VectorIndex.build(vectors).nearest(vectors[0], 10)[0].tolist()) == [0, 1, 2]
 
 
+@pytest.mark.parametrize("exact_up_to", [0, 10_000])
+def test_rows_of_nothing_are_neither_read_nor_found(exact_up_to):
+    known = np.random.default_rng(3).permutation(4000)[:1000]
+    vectors = np.zeros((4000, 8), np.float32)
+    vectors[known] = clusters(1000, 8, seed=2)
+    settings = IndexSettings(exact_up_to=exact_up_to, most_probed=1.0)
+    index = VectorIndex.build(vectors, settings=settings)
+    assert len(index) == 1000
+    assert index.room <= 1000
+    assert (index.probes > 1) == (exact_up_to == 0)
+    rows, scores = index.nearest(vectors[known[0]], 1000)
+    assert np.isin(rows, known).all()
+    np.testing.assert_allclose(scores, vectors[rows] @ vectors[known[0]], rtol=1e-4, atol=1e-5)
+    assert len(VectorIndex.build(np.zeros((20, 8), np.float32)).nearest(vectors[known[0]], 5)[0]) == 0
+
+
 def test_zero_rows_stay_zero():
     lengths = np.linalg.norm(unit_length(np.array([[3.0, 4.0], [0.0, 0.0]], np.float32)), axis=1)
     np.testing.assert_allclose(lengths, [1.0, 0.0])
@@ -130,7 +146,7 @@ def test_threads_change_nothing():
 @pytest.mark.parametrize("values", [2, 10, 10**6])
 def test_the_best_are_the_best_and_equals_go_by_row(n, k, values):
     generator = np.random.default_rng(n * k + values)
-    of_row = generator.integers(0, values, n).astype(np.float32)
+    of_row = generator.integers(1, values + 1, n).astype(np.float32)
     vectors = of_row[:, None]
     rows, scores = VectorIndex.build(vectors).nearest(np.ones(1, np.float32), k)
     expected = np.lexsort((np.arange(n), -of_row))[:k]
