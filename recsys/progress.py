@@ -15,7 +15,7 @@ FOLD_RULES = 4
 """Counted up where the same log comes to another state than before: then a home that goes on differs from its
 log folded anew. 1: an id is known again by when its messages were received. 2: what named a customer
 before a login was taken back is the device's own. 3: surges fade by ten minutes. 4: and, beside that,
-by an hour."""
+by an hour; a sale that turns by itself is among an item's prices."""
 MAX_NAMES = 200
 """Event names counted one by one; further ones are counted together as `(other)`."""
 MAX_CROWDED = 50
