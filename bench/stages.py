@@ -48,8 +48,8 @@ STAGES: dict[tuple[Any, str], str] = {
     (mixing, "explored"): "explore",
     (pipeline, "mix"): "mix",
 }
-"""Where each is called from. `candidates` are found and filtered by one kernel, and `mix` includes `rank` and
-`explore`."""
+"""Where each is called from. `candidates` are found and filtered by one kernel, and include `ranker.gather`;
+`mix` includes `rank` and `explore`."""
 WARM_UP = 200
 
 
