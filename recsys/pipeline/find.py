@@ -32,12 +32,12 @@ def found(company: Company, learned: Learned, acquainted: Acquainted) -> Pool:
     people where it has a say."""
     context, visit = company.context, company.context.visit
     plan = _Plan(company.asks, company.asked_for, context)
-    for place, source, seeds_key in plan.layout.asked:
+    for place, source, seeds_kind in plan.layout.asked:
         if source == "kindred" and acquainted.knows:
             plan.answer(place, acquainted.candidates())
             continue
         ask = SOURCES[source]
-        plan.answer(place, ask if isinstance(ask, Loop) else ask(company.asked_for(seeds_key)))
+        plan.answer(place, ask if isinstance(ask, Loop) else ask(company.asked_for(seeds_kind)))
     pool = plan.carried_out(learned.gather)
     if len(visit.companies) > 1 and (als := plan.answer_to(Loop.ALS)) is not None:
         # The other companies need not search for what fits the same taste.
@@ -51,7 +51,7 @@ def named_by(source: SourceName, context: Context) -> Ranked:
     answer = ask if isinstance(ask, Loop) else ask(context)
     if isinstance(answer, tuple):
         return answer
-    plan = _Plan(((source, context.seeds_key),), lambda _: context, context)
+    plan = _Plan(((source, context.seeds_kind),), lambda _: context, context)
     plan.answer(0, answer)
     plan.carried_out(lambda: 0)
     said = plan.answer_to(answer)
@@ -66,24 +66,24 @@ class _Layout(NamedTuple):
     steps: array[int]
     """The cells of the plan, with the loops that always answer for a source; others answer nothing."""
     asked: tuple[tuple[int, SourceName, int], ...]
-    """Where the others stand, with the `seeds_key` of the context to ask each for."""
-    seeds_keys: tuple[int, ...]
+    """Where the others stand, with the `seeds_kind` of the context to ask each for."""
+    seeds_kinds: tuple[int, ...]
     """Whose seeds are laid into the memory, one behind the other."""
 
 
 @lru_cache(maxsize=4096)
 def _layout(asks: tuple[Ask, ...]) -> _Layout:
-    keys = tuple(dict.fromkeys(key for _, key in asks))
+    kinds = tuple(dict.fromkeys(kind for _, kind in asks))
     steps = array("i")
-    for source, key in asks:
+    for source, kind in asks:
         loop = SOURCES[source]
-        steps.extend((loop if isinstance(loop, Loop) else Loop.ANSWERED, keys.index(key), 0))
+        steps.extend((loop if isinstance(loop, Loop) else Loop.ANSWERED, kinds.index(kind), 0))
     asked = [
-        (place, source, key)
-        for place, (source, key) in enumerate(asks)
+        (place, source, kind)
+        for place, (source, kind) in enumerate(asks)
         if not isinstance(SOURCES[source], Loop)
     ]
-    return _Layout(tuple([name for name, _ in asks]), steps, tuple(asked), keys)
+    return _Layout(tuple([name for name, _ in asks]), steps, tuple(asked), kinds)
 
 
 class _Plan:
@@ -99,8 +99,8 @@ class _Plan:
         self.layout = layout = _layout(asks)
         self._cells[: len(layout.steps)] = layout.steps
         cells, at = workplace.seed_cells, 0
-        for key in layout.seeds_keys:
-            deeds = context_of(key).seeds.deeds
+        for kind in layout.seeds_kinds:
+            deeds = context_of(kind).seeds.deeds
             cells[at] = len(deeds)
             for place, deed in enumerate(deeds, at + 1):
                 cells[place] = deed.row

@@ -13,7 +13,7 @@ from recsys.block import SourceName
 from recsys.models.arrays import Rows, Scores
 
 Ask = tuple[SourceName, int]
-"""A source, and which seeds it is asked about: the `seeds_key` of a context."""
+"""A source, and which seeds it is asked about: the `seeds_kind` of a context."""
 
 
 class Pool(msgspec.Struct, frozen=True, eq=False):

@@ -32,6 +32,7 @@ FEW_ROWS: Final = 2000
 most of them."""
 _BY_SEEDS: Final = frozenset(("item_to_item", "bought_together", "content", "lately", "kindred"))
 """Sources whose answer follows from the seeds, not from the visit and what may be shown alone."""
+_PAGE: Final = 0
 _WHOLE_VISIT: Final = -1
 _SPEAKING: Final[dict[int, tuple[Placement, tuple[SourceName, ...]]]] = {}
 MOST_SPEAKING: Final = 1024
@@ -198,9 +199,15 @@ class Context(msgspec.Struct, frozen=True, eq=False, dict=True):
         return person.cart_seeds if self.about_cart else person.session_seeds
 
     @property
+    def seeds_kind(self) -> int:
+        """Whether the `seeds` are the page's, the cart's or the session's. A company stands on one page at
+        most, so in it these are equal where this is; and there are three, however many pages a shop has."""
+        return _PAGE if self.page_row >= 0 else _WHOLE_VISIT - self.about_cart
+
+    @property
     def seeds_key(self) -> int:
         """Equal for contexts of one visit whose `seeds` are equal."""
-        return self.page_row if self.page_row >= 0 else _WHOLE_VISIT - self.about_cart
+        return self.page_row if self.page_row >= 0 else self.seeds_kind
 
     @property
     def shown_key(self) -> Hashable:
@@ -216,7 +223,7 @@ class Company:
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self._by_seeds = {context.seeds_key: context}
+        self._by_seeds = {context.seeds_kind: context}
         self.asks: tuple[Ask, ...] = ()
         self.pool: Pool | None = None
 
@@ -225,11 +232,11 @@ class Company:
         joined = _joined(self.asks, asks) if self.asks else asks
         if len(joined) > len(self.asks):
             self.asks, self.pool = joined, None
-            self._by_seeds.setdefault(context.seeds_key, context)
+            self._by_seeds.setdefault(context.seeds_kind, context)
 
-    def asked_for(self, seeds_key: int) -> Context:
+    def asked_for(self, seeds_kind: int) -> Context:
         """The context that an ask about these seeds is asked for."""
-        return self._by_seeds.get(seeds_key, self.context)
+        return self._by_seeds.get(seeds_kind, self.context)
 
 
 class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -292,7 +299,7 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     @lazy
     def asks(self) -> tuple[Ask, ...]:
         """What those are asked."""
-        return _asks(self.sources, self.context.seeds_key)
+        return _asks(self.sources, self.context.seeds_kind)
 
     @lazy
     def company(self) -> Company:
@@ -320,5 +327,5 @@ def _joined(asks: tuple[Ask, ...], others: tuple[Ask, ...]) -> tuple[Ask, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _asks(sources: tuple[SourceName, ...], seeds_key: int) -> tuple[Ask, ...]:
-    return tuple([(source, seeds_key if source in _BY_SEEDS else _WHOLE_VISIT) for source in sources])
+def _asks(sources: tuple[SourceName, ...], seeds_kind: int) -> tuple[Ask, ...]:
+    return tuple([(source, seeds_kind if source in _BY_SEEDS else _WHOLE_VISIT) for source in sources])
