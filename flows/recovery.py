@@ -37,7 +37,12 @@ def resumed_progress(recovery: Path) -> FlowProgress:
     """How far the flow is that goes on from this folder. Creates nothing."""
     for part in recovery.glob("part-*.sqlite3"):  # one, see `flows.run`
         with closing(sqlite3.connect(f"{part.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            found = connection.execute(_RESUMED).fetchone()
+            try:
+                found = connection.execute(_RESUMED).fetchone()
+            except sqlite3.OperationalError as error:
+                if "no such table" not in str(error):
+                    raise
+                continue  # another process of a new flow is just making it
         if found is not None and found[0] is not None:
             return decode_progress(pickle.loads(found[0]))  # noqa: S301 (our own, as Bytewax reads it)
     return FlowProgress()

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from flows.doctor import examine
-from flows.recovery import ANEW, StateLost
+from flows.recovery import ANEW, StateLost, resumed_progress
 from flows.run import run
 from flows.verify import verify
 from recsys.keys import FLOW_KEY
 from recsys.open import open_store
-from recsys.progress import encode_progress
+from recsys.progress import FlowProgress, encode_progress
 from recsys.settings import Settings
 from tests.flows.homes import append, filled, start_flow, taken, wait_for_records
 
@@ -72,6 +72,11 @@ def test_verify_tells_of_people_that_a_state_has_lost(done: Settings) -> None:
     store.delete_many(keys)
     store.close()
     assert verify(done).advice == f"This state has lost {len(keys):,} people. {ANEW}"
+
+
+def test_a_recovery_that_is_just_being_made_has_taken_nothing(tmp_path: Path) -> None:
+    (tmp_path / "part-0.sqlite3").touch()
+    assert resumed_progress(tmp_path) == FlowProgress()
 
 
 def test_a_flow_that_was_killed_at_once_has_lost_nothing(tmp_path: Path) -> None:
