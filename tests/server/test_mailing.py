@@ -9,17 +9,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
-from threading import Semaphore
+from threading import Event, Semaphore
+from typing import Any
 
 import pytest
 from google.protobuf.proto import parse_length_prefixed
 from msgspec.structs import replace
 
+from recsys.block import Block
+from recsys.decide import decide
 from server import mailing
 from server.client import CallFailed, Client
 from server.mailing import OtherMailing, WrongPerson, cut_back, people_of, send_all
 from server.pb import headrace_pb2 as pb
+from tests.fakes import MemoryStore
 from tests.server.shop import Shop, put_customer, put_visitor, until, viewed
 
 DIGEST = [pb.Slot(placement="email.digest", limit=2)]
@@ -153,7 +158,20 @@ def test_what_was_cut_off_is_asked_for_again(client: Client, tmp_path: Path, cut
     assert told[-1][1] < 20
 
 
-def test_after_a_kill_the_command_goes_on(shop: Shop, tmp_path: Path) -> None:
+def test_after_a_kill_the_command_goes_on(store: MemoryStore, tmp_path: Path) -> None:
+    killed, decided = Event(), count()
+
+    def held_up(*asked: Any) -> list[Block]:
+        """Nobody is faster than the kill."""
+        if next(decided) >= 5000:
+            killed.wait(60)
+        return decide(*asked)
+
+    with Shop(tmp_path, store=store, decider=held_up).open() as shop:
+        _killed_and_gone_on(shop, tmp_path, killed)
+
+
+def _killed_and_gone_on(shop: Shop, tmp_path: Path, killed: Event) -> None:
     people, out = tmp_path / "people.txt", tmp_path / "out.pb"
     people.write_text("\n".join(lines(6000)))
     command = [
@@ -167,6 +185,7 @@ def test_after_a_kill_the_command_goes_on(shop: Shop, tmp_path: Path) -> None:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    killed.set()
     assert 0 < cut_back(out) < 6000, "killed on the way"
     subprocess.run(command, env=environ, check=True, capture_output=True)
     assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(6000)]
