@@ -61,6 +61,21 @@ def test_a_page_beside_other_slots_is_decided_as_if_it_stood_alone(row) -> None:
     ]
 
 
+@pytest.mark.parametrize("source", ["item_to_item", "content"])
+def test_a_slot_about_the_cart_beside_one_about_the_session_is_asked_about_the_cart(source) -> None:
+    on, profile = shelf(), visitor("t1", "t2", cart=("s1",))
+    placements = {
+        "of_session": Placement(sources={source: 1.0}, fills=False),
+        "of_cart": Placement(sources={source: 1.0}, fills=False, exclude_cart=True),
+    }
+    slots = [slot("of_session", 3), slot("of_cart", 3)]
+    beside = ask(on, profile, *slots, placements=placements)
+    others = tuple(shown(beside[0]))
+    (alone,) = ask(on, profile, slot("of_cart", 3, exclude=others), placements=placements)
+    assert shown(beside[1]) == shown(alone) != []
+    assert not set(others) & set(shown(ask(on, profile, slots[1], placements=placements)[0]))
+
+
 def test_what_slots_of_a_visit_ask_is_united_once(monkeypatch) -> None:
     united = []
     real = pipeline.found
