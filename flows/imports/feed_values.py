@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
 from recsys.events import MAX_ID_BYTES
-from recsys.item_limits import MAX_LINK_CHARS, MAX_MARKETS, MAX_PRICE
+from recsys.item_limits import MAX_AGE, MAX_LINK_CHARS, MAX_MARKETS, MAX_PRICE
 from recsys.mend import number_in
 
 _PRICE = re.compile(r"(?P<before>[A-Za-z]{3})?\s*(?P<amount>\d[\d., ]{0,19})\s*(?P<after>[A-Za-z]{3})?")
@@ -91,7 +91,7 @@ def read_stock(text: str) -> int:
 def read_age(text: str) -> int:
     """Years."""
     text = text.strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 3):
+    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= MAX_AGE):
         raise ValueError("a number of years")
     return int(text)
 

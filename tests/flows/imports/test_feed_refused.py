@@ -38,6 +38,7 @@ from tests.flows.imports.feeds import FIELDS, TENT, XML_ITEM, read, rss
         ),
         ("adult", "perhaps", "Expected yes or no, got `perhaps` - at `adult`"),
         ("min_age", "18+", "Expected a number of years, got `18+` - at `min_age`"),
+        ("min_age", "201", "Expected a number of years, got `201` - at `min_age`"),
         (
             "sale_price_effective_date",
             "soon",
