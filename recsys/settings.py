@@ -77,7 +77,8 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ConsentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     personalization: tuple[str, ...] = ("personalization", "advertising")
-    """Names of `context.consent.categoryPreferences` that must all be true to personalise."""
+    """Names of `context.consent.categoryPreferences`: one of them false is a no to personalisation. What is
+    not said is a yes."""
     email: tuple[str, ...] = ("email",)
     """Likewise for email blocks."""
 

@@ -61,7 +61,7 @@ class OtherMailing(ValueError):
     a mailing; says where."""
 
 
-class _Ids(msgspec.Struct, rename=None):
+class _Ids(msgspec.Struct, forbid_unknown_fields=True):
     anonymous_id: str = ""
     user_id: str = ""
 

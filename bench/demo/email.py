@@ -17,7 +17,7 @@ _PAGE = """\
 </body></html>
 """
 _ITEM = """\
-<p><a href="{url}?decision={decision}">{title}</a> {price}<br><small>{why}</small></p>"""
+<p><a href="{url}">{title}</a> {price}<br><small>{why}</small></p>"""
 
 
 def _price(item: pb.CatalogItem) -> str:
@@ -25,12 +25,15 @@ def _price(item: pb.CatalogItem) -> str:
     return f"{item.price:.2f} {item.currency}" if item.HasField("price") else ""
 
 
+def _link(url: str, decision_id: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}decision={decision_id}"
+
+
 def write_email(path: Path, block: pb.Block) -> None:
     """One paragraph an item, with why it is there."""
     items = [
         _ITEM.format(
-            url=escape(entry.item.url),
-            decision=block.decision_id,
+            url=escape(_link(entry.item.url, block.decision_id)),
             title=escape(entry.item.title),
             price=escape(_price(entry.item)),
             why=escape(entry.reason.text),

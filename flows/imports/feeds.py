@@ -91,7 +91,7 @@ def _rows(path: Path) -> Iterator[tuple[int, FeedRow | RowProblem]]:
 
 
 def _table_rows(path: Path, delimiter: str) -> Iterator[tuple[int, FeedRow | RowProblem]]:
-    rows = read_table(path, delimiter)
+    rows = read_table(path, delimiter, keeps_wrong_bytes=True)
     _, header = next(rows)
     if isinstance(header, RowProblem):
         yield 1, header
@@ -104,12 +104,25 @@ def _table_rows(path: Path, delimiter: str) -> Iterator[tuple[int, FeedRow | Row
         if len(cells) > len(columns):
             yield line, RowProblem(line, "", f"{len(columns)} columns", str(len(cells)))
             continue
+        wrong = _no_utf8(cells)
+        if wrong is not None:
+            yield line, RowProblem(line, "", "UTF-8, or UTF-16 with its mark", wrong)
+            continue
         row: dict[str, list[str]] = {}
         # Rows may be shorter than the header: Google's own tool leaves empty cells at the end away.
         for name, text in zip(columns, cells, strict=False):
             if text:
                 row.setdefault(name, []).append(text)
         yield line, row
+
+
+def _no_utf8(cells: list[str]) -> str | None:
+    """The first byte that is none: a name that is broken here would be shown to everybody."""
+    try:
+        "".join(cells).encode()
+    except UnicodeEncodeError as error:
+        return f"byte 0x{ord(error.object[error.start]) & 0xFF:02x}"
+    return None
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, FeedRow | RowProblem]]:

@@ -98,13 +98,18 @@ def _skip_line(stream: BinaryIO) -> int:
     return size
 
 
-def read_table(path: Path, delimiter: str) -> Iterator[tuple[int, list[str] | RowProblem]]:
+def read_table(
+    path: Path, delimiter: str, *, keeps_wrong_bytes: bool = False
+) -> Iterator[tuple[int, list[str] | RowProblem]]:
     """Line numbers and cells of a CSV or TSV file, its header first; blank rows are left out.
 
-    A cell holds at most 128 Ki characters (the csv module's limit)."""
+    A cell holds at most 128 Ki characters (the csv module's limit). What is no UTF-8 becomes U+FFFD, or comes
+    as lone surrogates (`surrogateescape`) for `keeps_wrong_bytes`."""
     with open_rows(path) as stream:
         # gzip streams cannot be peeked at on every Python: the encoding comes from a second look.
-        text = io.TextIOWrapper(stream, _encoding(_first_bytes(path)), "replace", newline="")
+        encoding = _encoding(_first_bytes(path))
+        errors = "surrogateescape" if keeps_wrong_bytes and encoding != "utf-16" else "replace"
+        text = io.TextIOWrapper(stream, encoding, errors, newline="")
         reader = csv.reader(iter(lambda: text.readline(MAX_LINE_BYTES), ""), delimiter=delimiter)
         while True:
             try:

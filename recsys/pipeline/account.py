@@ -248,10 +248,15 @@ class Accounts:
             return "last_seen", ""
         if not rank:
             return "not_named", ", ".join(self._query.sources)
-        ranks = [self._rank(self._place_of(shown)) for shown in self.choice.rows]
+        sources, leads = self.choice.sources, self._query.placement.lead_with_cart
+        ranks = [
+            self._rank(self._place_of(shown))
+            for shown, source in zip(self.choice.rows, sources, strict=True)
+            if not (leads and source == "cart")
+        ]
         # A block that is short, or has what no source ranked, would have taken it but for a rule.
-        is_full = len(ranks) == self._query.limit and 0 not in ranks
-        if is_full and rank > max(ranks):
+        is_full = len(sources) == self._query.limit and 0 not in ranks
+        if is_full and rank > max(ranks, default=0):
             return "beaten", ""
         capped = self._capped(row)
         if capped is not None:
@@ -259,7 +264,7 @@ class Accounts:
         if self._query.placement.diversity > 0:
             return "too_alike", ""
         return "gave_way", self._ids(
-            [row for row, source in zip(self.choice.rows, self.choice.sources, strict=True) if source == NEW]
+            [row for row, source in zip(self.choice.rows, sources, strict=True) if source == NEW]
         )
 
     def _capped(self, row: int) -> tuple[str, str] | None:

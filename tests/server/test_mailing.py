@@ -208,6 +208,7 @@ def test_people_are_named_in_three_ways() -> None:
         ("u:", "got `u:` - in line 2"),
         ("u:None", "Expected an id that names somebody, got `u:None` - in line 2"),
         ("{}", "got `{}` - in line 2"),
+        ('{"user_id": "5", "age": 18}', "Object contains unknown field `age` - in line 2"),
         ('{"user_id": 5}', "Expected `str`, got `int` - at `$.user_id` - in line 2"),
         ("u:" + "x" * 201, "Expected at most 200 bytes, got 201 bytes - at `user_id` - in line 2"),
         ("a:user:5", "Expected an id not starting with `headrace:` or `user:`, got `user:5`"),

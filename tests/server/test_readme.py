@@ -56,14 +56,20 @@ def test_what_is_posted_over_http_is_passed_on(shop: Shop, client: Client) -> No
     names["headrace"] = client
     said: list[str] = []
 
-    def post(path: str, body: bytes) -> str:
-        environ = {"PATH_INFO": path, "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)}
+    def post(path: str, body: bytes, method: str = "POST") -> str:
+        environ = {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path,
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": io.BytesIO(body),
+        }
         names["forward"](environ, lambda status, _: said.append(status[:3]))
         return said[-1]
 
     viewed = b'{"event": "Product Viewed", "anonymousId": "v1", "properties": {"product_id": "p3"}}'
     assert post("/v1/track", viewed) == "200"
     assert post("/v1/batch", b'{"batch": [%b, {"type": "page", "anonymousId": "v2"}]}' % viewed) == "200"
+    assert post("/v1/track", b"", "OPTIONS") == "204", "a browser asks first"
     calls = [json.loads(record.value) for record in shop.log.records]
     assert [call.get("type") for call in calls] == ["track", None, "page"]
     assert [call["anonymousId"] for call in calls] == ["v1", "v1", "v2"]

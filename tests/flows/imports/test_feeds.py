@@ -58,6 +58,14 @@ def test_the_same_product_in_every_format(tmp_path, told, pack):
     assert read(tmp_path, gzip.compress(content) if pack else content) == [TENT]
 
 
+def test_a_row_that_is_no_utf_8_is_told_and_skipped(tmp_path):
+    broken = {**FIELDS, "id": "rock", "title": "Grüne Röcke"}
+    content = table("\t", FIELDS, broken.values()).encode("cp1252") + table("\t", FIELDS.values()).encode()
+    problem, item = read(tmp_path, content)
+    assert problem == RowProblem(2, "", "UTF-8, or UTF-16 with its mark", "byte 0xfc")
+    assert item == TENT
+
+
 def test_items_are_taken_by_the_decoder(tmp_path):
     [item] = read(tmp_path, TOLD["tsv"])
     value = encode_change("upsert", item.id, item)

@@ -212,3 +212,19 @@ def test_a_new_item_says_that_chance_drew_it():
         item.propensity for item in block.items if item.reason.source == "new"
     ]
     assert "so that new items become known" in sentence(drawn[0], placement)
+
+
+def test_what_stands_behind_the_cart_is_beaten_by_the_cart_and_the_last_one_shown():
+    profile = visitor("t1", "t2", cart=("m1", "m2"))
+    on = view(profile, shelf())
+    placement = DEFAULT_PLACEMENTS["email.cart_recovery"]
+    for limit in (2, 3):
+        asked = slot("email.cart_recovery", limit)
+        block, _ = why(on, asked, placement, {}, [])
+        shown_items = {item.item for item in block.items}
+        assert len(shown_items) == limit
+        assert {"m1", "m2"} <= shown_items
+        _, told = why(on, asked, placement, {}, [item.id for item in CATALOGUE if item.id not in shown_items])
+        ranked = [one for one in told if one.rank]
+        assert ranked
+        assert {one.verdict for one in ranked if one.rank > limit - 2} == {"beaten"}
