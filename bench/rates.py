@@ -34,9 +34,9 @@ MOST_STEPS = 20
 found by then."""
 RUNS = 3
 """Of the longer ones at one rate; a rate that most of them hold is held, whatever disturbs one."""
-LOWER = 0.85
-"""What is tried next of a rate that they do not."""
-MOST_RUNS = 8
+LOWER = 0.95
+"""What is tried next of a rate that they do not: as fine as the search."""
+MOST_RUNS = 12
 """Lengths of a longer run that all of them take."""
 
 Measure = Callable[[float, float], Latencies]

@@ -25,6 +25,7 @@ from server.explain import Decisions
 from server.lane import Lane, open_lane
 from server.live import BundleWatch, Live
 from server.metrics import Metrics, ModelNote
+from server.patience import patience
 from server.people import People
 from server.renders import Renders
 from server.requests import MAX_MESSAGE_BYTES, RequestChecks
@@ -156,9 +157,10 @@ class RunningServer:
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
         )
         bound = self._bind(self._server, port)
-        self.live.start()
-        self.queue.start()
-        self._server.start()
+        with patience():
+            self.live.start()
+            self.queue.start()
+            self._server.start()
         if self._lane is not None:
             self._lane.start()
         return bound
