@@ -28,7 +28,8 @@ from server.people import Found, People
 from server.renders import Renders, retry_id_of
 from server.repeats import as_of_now, gone_of
 from server.requests import BlocksRequest
-from server.served import RecentDecisions, Served, ServedQueue
+from server.served import RecentDecisions, Served
+from server.served_queue import ServedQueue
 from server.shown import Shown
 from server.wire import banner_fields, bare_item_field, block_message, person_message, response_message
 

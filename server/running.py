@@ -29,7 +29,8 @@ from server.patience import patience
 from server.people import People
 from server.renders import Renders
 from server.requests import MAX_MESSAGE_BYTES, RequestChecks
-from server.served import RecentDecisions, ServedQueue
+from server.served import RecentDecisions
+from server.served_queue import ServedQueue
 from server.service import SERVICE, HeadraceService
 from server.shown import Shown
 from server.warm import warm

@@ -27,7 +27,7 @@ from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.refusals import Refusal, bad_request, refuse, try_again
 from server.requests import BlocksRequest, RequestChecks, RequestError, render_of
-from server.served import ServedQueue
+from server.served_queue import ServedQueue
 from server.wire import packs_of
 
 log = structlog.get_logger("server.service")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,17 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 
 from recsys.block import Block, BlockItem, Freshness, Lineup, Reason, Slot
 from recsys.decode import Decoder
 from recsys.events import MAX_EVENT_BYTES, Action, Arrival
 from recsys.keys import decision_key
 from recsys.ports import Position, Record
-from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.requests import Asker, Caller
 from server.served import (
     RecentDecisions,
     Served,
-    ServedQueue,
     claim_of,
     decode_served,
     encode_served,
@@ -32,21 +28,8 @@ from server.served import (
 )
 from tests.fakes import MemoryLog, MemoryStore
 from tests.golden.formats import FOLDER
+from tests.server.blocks import AT_MS, served
 from tests.server.shop import Shop, product, put_items, put_visitor, until, viewed
-
-AT_MS = 1_760_000_000_123
-
-
-def served(number: int = 0, **fields: Any) -> Served:
-    item = BlockItem(
-        "p1", 0.5, Reason("neighbours", "because you viewed p2", "p2", "Product Viewed", AT_MS - 5)
-    )
-    block = Block(
-        f"d{number}", "top", "home.hero", Lineup.of([item]), "", "v1", Freshness(AT_MS - 9, 9, 3, True), AT_MS
-    )
-    return Served(
-        **{"block": block, "asker": Asker("v1", None), "person": "a:v1", "caller": Caller(), **fields}
-    )
 
 
 def decoded(one: Served) -> Any:
@@ -162,82 +145,11 @@ class TestEvent:
         assert decode_served(encoded) == served()
 
 
-class TestQueue:
-    def queue(self, log: MemoryLog, bound: int) -> tuple[ServedQueue, CollectorRegistry]:
-        registry = CollectorRegistry()
-        return ServedQueue(log, bound, Metrics(registry), lambda: AT_MS), registry
-
-    def test_writes_in_order_and_drains_at_the_stop(self) -> None:
-        log = MemoryLog()
-        queue, registry = self.queue(log, 1000)
-        queue.put([served(number) for number in range(700)])
-        queue.start()
-        queue.stop(drain_s=10)
-        assert [decode_served(record.value).block.decision_id for record in log.records] == [
-            f"d{number}" for number in range(700)
-        ]
-        assert registry.get_sample_value("headrace_served_logged_total") == 700
-        assert queue.depth == 0
-
-    def test_beyond_its_bound_the_oldest_are_dropped_and_counted(self) -> None:
-        log = MemoryLog()
-        queue, registry = self.queue(log, 10)
-        queue.put([served(number) for number in range(25)])
-        assert queue.depth == 10
-        queue.start()
-        queue.stop(drain_s=10)
-        assert [decode_served(record.value).block.decision_id for record in log.records] == [
-            f"d{number}" for number in range(15, 25)
-        ]
-        assert registry.get_sample_value("headrace_served_dropped_total") == 15
-
-    def test_a_log_that_was_down_gets_them_in_order(self) -> None:
-        log = MemoryLog()
-        log.down = True
-        queue, _ = self.queue(log, 10)
-        queue.start()
-        queue.put([served(number) for number in range(12)])
-        time.sleep(0.15)
-        queue.put([served(12)])
-        assert queue.depth == 10
-        log.down = False
-        until(lambda: len(log.records) == 10)
-        queue.stop(drain_s=1)
-        assert [decode_served(record.value).block.decision_id for record in log.records] == [
-            f"d{number}" for number in range(3, 13)
-        ]
-
-    def test_a_log_that_stays_down_does_not_hold_up_the_stop(self) -> None:
-        log = MemoryLog()
-        log.down = True
-        queue, registry = self.queue(log, 10)
-        queue.start()
-        queue.put([served()])
-        queue.stop(drain_s=0.1)
-        assert registry.get_sample_value("headrace_served_dropped_total") == 1
-
-    def test_one_that_the_log_refuses_does_not_hold_up_the_others(self) -> None:
-        log = MemoryLog()
-        queue, registry = self.queue(log, 10)
-        append = log.append
-
-        def refuse_once(records: Any) -> Any:
-            log.append = append  # type: ignore[method-assign]
-            raise ValueError("too long")
-
-        log.append = refuse_once  # type: ignore[method-assign]
-        queue.put([served(1)])
-        queue.start()
-        until(lambda: registry.get_sample_value("headrace_served_dropped_total") == 1)
-        queue.put([served(2)])
-        until(lambda: len(log.records) == 1)
-        queue.stop(drain_s=1)
-
-    def test_recent_decisions_are_bounded(self) -> None:
-        recent = RecentDecisions(bound=2)
-        recent.add([served(number) for number in range(3)])
-        assert recent.get("d0") is None
-        assert recent.get("d2") == served(2)
+def test_recent_decisions_are_bounded() -> None:
+    recent = RecentDecisions(bound=2)
+    recent.add([served(number) for number in range(3)])
+    assert recent.get("d0") is None
+    assert recent.get("d2") == served(2)
 
 
 class TestThroughTheServer:
