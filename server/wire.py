@@ -11,7 +11,7 @@ and a value; a text or message is preceded by its length. Default values are lef
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import repeat
 from operator import add
 from struct import Struct
@@ -22,6 +22,7 @@ import msgspec
 from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import Block, Change, Freshness, Lineup, Reason, Urgency
 from recsys.catalog import Item, type_of
+from recsys.known import Known
 from recsys.picked import picked
 from server.pb import headrace_pb2 as pb
 
@@ -96,26 +97,18 @@ def _int_field(tag: bytes, number: int) -> bytes:
     return tag + varint(number) if number else b""
 
 
-class _FewTexts(dict[str, bytes]):
-    """`text_field` of texts out of a small set (sources, placements, versions), made once. A dictionary
-    that is asked in passing: a cache behind a call costs more than what it saves."""
-
-    def __init__(self, tag: bytes) -> None:
-        super().__init__()
-        self._tag = tag
-
-    def __missing__(self, text: str) -> bytes:
-        if len(self) >= _MOST_TEXTS:
-            self.clear()
-        made = self[text] = text_field(self._tag, text)
-        return made
-
-
 _MOST_TEXTS = 4096
-_slots = _FewTexts(b"\x12")
-_sources, _events, _placements = _FewTexts(b"\x1a"), _FewTexts(b"\x1a"), _FewTexts(b"\x1a")
-_titles, _fallbacks, _versions = _FewTexts(b"\x22"), _FewTexts(b"\x32"), _FewTexts(b"\x3a")
-_stages = _FewTexts(b"\x2a")
+
+
+def _few_texts(tag: bytes) -> Known[str, bytes]:
+    """`text_field` of texts out of a small set (sources, placements, versions), made once."""
+    return Known(partial(text_field, tag), _MOST_TEXTS)
+
+
+_slots = _few_texts(b"\x12")
+_sources, _events, _placements = _few_texts(b"\x1a"), _few_texts(b"\x1a"), _few_texts(b"\x1a")
+_titles, _fallbacks, _versions = _few_texts(b"\x22"), _few_texts(b"\x32"), _few_texts(b"\x3a")
+_stages = _few_texts(b"\x2a")
 
 
 def item_field(item: Item) -> bytes:

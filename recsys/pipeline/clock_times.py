@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, tzinfo
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
+
+from recsys.known import Known
 
 _MINUTE_MS: Final = 60_000
 _QUARTER_MS: Final = 15 * _MINUTE_MS
@@ -52,24 +54,14 @@ class Clock:
         return self.when(at_ms, by_day).removeprefix("at ").removeprefix("on ")
 
 
-class _Quarters(dict[int, _Quarter]):
-    """Those of a zone, by how many are between each and 1970. Offsets of zones are whole quarters, so all of
-    one has one day and offset."""
-
-    def __init__(self, zone: tzinfo) -> None:
-        super().__init__()
-        self._zone = zone
-
-    def __missing__(self, number: int) -> _Quarter:
-        if len(self) >= MOST_QUARTERS:
-            self.clear()
-        at = datetime.fromtimestamp(number * 900, self._zone)
-        words = f"{at.day} {_MONTHS[at.month - 1]}"
-        quarter = _Quarter(at.toordinal(), at.year, at.hour * 60 + at.minute, at.tzname() or "", words)
-        self[number] = quarter
-        return quarter
+def _quarter(zone: tzinfo, number: int) -> _Quarter:
+    """The one that so many are between and 1970. Offsets of zones are whole quarters, so all of one has one
+    day and offset."""
+    at = datetime.fromtimestamp(number * 900, zone)
+    words = f"{at.day} {_MONTHS[at.month - 1]}"
+    return _Quarter(at.toordinal(), at.year, at.hour * 60 + at.minute, at.tzname() or "", words)
 
 
 @lru_cache(maxsize=16)
-def _quarters_of(zone: tzinfo) -> _Quarters:
-    return _Quarters(zone)
+def _quarters_of(zone: tzinfo) -> Known[int, _Quarter]:
+    return Known(partial(_quarter, zone), MOST_QUARTERS)

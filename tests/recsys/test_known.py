@@ -18,14 +18,14 @@ def test_an_answer_is_worked_out_once() -> None:
 
 
 def test_it_forgets_rather_than_grows() -> None:
-    known = Known(str, 3, lambda question, found: True)
+    known = Known(str, 3)
     for number in range(100):
         assert known[number] == str(number)
         assert len(known) <= 3
 
 
 def test_what_raises_is_not_kept() -> None:
-    known = Known(int, 3, lambda question, found: True)
+    known = Known(int, 3)
     for _ in range(2):
         with pytest.raises(ValueError, match="invalid literal"):
             known["x"]
