@@ -23,7 +23,7 @@ from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import Block, Change, Freshness, Lineup, Reason, Urgency
 from recsys.catalog import Item, type_of
 from recsys.known import Known
-from recsys.picked import picked
+from recsys.picked import FLOAT32S, picked
 from server.pb import headrace_pb2 as pb
 
 _SHORT = 1 << 14
@@ -186,7 +186,7 @@ def _item_fields(items: Lineup, facts: Facts) -> bytes:
         heads = tuple([b"\x2a%b\x15" % varint(size + _SCORE_BYTES) for size in sizes])
     pieces = [b""] * (4 * count)
     pieces[::4] = heads
-    pieces[1::4] = _four_bytes_each(count).unpack(_floats(count).pack(*items.scores))
+    pieces[1::4] = _four_bytes_each(count).unpack(FLOAT32S[count].pack(*items.scores))
     pieces[2::4] = abouts
     pieces[3::4] = whys
     return _join(pieces)
@@ -208,11 +208,6 @@ def _with_chances(whys: Sequence[bytes], items: Lineup) -> tuple[bytes, ...]:
             for why, chance, urgency in zip(whys, chances, urgencies)  # noqa: B905 (one may be endless)
         ]
     )
-
-
-@lru_cache
-def _floats(count: int) -> Struct:
-    return Struct(f"<{count}f")
 
 
 @lru_cache

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from struct import Struct
 from typing import Final, NamedTuple
 
 import msgspec
@@ -17,6 +15,7 @@ from recsys.fold import SessionRules, is_open
 from recsys.intent import intent
 from recsys.models.arrays import Rows, Scores
 from recsys.models.interactions import InteractionKind
+from recsys.picked import INT32S, INT64S
 from recsys.pipeline.columns import Columns
 from recsys.pipeline.lazy import lazy
 from recsys.profile import Order, Profile
@@ -148,9 +147,9 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
             at_s = [*(ordered_s for _, ordered_s in older), *at_s]
         kinds = _ORDERED * len(older) + bytes(actions).translate(_KINDS)
         return History(
-            np.frombuffer(_cells("i", len(rows)).pack(*rows), np.int32),
+            np.frombuffer(INT32S[len(rows)].pack(*rows), np.int32),
             np.frombuffer(kinds, np.uint8),
-            np.frombuffer(_cells("q", len(rows)).pack(*at_s), np.int64),
+            np.frombuffer(INT64S[len(rows)].pack(*at_s), np.int64),
             len(older),
         )
 
@@ -287,12 +286,6 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
             return self.deed(place - n_older)
         item, at_s = self._older_orders[place]
         return Deed(int(self.history.rows[place]), item, int(Action.ORDER), at_s)
-
-
-@lru_cache(maxsize=1024)
-def _cells(of: str, count: int) -> Struct:
-    """So many numbers as bytes: numpy takes twice as long to read them one by one."""
-    return Struct(f"{count}{of}")
 
 
 def _seeds(deeds: tuple[Deed, ...]) -> Seeds:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from recsys.picked import picked
+from recsys.picked import FLOAT32S, INT32S, INT64S, picked
 
 
 @pytest.mark.parametrize("keys", [(), (2,), (2, 0, 2)], ids=len)
@@ -19,3 +20,10 @@ def test_a_missing_cell_is_told(keys: tuple[int, ...]) -> None:
         picked(keys, ["a"])
     with pytest.raises(KeyError, match="7"):
         picked(keys, {0: "a"})
+
+
+def test_numbers_are_packed_as_arrays_have_them() -> None:
+    for cells, kind in ((INT32S, np.int32), (INT64S, np.int64), (FLOAT32S, np.float32)):
+        packed = cells[3].pack(1, -2, 3)
+        assert packed == np.array([1, -2, 3], kind).tobytes()
+        assert cells[3].unpack(packed) == (1, -2, 3)
