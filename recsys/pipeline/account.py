@@ -24,7 +24,7 @@ from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import NEW, Choice, mix
 from recsys.pipeline.pipeline import pool_of
 from recsys.pipeline.query import Query
-from recsys.pipeline.rank import UNLIMITED, caps_of
+from recsys.pipeline.rank import UNLIMITED, caps_of, ordered
 from recsys.pipeline.reasons import evidence, reasons
 from recsys.pipeline.score import Scored, score
 
@@ -153,8 +153,9 @@ class Accounts:
         with Bars(query, list(beside)) as bars:
             # Before the mix: it marks what it has chosen.
             self._marks = bars.marks.copy()
+            self._order: list[int] = ordered(self._scored, query, bars, len(self._pool.rows)).tolist()
+            """Places in the pool of all candidates that the slot may show, the best first."""
             self.choice: Choice = mix(self._scored, query, bars)
-        self._order = self._ordered()
         self._features, self._effects = self._of_ranker()
 
     def of(self, item: str) -> Account:
@@ -263,9 +264,8 @@ class Accounts:
             return capped
         if self._query.placement.diversity > 0:
             return "too_alike", ""
-        return "gave_way", self._ids(
-            [row for row, source in zip(self.choice.rows, sources, strict=True) if source == NEW]
-        )
+        drawn = [row for row, source in zip(self.choice.rows, sources, strict=True) if source == NEW]
+        return ("gave_way", self._ids(drawn)) if drawn else ("beaten", "")
 
     def _capped(self, row: int) -> tuple[str, str] | None:
         """The cap that those above it in the block have filled."""
@@ -288,14 +288,6 @@ class Accounts:
     def _ids(self, rows: Sequence[int]) -> str:
         items = self._query.visit.columns.items
         return ", ".join(item.id for row in rows if (item := items[row]) is not None)
-
-    def _ordered(self) -> list[int]:
-        """Places in the pool of all candidates that the slot may show, the best first."""
-        pool, bits = self._pool, self._pool.bits
-        may = (pool.named & np.uint32(bits) != 0) & (self._marks[pool.rows] & ALL_BARS == 0)
-        places = np.flatnonzero(may)
-        ordered: list[int] = places[np.argsort(-self._scored.totals[places], kind="stable")].tolist()
-        return ordered
 
     def _place_of(self, row: int) -> int:
         """In the pool; -1 for no candidate."""

@@ -30,11 +30,11 @@ def best(scored: Scored, query: Query, bars: Bars, shown: Sequence[int]) -> Rows
     """
     missing = query.limit - len(shown)
     if not _is_arranged(query):
-        return _ordered(scored, query, bars, missing)
+        return ordered(scored, query, bars, missing)
     n_rows, wanted = len(scored.pool.rows), LOOKED_AT * missing
-    picked = _arranged(_ordered(scored, query, bars, wanted), scored, query, shown)
+    picked = _arranged(ordered(scored, query, bars, wanted), scored, query, shown)
     if len(picked) < missing and wanted < n_rows:
-        picked = _arranged(_ordered(scored, query, bars, n_rows), scored, query, shown)
+        picked = _arranged(ordered(scored, query, bars, n_rows), scored, query, shown)
     return picked
 
 
@@ -55,7 +55,8 @@ def _is_arranged(query: Query) -> bool:
     return capped or placement.diversity > 0 or bool(query.visit.columns.group_codes)
 
 
-def _ordered(scored: Scored, query: Query, bars: Bars, limit: int) -> Rows:
+def ordered(scored: Scored, query: Query, bars: Bars, limit: int) -> Rows:
+    """As `best`, at most `limit` of them, whatever the placement's caps and diversity."""
     pool = scored.pool
     order = np.empty(min(limit, len(pool.rows)), np.int32)
     found = _best_first(

@@ -228,3 +228,15 @@ def test_what_stands_behind_the_cart_is_beaten_by_the_cart_and_the_last_one_show
         ranked = [one for one in told if one.rank]
         assert ranked
         assert {one.verdict for one in ranked if one.rank > limit - 2} == {"beaten"}
+
+
+@pytest.mark.parametrize("limit", [2, 3, 4])
+def test_of_equals_the_ones_that_are_not_shown_are_beaten(limit):
+    on, placement = view(visitor("t1")), Placement(sources={"content": 1.0})
+    block, _ = why(on, slot("near", limit), placement, {}, [])
+    left = {"t0", "t3", "t4", "t5"} - {item.item for item in block.items}
+    _, told = why(on, slot("near", limit), placement, {}, sorted(left))
+    assert told
+    assert {one.score for one in told} == {one.last_score for one in told}
+    assert {one.verdict for one in told} == {"beaten"}
+    assert all(one.rank > limit for one in told)
