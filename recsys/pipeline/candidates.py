@@ -164,24 +164,28 @@ def back_in_stock(context: Context) -> Ranked:
     return context.visit.once("back_in_stock", lambda: ranked_news(returned(context.visit)))
 
 
-SOURCES: Mapping[SourceName, Loop | Callable[[Context], Answer]] = {
+LOOPS: Mapping[SourceName, Loop] = {
+    "item_to_item": Loop.ITEM_TO_ITEM,
+    "bought_together": Loop.BOUGHT_TOGETHER,
+    "surging": Loop.SURGING,
+    "recent": Loop.RECENT,
+    "popular": Loop.POPULAR,
+}
+"""The sources for which a compiled loop answers, whatever the context."""
+SOURCES: Mapping[SourceName, Callable[[Context], Answer]] = {
     "neighbours": neighbours,
     "als": als,
     "kindred": named_by_kindred,
-    "item_to_item": Loop.ITEM_TO_ITEM,
-    "bought_together": Loop.BOUGHT_TOGETHER,
     "content": content,
     "trending": trending,
-    "surging": Loop.SURGING,
     "lately": lately,
-    "recent": Loop.RECENT,
     "buy_again": buy_again,
     "cart": cart,
     "price_drop": price_drop,
     "back_in_stock": back_in_stock,
     "complements": brought,
-    "popular": Loop.POPULAR,
 }
+"""All others."""
 
 
 def vector_of(visit: Visit, row: int) -> Vectors | None:

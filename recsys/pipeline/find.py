@@ -12,7 +12,7 @@ from recsys.counters import SURGE_HALF_LIFE_S
 from recsys.fold import leaf_of
 from recsys.models.arrays import NOTHING, Ranked, Rows
 from recsys.models.direct import direct
-from recsys.pipeline.candidates import SOURCES, WHOLE_POOL, Answer
+from recsys.pipeline.candidates import LOOPS, SOURCES, WHOLE_POOL, Answer
 from recsys.pipeline.columns import Heats32
 from recsys.pipeline.find_kernel import POPULAR_POOL, Loop, find
 from recsys.pipeline.kindred import Acquainted
@@ -36,8 +36,7 @@ def found(company: Company, learned: Learned, acquainted: Acquainted) -> Pool:
         if source == "kindred" and acquainted.knows:
             plan.answer(place, acquainted.candidates())
             continue
-        ask = SOURCES[source]
-        plan.answer(place, ask if isinstance(ask, Loop) else ask(company.asked_for(seeds_kind)))
+        plan.answer(place, SOURCES[source](company.asked_for(seeds_kind)))
     pool = plan.carried_out(learned.gather)
     if len(visit.companies) > 1 and (als := plan.answer_to(Loop.ALS)) is not None:
         # The other companies need not search for what fits the same taste.
@@ -47,8 +46,7 @@ def found(company: Company, learned: Learned, acquainted: Acquainted) -> Pool:
 
 def named_by(source: SourceName, context: Context) -> Ranked:
     """What one source alone says."""
-    ask = SOURCES[source]
-    answer = ask if isinstance(ask, Loop) else ask(context)
+    answer = LOOPS[source] if source in LOOPS else SOURCES[source](context)
     if isinstance(answer, tuple):
         return answer
     plan = _Plan(((source, context.seeds_kind),), lambda _: context, context)
@@ -76,13 +74,8 @@ def _layout(asks: tuple[Ask, ...]) -> _Layout:
     kinds = tuple(dict.fromkeys(kind for _, kind in asks))
     steps = array("i")
     for source, kind in asks:
-        loop = SOURCES[source]
-        steps.extend((loop if isinstance(loop, Loop) else Loop.ANSWERED, kinds.index(kind), 0))
-    asked = [
-        (place, source, kind)
-        for place, (source, kind) in enumerate(asks)
-        if not isinstance(SOURCES[source], Loop)
-    ]
+        steps.extend((LOOPS.get(source, Loop.ANSWERED), kinds.index(kind), 0))
+    asked = [(place, source, kind) for place, (source, kind) in enumerate(asks) if source not in LOOPS]
     return _Layout(tuple([name for name, _ in asks]), steps, tuple(asked), kinds)
 
 
