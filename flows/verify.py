@@ -7,7 +7,7 @@ through a loop. Both must be the same for every person.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -149,8 +149,6 @@ def _fold(
         records = reader.read(1000)
         for record in records:
             partition, offset = record.position
-            if offset >= until.get(partition, -1):
-                missing.pop(partition, None)
             if offset > until.get(partition, -1):
                 continue
             watermark_ms = max(watermark_ms, record.received_ms)
@@ -158,19 +156,21 @@ def _fold(
             for decoded in decoder.decode(record, watermark_ms):
                 _take(folded, decoded, rules)
         progress(report.records)
+        _reached(missing, (record.position for record in records))
         if records:
             heard_s = time.monotonic()
             continue
-        _forget_passed(missing, reader)
+        # What lies behind the reader though no record of it came is not waited for.
+        _reached(missing, reader.passed().items())
         if missing and time.monotonic() - heard_s > PATIENCE_S:
             raise LogUnavailable(f"Expected records up to {missing}, got none for {PATIENCE_S:.0f} s")
         time.sleep(0.01)  # a broker takes a moment for its first answer
     return folded
 
 
-def _forget_passed(missing: dict[int, int], reader: LogReader) -> None:
-    """What lies behind the reader though no record of it came is not waited for."""
-    for partition, offset in reader.passed().items():
+def _reached(missing: dict[int, int], places: Iterable[tuple[int, int]]) -> None:
+    """Take out of `missing`, the offset that is waited for in each partition, those that are there."""
+    for partition, offset in places:
         if offset >= missing.get(partition, offset + 1):
             del missing[partition]
 
@@ -246,12 +246,11 @@ def _named_behind(settings: Settings, log: EventLog, taken: FlowProgress) -> set
     while left:
         records = reader.read(1000)
         for record in records:
-            if record.position.offset >= left.get(record.position.partition, record.position.offset + 1):
-                del left[record.position.partition]
             arrivals = (one for one in decoder.decode(record, record.received_ms) if isinstance(one, Arrival))
             named.update(f"a:{arrival.event.visitor}" for arrival in arrivals)
+        _reached(left, (record.position for record in records))
         if not records:
-            _forget_passed(left, reader)
+            _reached(left, reader.passed().items())
             time.sleep(0.01)
     return named
 

@@ -7,12 +7,10 @@ Kafka or Redis client installed.
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple, cast
-from urllib.parse import unquote, urlsplit
 
 from recsys.ports import EventLog, LogUnavailable, ProfileStore, StoreUnavailable
-from recsys.stores.urls import path_url
+from recsys.stores.urls import path_url, split_path_url
 
 __all__ = ["check_urls", "is_kept", "open_kept_log", "open_kept_store", "open_log", "open_store", "path_url"]
 
@@ -57,7 +55,10 @@ def is_kept(url: str) -> bool:
     answer is yes: it is asked."""
     if not url.startswith(("sqlite://", "lmdb://")):
         return True
-    path = Path(unquote(urlsplit(url).path))
+    try:
+        path, _ = split_path_url(url)
+    except ValueError:
+        return True  # who opens it is told what is wrong with it
     return path.is_file() or (path / "data.mdb").is_file()
 
 

@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 
 from recsys.events import MAX_ID_BYTES
-from recsys.item_limits import MAX_AGE, MAX_LINK_CHARS, MAX_MARKETS, MAX_PRICE
+from recsys.item_limits import MAX_AGE, MAX_LINK_CHARS, MAX_MARKETS, MAX_PRICE, MAX_STOCK
 from recsys.mend import number_in
 
 _PRICE = re.compile(r"(?P<before>[A-Za-z]{3})?\s*(?P<amount>\d[\d., ]{0,19})\s*(?P<after>[A-Za-z]{3})?")
 _OFFSET = re.compile(r"([+-]\d{2})(\d{2})$")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _TAG = re.compile(r"<[^<>]*>")
+_MAX_DIGITS = 10
 
 _AVAILABLE = frozenset(
     (
@@ -82,18 +83,20 @@ def read_availability(text: str) -> bool:
 
 def read_stock(text: str) -> int:
     """How many are left."""
-    text = text.strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise ValueError("a whole number")
-    return int(text)
+    return _whole(text, MAX_STOCK, "a whole number")
 
 
 def read_age(text: str) -> int:
     """Years."""
-    text = text.strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= MAX_AGE):
-        raise ValueError("a number of years")
-    return int(text)
+    return _whole(text, MAX_AGE, "a number of years")
+
+
+def _whole(text: str, most: int, expected: str) -> int:
+    digits = text.strip()
+    is_whole = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
+    if not is_whole or (number := int(digits)) > most:
+        raise ValueError(expected)
+    return number
 
 
 def read_adult(text: str) -> bool:
