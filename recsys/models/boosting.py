@@ -50,10 +50,10 @@ class BoostingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     group_share: float = 0.6
     feature_share: float = 0.4
     """What share of the groups and of the features each tree may look at, drawn anew for each."""
-    max_groups: int = 6000
+    max_groups: int = 12_000
     """Of many groups each tree looks at no more than some so many: splits are sure enough, and a large
     shop takes no longer. Leaves are filled by all."""
-    max_rows: int = 300_000
+    max_rows: int = 600_000
     """Nor at more than so many of their candidates: of more they are drawn, the likelier the steeper the loss
     is there, and weighed against that. Most candidates are clearly not what was taken."""
     top_places: Annotated[int, msgspec.Meta(ge=1)] = 10

@@ -33,9 +33,9 @@ Places = npt.NDArray[np.int64]
 
 
 class LessonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    max_prefixes: int = 12_000
-    """At most so many beginnings of sessions are asked about, of whole sessions drawn by the seed: from
-    4,000 on more of them taught next to nothing (bench/RESULTS.md), so a large shop takes no longer."""
+    max_prefixes: int = 24_000
+    """At most so many beginnings of sessions are asked about, of whole sessions drawn by the seed, so that a
+    larger shop takes no longer."""
     max_history_rows: int = 100
     """How much of what a person did before the session is looked at."""
     n_surging: int = 50
