@@ -198,9 +198,9 @@ def empty_server(argument: dict[str, Any], tell: Tell) -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {name: handler}),))
     lane = None
     if argument["lane"]:
-        most_calls = threads * CALLERS
-        method = Method(METHOD, parse, lambda *_: answer, lambda _: None)
-        lane = open_lane(server, method, threads, turns=1, max_calls=most_calls)
+        most_calls, silent_s = threads * CALLERS, ServerSettings().deadline_ms / 1000
+        method = Method(METHOD, lambda _: None, parse, lambda *_: answer, lambda _: None)
+        lane = open_lane(server, method, threads, 1, most_calls, silent_s)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     if lane is not None:

@@ -38,6 +38,9 @@ log = structlog.get_logger("server.lane")
 Handle = Callable[[Any, "Call"], bytes]
 """A message, parsed, and its call -> a serialised answer. Refuses by `Call.abort`."""
 Parse = Callable[[bytes], Any]
+Refused = tuple[grpc.StatusCode, str]
+Admit = Callable[[Any], "Refused | None"]
+"""A call's metadata -> why it may not be made; None: it may. Asked before its message is waited for."""
 OnRefused = Callable[[grpc.StatusCode], None]
 """Told of each call that the lane ends itself, without its handler."""
 
@@ -69,6 +72,7 @@ class Method(NamedTuple):
 
     name: str
     """As "/package.Service/Method"."""
+    admit: Admit
     parse: Parse
     handle: Handle
     on_refused: OnRefused
@@ -145,19 +149,25 @@ class Call:
 class Lane:
     """Threads that answer the calls of one method: `turns` of them at a time besides those that wait in
     their handlers, `threads` with those. `max_calls` may be under way, and further ones get
-    RESOURCE_EXHAUSTED."""
+    RESOURCE_EXHAUSTED; but those whose message has not come for `silent_s` make room for them."""
 
-    def __init__(self, core: Any, method: Method, threads: int, turns: int, max_calls: int) -> None:
+    def __init__(
+        self, core: Any, method: Method, threads: int, turns: int, max_calls: int, silent_s: float
+    ) -> None:
         """`core`: the cygrpc.Server, before it is started."""
         self._core = core
         self._method = method.name
+        self._admit = method.admit
         self._parse = method.parse
         self._handle = method.handle
         self._on_refused = method.on_refused
         self._max_busy = threads
         self._max_calls = max_calls
+        self._silent_s = silent_s
         self._calls: set[Call] = set()
         """Accepted and not finished yet."""
+        self._silent: dict[Call, float] = {}
+        """Those whose message has not come, the oldest first, and when they came on the monotonic clock."""
         self._waiting: deque[tuple[Call, bytes]] = deque()
         """Calls whose message has come, the first one first; bounded by `max_calls`."""
         self._answered = 0
@@ -253,14 +263,32 @@ class Lane:
             return
         self._await_call()
         call = Call(event, self)
-        is_full = len(self._calls) >= self._max_calls
-        self._calls.add(call)
-        if is_full:
+        refusal = self._admit(call.invocation_metadata())
+        if refusal is not None:
+            self._refuse(call, *refusal)
+            return
+        if len(self._calls) >= self._max_calls:
+            self._make_room()
+        if len(self._calls) >= self._max_calls:
             self._refuse(call, grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!")
-        else:
-            call.start((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), partial(self._received, call))
+            return
+        self._calls.add(call)
+        self._silent[call] = time.monotonic()
+        call.start((cygrpc.ReceiveMessageOperation(_NO_FLAGS),), partial(self._received, call))
+
+    def _make_room(self) -> None:
+        """End the calls whose message is overdue: whoever sends headers alone keeps nobody out."""
+        until_s = time.monotonic() - self._silent_s
+        for call, since_s in list(self._silent.items()):
+            if since_s > until_s:
+                return
+            if self._silent.pop(call, None) is not None:  # its message has not come meanwhile
+                self._calls.discard(call)
+                self._refuse(call, grpc.StatusCode.DEADLINE_EXCEEDED, "Expected a message, none came in time")
 
     def _received(self, call: Call, event: Any) -> None:
+        if self._silent.pop(call, None) is None:
+            return  # it was ended
         message = event.batch_operations[0].message()
         if message is None:  # the caller is gone, or sent none
             self._refuse(call, grpc.StatusCode.UNIMPLEMENTED, "Expected one message, got none")
@@ -325,7 +353,9 @@ class Lane:
         )
 
 
-def open_lane(server: grpc.Server, method: Method, threads: int, turns: int, max_calls: int) -> Lane | None:
+def open_lane(
+    server: grpc.Server, method: Method, threads: int, turns: int, max_calls: int, silent_s: float
+) -> Lane | None:
     """A lane for `method` on a server that is not started yet; None where
     this grpcio is not the one it was written for."""
     core = getattr(getattr(server, "_state", None), "server", None)
@@ -334,4 +364,4 @@ def open_lane(server: grpc.Server, method: Method, threads: int, turns: int, max
     ):
         log.warning("no_lane", method=method.name, grpcio=grpc.__version__)
         return None
-    return Lane(core, method, threads, turns, max_calls)
+    return Lane(core, method, threads, turns, max_calls, silent_s)

@@ -152,7 +152,9 @@ class RunningServer:
             maximum_concurrent_rpcs=most_calls,
         )
         self._server.add_generic_rpc_handlers((self._service.handlers(),))
-        self._lane = open_lane(self._server, self._service.get_blocks(), threads, self._turns, most_calls)
+        silent_s = self._settings.server.deadline_ms / 1000
+        get_blocks = self._service.get_blocks()
+        self._lane = open_lane(self._server, get_blocks, threads, self._turns, most_calls, silent_s)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server

@@ -22,7 +22,7 @@ from recsys.segment import with_message_id
 from server.auth import Keys
 from server.blocks import Blocks, CallerGone, Deadline, NotLoaded
 from server.explain import Decisions
-from server.lane import Method
+from server.lane import Method, Refused
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.refusals import Refusal, bad_request, refuse, try_again
@@ -43,6 +43,15 @@ LOG_REST_S = 1.0
 that waits holds a thread which Explain, mailings and health checks want too."""
 TELL_S = 0.05
 """Kept of a Track's deadline to say that the log has not answered."""
+
+_ROLES = {
+    "GetBlocks": "read",
+    "GetBlocksBulk": "read",
+    "GetBlocksPacks": "read",
+    "Track": "write",
+    "Explain": "read",
+}
+"""What a key must allow, for each rpc."""
 
 Answer = Callable[[Any, grpc.ServicerContext, float], bytes]
 Answers = Callable[[Any, grpc.ServicerContext], Iterator[bytes]]
@@ -80,9 +89,10 @@ class HeadraceService:
 
     def get_blocks(self) -> Method:
         """GetBlocks for a lane; what never comes to its handler is counted too."""
-        handle = self._guarded("GetBlocks", "read", self._get_blocks)
+        handle = self._guarded("GetBlocks", self._get_blocks)
         count = partial(self.count, "GetBlocks")
-        return Method(f"/{SERVICE}/GetBlocks", pb.GetBlocksRequest.FromString, handle, count)
+        admit = partial(self._unadmitted, _ROLES["GetBlocks"])
+        return Method(f"/{SERVICE}/GetBlocks", admit, pb.GetBlocksRequest.FromString, handle, count)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """For grpc.Server.add_generic_rpc_handlers. Answers are bytes already, so there is no
@@ -90,24 +100,23 @@ class HeadraceService:
         unary = grpc.unary_unary_rpc_method_handler
         stream = grpc.unary_stream_rpc_method_handler
         get_blocks = self.get_blocks()
-        return grpc.method_handlers_generic_handler(
+        behind = grpc.method_handlers_generic_handler(
             SERVICE,
             {
                 "GetBlocks": unary(get_blocks.handle, get_blocks.parse),
                 "GetBlocksBulk": stream(
-                    self._guarded_stream("GetBlocksBulk", "read", self._get_blocks_bulk),
+                    self._guarded_stream("GetBlocksBulk", self._get_blocks_bulk),
                     pb.GetBlocksBulkRequest.FromString,
                 ),
                 "GetBlocksPacks": stream(
-                    self._guarded_stream("GetBlocksPacks", "read", self._get_blocks_packs),
+                    self._guarded_stream("GetBlocksPacks", self._get_blocks_packs),
                     pb.GetBlocksBulkRequest.FromString,
                 ),
-                "Track": unary(self._guarded("Track", "write", self._track), pb.TrackRequest.FromString),
-                "Explain": unary(
-                    self._guarded("Explain", "read", self._explain), pb.ExplainRequest.FromString
-                ),
+                "Track": unary(self._guarded("Track", self._track), pb.TrackRequest.FromString),
+                "Explain": unary(self._guarded("Explain", self._explain), pb.ExplainRequest.FromString),
             },
         )
+        return _Door(behind, self._refusal_at_door)
 
     def _get_blocks(
         self, message: pb.GetBlocksRequest, context: grpc.ServicerContext, started_s: float
@@ -200,13 +209,12 @@ class HeadraceService:
             )
         return found
 
-    def _guarded(self, rpc: str, role: str, answer: Answer) -> Callable[[Any, grpc.ServicerContext], bytes]:
-        """`answer` behind the keys, with refusals turned into statuses and everything counted."""
+    def _guarded(self, rpc: str, answer: Answer) -> Callable[[Any, grpc.ServicerContext], bytes]:
+        """`answer` with refusals turned into statuses and everything counted."""
 
         def handle(message: Any, context: grpc.ServicerContext) -> bytes:
             started_s = time.monotonic()
             try:
-                self._admit(context, role)
                 answer_bytes = answer(message, context, started_s)
             except Exception as error:  # noqa: BLE001 (turned into a status; INTERNAL ones are logged)
                 self._refused(rpc, context, error)
@@ -216,13 +224,12 @@ class HeadraceService:
         return handle
 
     def _guarded_stream(
-        self, rpc: str, role: str, answers: Answers
+        self, rpc: str, answers: Answers
     ) -> Callable[[Any, grpc.ServicerContext], Iterator[bytes]]:
         """As `_guarded`, for a stream; its time is not observed, it is the caller's."""
 
         def handle(message: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
             try:
-                self._admit(context, role)
                 yield from answers(message, context)
             except GeneratorExit:
                 self.count(rpc, grpc.StatusCode.CANCELLED)
@@ -233,17 +240,21 @@ class HeadraceService:
 
         return handle
 
-    def _admit(self, context: grpc.ServicerContext, role: str) -> None:
-        refused = self._keys.refusal(context.invocation_metadata(), role)
-        if refused == "unauthenticated":
-            raise Refusal(
-                grpc.StatusCode.UNAUTHENTICATED,
-                "Expected `authorization: Bearer KEY` with a key of this server, got another or none",
-            )
+    def _refusal_at_door(self, rpc: str, metadata: Any) -> Refused | None:
+        refused = self._unadmitted(_ROLES[rpc], metadata)
         if refused is not None:
-            raise Refusal(
-                grpc.StatusCode.PERMISSION_DENIED, f"Expected a key of role {role} or admin, got another"
-            )
+            self.count(rpc, refused[0])
+        return refused
+
+    def _unadmitted(self, role: str, metadata: Any) -> Refused | None:
+        """Why nobody with this metadata may do what the role allows; None: they may."""
+        refused = self._keys.refusal(metadata, role)
+        if refused is None:
+            return None
+        if refused == "unauthenticated":
+            expected = "Expected `authorization: Bearer KEY` with a key of this server, got another or none"
+            return grpc.StatusCode.UNAUTHENTICATED, expected
+        return grpc.StatusCode.PERMISSION_DENIED, f"Expected a key of role {role} or admin, got another"
 
     def count(self, rpc: str, code: grpc.StatusCode) -> None:
         """A call has ended with this code."""
@@ -255,6 +266,26 @@ class HeadraceService:
             log.error("request_failed", rpc=rpc, exc_info=error)
         self.count(rpc, refusal.code)
         refuse(context, refusal)
+
+
+class _Door(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
+    """The rpcs behind their keys. These are looked at before a call's message has come: whoever sends headers
+    alone, without a key, would hold a thread for as long as they stay."""
+
+    def __init__(self, behind: grpc.GenericRpcHandler, refusal: Callable[[str, Any], Refused | None]) -> None:
+        """`refusal`: of an rpc, by its name, and a call's metadata."""
+        self._behind = behind
+        self._refusal = refusal
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        handler = self._behind.service(details)
+        if handler is None:
+            return None
+        refused = self._refusal(details.method.rpartition("/")[2], details.invocation_metadata)
+        if refused is None:
+            return handler
+        # The handler of a stream is called before the first of its messages.
+        return grpc.stream_unary_rpc_method_handler(lambda _messages, context: context.abort(*refused))
 
 
 def _left_s(context: grpc.ServicerContext) -> float | None:

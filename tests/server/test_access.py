@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import grpc
 import pytest
@@ -67,6 +69,20 @@ class TestKeys:
         encoded = authorization.encode("ascii", "ignore").decode() if authorization is not None else None
         assert code_of(shop, rpc, encoded) is grpc.StatusCode.UNAUTHENTICATED
         assert not shop.log.records
+
+    @pytest.mark.parametrize("rpc", CALLS)
+    def test_a_stranger_is_told_before_the_message_comes(self, shop: Shop, rpc: str) -> None:
+        hold = Event()
+
+        def never() -> Iterator[bytes]:
+            hold.wait(20)
+            yield b""
+
+        call = shop.channel.stream_unary(f"/headrace.v1.Headrace/{rpc}").future(never(), timeout=10)
+        assert call.code() is grpc.StatusCode.UNAUTHENTICATED
+        hold.set()
+        counted = {"rpc": rpc, "code": "UNAUTHENTICATED"}
+        assert shop.registry.get_sample_value("headrace_requests_total", counted) == 1
 
     @pytest.mark.parametrize(
         ("key", "allowed"),

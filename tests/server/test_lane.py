@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from server import lane
-from server.lane import Call, Method, OnRefused, open_lane
+from server.lane import Admit, Call, Method, OnRefused, open_lane
 from server.pb import headrace_pb2 as pb
 from tests.server.shop import Shop, until
 
@@ -32,10 +32,13 @@ def answering(
     threads: int = 2,
     turns: int = 1,
     max_calls: int = 8,
+    silent_s: float = 60.0,
+    admit: Admit = lambda metadata: None,
 ) -> Iterator[str]:
     """The address of a server on which a lane answers calls of METHOD."""
     server = grpc.server(ThreadPoolExecutor(1))
-    opened = open_lane(server, Method(METHOD, parse, handle, on_refused), threads, turns, max_calls)
+    method = Method(METHOD, admit, parse, handle, on_refused)
+    opened = open_lane(server, method, threads, turns, max_calls, silent_s)
     assert opened is not None, "grpcio is not the one that the lane was written for"
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
@@ -138,6 +141,61 @@ def test_while_handlers_wait_others_are_answered_and_too_many_are_refused(turns:
         hold.set()
         assert [call.result() for call in held] == [b"wait"] * 3
         until(lambda: ask.future(b"again", timeout=10).code() is grpc.StatusCode.OK)
+
+
+class Silent:
+    """Calls that send their headers, and their message when they are told to."""
+
+    def __init__(self, channel: grpc.Channel, count: int) -> None:
+        self._speak = Event()
+        ask = channel.stream_unary(METHOD)
+        self.calls = [ask.future(self._messages(), timeout=20) for _ in range(count)]
+
+    def speak(self) -> None:
+        self._speak.set()
+
+    def _messages(self) -> Iterator[bytes]:
+        self._speak.wait(20)
+        yield b"late"
+
+
+def test_calls_without_a_message_make_room_for_others() -> None:
+    refusals: list[grpc.StatusCode] = []
+    with (
+        answering(echo, refusals.append, max_calls=3, silent_s=0.0) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        silent = Silent(channel, 3)
+        assert channel.unary_unary(METHOD)(b"x", timeout=10) == b"x"
+        assert [call.code() for call in silent.calls] == [grpc.StatusCode.DEADLINE_EXCEEDED] * 3
+        silent.speak()
+        assert channel.unary_unary(METHOD)(b"y", timeout=10) == b"y"
+    assert refusals == [grpc.StatusCode.DEADLINE_EXCEEDED] * 3
+
+
+def test_a_message_may_take_a_while() -> None:
+    with answering(echo, max_calls=3, silent_s=60.0) as address, grpc.insecure_channel(address) as channel:
+        silent = Silent(channel, 3)
+        assert refused(channel.unary_unary(METHOD)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        silent.speak()
+        assert [call.result() for call in silent.calls] == [b"late"] * 3
+
+
+def test_who_may_not_ask_is_told_before_the_message_comes() -> None:
+    def admit(metadata: Any) -> tuple[grpc.StatusCode, str] | None:
+        return None if "key" in dict(metadata) else (grpc.StatusCode.UNAUTHENTICATED, "Expected a key")
+
+    refusals: list[grpc.StatusCode] = []
+    with (
+        answering(echo, refusals.append, max_calls=3, admit=admit) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        silent = Silent(channel, 3)
+        assert [call.code() for call in silent.calls] == [grpc.StatusCode.UNAUTHENTICATED] * 3
+        assert silent.calls[0].details() == "Expected a key"
+        assert channel.unary_unary(METHOD)(b"x", timeout=10, metadata=(("key", "1"),)) == b"x"
+        silent.speak()
+    assert refusals == [grpc.StatusCode.UNAUTHENTICATED] * 3
 
 
 def test_calls_are_answered_in_turn_and_those_nobody_waits_for_are_not_decided() -> None:
