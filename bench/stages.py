@@ -22,6 +22,7 @@ from recsys import decide as deciding
 from recsys.block import Freshness, Slot
 from recsys.catalog import Item
 from recsys.decide import View, decide
+from recsys.models.als import Als
 from recsys.models.ranker import Ranker
 from recsys.open import open_store
 from recsys.pipeline import mix as mixing
@@ -40,7 +41,9 @@ from server.wire import item_field, response_message
 
 STAGES: dict[tuple[Any, str], str] = {
     (deciding, "_visit"): "person",
+    (Als, "fold_in"): "taste",
     (Ranker, "gather"): "ranker.gather",
+    (pipeline, "answers_of"): "candidates",
     (pipeline, "found"): "candidates",
     (Learned, "totals"): "ranker.weigh",
     (pipeline, "score"): "score",
@@ -48,8 +51,8 @@ STAGES: dict[tuple[Any, str], str] = {
     (mixing, "explored"): "explore",
     (pipeline, "mix"): "mix",
 }
-"""Where each is called from. `candidates` are found and filtered by one kernel, and include `ranker.gather`;
-`mix` includes `rank` and `explore`."""
+"""Where each is called from. `candidates` are answered by sources, and found and filtered by one kernel, with
+`ranker.gather`; `mix` includes `rank` and `explore`."""
 WARM_UP = 200
 
 

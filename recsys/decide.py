@@ -1,14 +1,15 @@
-"""decide(view, slots, placements) -> blocks: what a person is shown, from what is known of them.
+"""decide(view, slots, placements) -> blocks: what a person is shown, from what is known of them; and
+decide_all, for many people at once.
 
 Pure: the same arguments give the same blocks. Time, seed and freshness are told; nothing is looked up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timezone, tzinfo
 from hashlib import blake2b
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,8 +25,8 @@ from recsys.pipeline.banners import banners_for, rule_against, with_banners
 from recsys.pipeline.eligibility import rules_of
 from recsys.pipeline.mix import Choice
 from recsys.pipeline.person import Person
-from recsys.pipeline.pipeline import choose, expect
-from recsys.pipeline.query import Query, Visit, salt_of
+from recsys.pipeline.pipeline import ask, choose, expect, find
+from recsys.pipeline.query import Company, Query, Visit, salt_of
 from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
 from recsys.pipeline.urgency import urgencies_of
@@ -72,6 +73,13 @@ class View(msgspec.Struct, frozen=True):
     """The shop's: in which reasons tell clock times and days."""
 
 
+class Asked(NamedTuple):
+    """What one person is to be shown, and what it is decided on."""
+
+    view: View
+    slots: Sequence[Slot]
+
+
 def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement]) -> list[Block]:
     """One block for each slot, in order, no item in two of them.
 
@@ -79,31 +87,112 @@ def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement
     the exception is email to somebody who has unsubscribed. Raises KeyError for a placement that is not
     configured.
     """
-    visit = _visit(view)
-    queries = [_query(visit, view, slot, placements[slot.placement]) for slot in slots]
-    for query in queries:
-        # A mixed block asks for each kind by itself, and nobody who has unsubscribed is chosen for.
-        if not query.placement.shares and not _unsubscribed(view.profile, query.placement):
-            expect(query)
-    taken: list[int] = []
-    shown_banners: list[str] = []
-    blocks = []
-    for place, slot in enumerate(slots):
-        query, placement = queries[place], queries[place].placement
-        if _unsubscribed(view.profile, placement):
-            blocks.append(_block(view, place, slot, NO_ITEMS, "unsubscribed", ""))
-            continue
-        banners, query = _with_banners(view, slot, query, shown_banners)
-        shown_banners += banners
-        choice = choose(query, taken)
-        taken += choice.rows
-        items = _lineup(choice, query)
-        if banners:
-            items = with_banners(items, banners, view.banners, placement.shares["banner"])
-        cursor = _next_cursor(slot, items, query) if placement.pages else ""
-        blocks.append(_block(view, place, slot, items, _fallback(view, query, choice, items), cursor))
-    visit.close()
+    (blocks,) = decide_all((Asked(view, slots),), placements)
     return blocks
+
+
+def decide_all(asked: Sequence[Asked], placements: Mapping[str, Placement]) -> list[list[Block]]:
+    """`decide` for several people, of whom none has to be told before the others are.
+
+    One stage for all of them, then the next: the code of a stage, Python's and the kernels', and the tables
+    that it reads stay in the processor's caches from one to the next. Until all are decided what was found
+    for each is kept, some 100 KB a person: callers bound how many there are.
+    """
+    decisions = [_Decision(one, placements) for one in asked]
+    for stage in _STAGES:
+        for decision in decisions:
+            stage(decision)
+    return [decision.blocks for decision in decisions]
+
+
+class _Decision:
+    """One person's blocks on their way through `_STAGES`."""
+
+    __slots__ = ("_choices", "_companies", "_lineups", "_queries", "_view", "_visit", "blocks")
+
+    def __init__(self, asked: Asked, placements: Mapping[str, Placement]) -> None:
+        view, slots = asked
+        self._view, self._visit = view, _visit(view)
+        self._queries = [
+            (slot, _query(self._visit, view, slot, placements[slot.placement])) for slot in slots
+        ]
+        self._companies: list[Company] = []
+        """Whose candidates can be found ahead."""
+        self._choices: list[tuple[Query, Choice | None, list[str]]] = []
+        """Of each slot what is chosen for what is left of it, None where nothing is; and its banners."""
+        self._lineups: list[Lineup] = []
+        self.blocks: list[Block] = []
+
+    def expect(self) -> None:
+        """Tell what will be asked: what any slot asks is asked once, with what the others do."""
+        are_mixed = False
+        for _, query in self._queries:
+            # A mixed block asks for each kind by itself, and nobody who has unsubscribed is chosen for.
+            if query.placement.shares:
+                are_mixed = True
+            elif not _unsubscribed(self._view.profile, query.placement):
+                company = expect(query)
+                # Behind a mixed block it waits for what that asks in the same company.
+                if not are_mixed and company not in self._companies:
+                    self._companies.append(company)
+
+    def fold_in(self) -> None:
+        """The person's taste, as all candidates are found by it."""
+        if self._companies:
+            _ = self._visit.taste
+
+    def ask(self) -> None:
+        for company in self._companies:
+            ask(company)
+
+    def find(self) -> None:
+        for company in self._companies:
+            find(company)
+
+    def choose(self) -> None:
+        """No item in two slots, and no banner."""
+        view, taken, shown_banners = self._view, list[int](), list[str]()
+        for slot, query in self._queries:
+            if _unsubscribed(view.profile, query.placement):
+                self._choices.append((query, None, []))
+                continue
+            banners, rest = _with_banners(view, slot, query, shown_banners)
+            shown_banners += banners
+            choice = choose(rest, taken)
+            taken += choice.rows
+            self._choices.append((rest, choice, banners))
+
+    def tell(self) -> None:
+        """Put reasons into words."""
+        for query, choice, banners in self._choices:
+            items = NO_ITEMS if choice is None else _lineup(choice, query)
+            if banners:
+                items = with_banners(items, banners, self._view.banners, query.placement.shares["banner"])
+            self._lineups.append(items)
+
+    def finish(self) -> None:
+        view, slots = self._view, [slot for slot, _ in self._queries]
+        for place, (slot, (query, choice, _), items) in enumerate(
+            zip(slots, self._choices, self._lineups, strict=True)
+        ):
+            if choice is None:
+                self.blocks.append(_block(view, place, slot, items, "unsubscribed", ""))
+                continue
+            cursor = _next_cursor(slot, items, query) if query.placement.pages else ""
+            fallback = _fallback(view, query, choice, items)
+            self.blocks.append(_block(view, place, slot, items, fallback, cursor))
+        self._visit.close()
+
+
+_STAGES: Final[tuple[Callable[[_Decision], None], ...]] = (
+    _Decision.expect,
+    _Decision.fold_in,
+    _Decision.ask,
+    _Decision.find,
+    _Decision.choose,
+    _Decision.tell,
+    _Decision.finish,
+)
 
 
 def why(

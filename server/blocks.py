@@ -11,8 +11,8 @@ from threading import BoundedSemaphore
 from typing import Final, NamedTuple
 
 from recsys.banner import Banner
-from recsys.block import Block, Freshness, Placement, Slot
-from recsys.decide import View, decide, said_no
+from recsys.block import Block, Freshness, Placement
+from recsys.decide import Asked, View, decide_all, said_no
 from recsys.fold import SessionRules
 from recsys.intent import intent, stage
 from recsys.picked import picked
@@ -25,7 +25,7 @@ from server.live import Live
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.people import Found, People
-from server.renders import Renders, retry_id_of
+from server.renders import Renders, Wanted, retry_id_of
 from server.repeats import as_of_now, gone_of
 from server.requests import BlocksRequest
 from server.served import RecentDecisions, Served
@@ -41,7 +41,7 @@ HURRY_S = 0.004
 """With less left than this nobody is looked up: a block for everybody is there in time."""
 
 
-Decider = Callable[[View, Sequence[Slot], Mapping[str, Placement]], list[Block]]
+Decider = Callable[[Sequence[Asked], Mapping[str, Placement]], list[list[Block]]]
 
 
 class NotLoaded(Exception):
@@ -113,7 +113,7 @@ class Blocks:
         max_waits: int,
         banners: Mapping[str, Banner],
         zone: tzinfo,
-        decider: Decider = decide,
+        decider: Decider = decide_all,
     ) -> None:
         self._live = live
         self._pages = pages
@@ -199,7 +199,8 @@ class Blocks:
         elif request.caller.request_id:
             served = self._once(case, deadline)
         else:
-            served = self._decide(case, request.slots, [_new_id() for _ in request.slots], deadline)
+            ids = [_new_id() for _ in request.slots]
+            (served,) = self._decide([case], [Wanted(0, request.slots, ids)], deadline)
             self._keep(served)
         return self._message(case, served, started_s)
 
@@ -214,7 +215,7 @@ class Blocks:
             known = [self._recent.get(one) for one in ids]
             served = [one for one in known if one is not None and self._pages.renders.holds(one, case.now_ms)]
             if len(served) < len(slots):
-                served = self._decide(case, slots, ids, deadline)
+                (served,) = self._decide([case], [Wanted(0, slots, ids)], deadline)
                 self._keep(served)
         return served
 
@@ -232,7 +233,7 @@ class Blocks:
         columns = shelf.columns
         renderings = lookups.renders.of(
             [case.request for case in cases],
-            lambda index, slots, ids: self._decide(cases[index], slots, ids, deadline),
+            lambda wanted: self._decide(cases, wanted, deadline),
             # A rendering is repeated byte for byte, so its bytes are kept with it.
             lambda block: self._block_message(block, shelf),
             lambda served: gone_of(served, columns),
@@ -272,13 +273,23 @@ class Blocks:
         )
 
     def _decide(
-        self, case: _Case, slots: Sequence[Slot], ids: Sequence[str], deadline: Deadline | None
-    ) -> list[Served]:
+        self, cases: Sequence[_Case], wanted: Sequence[Wanted], deadline: Deadline | None
+    ) -> list[list[Served]]:
         """Raises CallerGone, before anything is kept, when it has come too late."""
+        asked = [Asked(self._view(cases[one.request], one.ids), one.slots) for one in wanted]
+        decided = self._decider(asked, self._placements)
+        if deadline is not None and deadline.is_over:
+            raise CallerGone
+        return [
+            _served(cases[one.request], one, view.person, blocks)
+            for one, (view, _), blocks in zip(wanted, asked, decided, strict=True)
+        ]
+
+    def _view(self, case: _Case, ids: Sequence[str]) -> View:
         request, found = case.request, case.found
         caller = request.caller
         # By place, as what follows is: to find fields by name takes three times as long where there are many.
-        view = View(
+        return View(
             case.shelf,
             found.person,
             case.profile,
@@ -296,25 +307,6 @@ class Blocks:
             decision_ids=tuple(ids),
             zone=self._zone,
         )
-        blocks = self._decider(view, slots, self._placements)
-        if deadline is not None and deadline.is_over:
-            raise CallerGone
-        profile, ids_above = case.profile, tuple(ids)
-        without_consent = profile is not None and profile.personalization is False
-        return [
-            Served(
-                block,
-                request.asker,
-                view.person,
-                caller,
-                request.render_id,
-                b"",
-                slot,
-                ids_above[:place],
-                without_consent,
-            )
-            for place, (block, slot) in enumerate(zip(blocks, slots, strict=True))
-        ]
 
     def _block_message(self, block: Block, shelf: Shelf) -> bytes:
         return message_of(block, shelf, self._placements, self._banner_fields)
@@ -338,6 +330,25 @@ class Blocks:
         self._pages.shown.add(served)
         for one in served:
             self._metrics.shown(one.block.placement, one.block.fallback)
+
+
+def _served(case: _Case, wanted: Wanted, person: str, blocks: Sequence[Block]) -> list[Served]:
+    request, profile, ids_above = case.request, case.profile, tuple(wanted.ids)
+    without_consent = profile is not None and profile.personalization is False
+    return [
+        Served(
+            block,
+            request.asker,
+            person,
+            request.caller,
+            request.render_id,
+            b"",
+            slot,
+            ids_above[:place],
+            without_consent,
+        )
+        for place, (block, slot) in enumerate(zip(blocks, wanted.slots, strict=True))
+    ]
 
 
 def _new_id() -> str:

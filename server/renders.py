@@ -39,8 +39,19 @@ MOST_UNHEARD: Final = 10_000
 MAX_STEPS: Final = 6
 """From the first decision of a rendering to its present one: each replaces what is gone of the one before."""
 
-Decide = Callable[[int, Sequence[Slot], Sequence[str]], list[Served]]
-"""Decides slots of the request at this place under given decision ids."""
+
+class Wanted(NamedTuple):
+    """What is to be decided of one request."""
+
+    request: int
+    """Its place."""
+    slots: Sequence[Slot]
+    ids: Sequence[str]
+    """The decision ids that these are to have."""
+
+
+Decide = Callable[[Sequence[Wanted]], list[list[Served]]]
+"""Decides all of it together."""
 Finish = Callable[[Block], bytes]
 """The message of a block, once nothing of it changes any more."""
 Gone = Callable[[Served], tuple[str, ...]]
@@ -223,7 +234,8 @@ class Renders:
         self, requests: Sequence[BlocksRequest], places: Sequence[_Place], decide: Decide, finish: Finish
     ) -> list[_Place]:
         """Decide what nobody has decided; those places that are new impressions."""
-        claims: list[tuple[_Place, bytes]] = []
+        wanted: list[Wanted] = []
+        undecided: list[_Place] = []
         of_request = iter(places)
         for index, request in enumerate(requests):
             own = list(islice(of_request, len(request.slots)))
@@ -232,30 +244,38 @@ class Renders:
                 continue
             there = [place.served for place in own if place.served is not None]
             slots = [_wanted(place, there) for place in missing]
-            decided = decide(index, slots, [place.decision_id for place in missing])
-            for place, one in zip(missing, decided, strict=True):
-                whole = one if place.before is None else _changed(one, place.before, place)
-                if whole.asked is not place.slot:
-                    whole = msgspec.structs.replace(whole, asked=place.slot)
-                encoded, message = encode_served(whole), finish(whole.block)
-                place.served = msgspec.structs.replace(whole, encoded=encoded, message=message)
-                claims.append((place, claim_of(place.served, os.urandom(MARK_BYTES))))
-        return self._claim(claims)
-
-    def _claim(self, claims: Sequence[tuple[_Place, bytes]]) -> list[_Place]:
-        if not claims:
+            wanted.append(Wanted(index, slots, [place.decision_id for place in missing]))
+            undecided += missing
+        if not wanted:
             return []
-        ttl_s = self._kept_s(place.slot.placement for place, _ in claims)
-        keyed = [(decision_key(place.decision_id), claim) for place, claim in claims]
+        decided = [one for of_one in decide(wanted) for one in of_one]
+        wholes = [_whole(one, place) for one, place in zip(decided, undecided, strict=True)]
+        # Step by step for all, as they are decided.
+        events = [encode_served(one) for one in wholes]
+        messages = [finish(one.block) for one in wholes]
+        for place, one, event, message in zip(undecided, wholes, events, messages, strict=True):
+            place.served = msgspec.structs.replace(one, encoded=event, message=message)
+        return self._claim(undecided)
+
+    def _claim(self, decided: Sequence[_Place]) -> list[_Place]:
+        ttl_s = self._kept_s(place.slot.placement for place in decided)
+        marks = [os.urandom(MARK_BYTES) for _ in decided]
+        claims = [
+            (decision_key(place.decision_id), claim_of(place.served, mark))
+            for place, mark in zip(decided, marks, strict=True)
+            if place.served is not None
+        ]
         try:
-            kept = self._store.claim_many(keyed, ttl_s)
+            kept = self._store.claim_many(claims, ttl_s)
         except StoreUnavailable:
-            self._unheard.update((mark_of(claim), True) for place, claim in claims if not place.is_retry)
+            self._unheard.update(
+                (mark, True) for place, mark in zip(decided, marks, strict=True) if not place.is_retry
+            )
             while len(self._unheard) > MOST_UNHEARD:
                 del self._unheard[next(iter(self._unheard))]
             raise
         new = []
-        for (place, claim), value in zip(claims, kept, strict=True):
+        for place, (_, claim), value in zip(decided, claims, kept, strict=True):
             if value != claim:  # another server was first, or this one before it heard of it
                 place.served = self._found(place, value) or place.served
             elif place.is_new_impression:
@@ -305,6 +325,12 @@ def _heeds(served: Served, refused: str) -> bool:
     if refused == "unsubscribed":
         return served.block.fallback == refused
     return served.without_consent or not served.block.items
+
+
+def _whole(decided: Served, place: _Place) -> Served:
+    """What is to be kept at a place, of what was decided for it."""
+    whole = decided if place.before is None else _changed(decided, place.before, place)
+    return whole if whole.asked is place.slot else msgspec.structs.replace(whole, asked=place.slot)
 
 
 def _changed(decided: Served, before: Served, place: _Place) -> Served:

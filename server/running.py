@@ -15,7 +15,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from recsys.decide import decide
+from recsys.decide import decide_all
 from recsys.ports import EventLog, ProfileStore
 from recsys.servable import tls_pair
 from recsys.settings import Settings
@@ -63,7 +63,7 @@ class RunningServer:
         metrics: Metrics,
         note: ModelNote | None = None,
         now_ms: Callable[[], int] = wall_clock_ms,
-        decider: Decider = decide,
+        decider: Decider = decide_all,
         asked: ProfileStore | None = None,
     ) -> None:
         """`asked`: `store` for pages, which cannot wait for one that hangs; None: one for all."""

@@ -25,6 +25,7 @@ _find: Final = direct(find)
 TABLE_POOL: Final = 30
 _NO_ROWS: Final = NOTHING[0]
 _ANSWERED: Final = int(Loop.ANSWERED)
+_LATE: Final[frozenset[SourceName]] = frozenset(("als", "kindred"))
 
 
 def found(company: Company, learned: Learned, acquainted: Acquainted) -> Pool:
@@ -32,7 +33,9 @@ def found(company: Company, learned: Learned, acquainted: Acquainted) -> Pool:
     people where it has a say."""
     context, visit = company.context, company.context.visit
     plan = _Plan(company.asks, company.asked_for, context)
-    for place, source, seeds_kind in plan.layout.asked:
+    for place, answer in answers_of(company) if company.answers is None else company.answers:
+        plan.answer(place, answer)
+    for place, source, seeds_kind in plan.layout.late:
         if source == "kindred" and acquainted.knows:
             plan.answer(place, acquainted.candidates())
             continue
@@ -42,6 +45,15 @@ def found(company: Company, learned: Learned, acquainted: Acquainted) -> Pool:
         # The other companies need not search for what fits the same taste.
         visit.searched[context.shown_key] = als
     return pool
+
+
+def answers_of(company: Company) -> list[tuple[int, Answer]]:
+    """What sources answer that are no loops and need not wait for what others find, each with its place among
+    the company's asks."""
+    return [
+        (place, SOURCES[source](company.asked_for(seeds_kind)))
+        for place, source, seeds_kind in _layout(company.asks).early
+    ]
 
 
 def named_by(source: SourceName, context: Context) -> Ranked:
@@ -63,8 +75,10 @@ class _Layout(NamedTuple):
     names: tuple[SourceName, ...]
     steps: array[int]
     """The cells of the plan, with the loops that always answer for a source; others answer nothing."""
-    asked: tuple[tuple[int, SourceName, int], ...]
+    early: tuple[tuple[int, SourceName, int], ...]
     """Where the others stand, with the `seeds_kind` of the context to ask each for."""
+    late: tuple[tuple[int, SourceName, int], ...]
+    """And those of them whose answer another company, or who is acquainted, may have found."""
     seeds_kinds: tuple[int, ...]
     """Whose seeds are laid into the memory, one behind the other."""
 
@@ -76,7 +90,8 @@ def _layout(asks: tuple[Ask, ...]) -> _Layout:
     for source, kind in asks:
         steps.extend((LOOPS.get(source, Loop.ANSWERED), kinds.index(kind), 0))
     asked = [(place, source, kind) for place, (source, kind) in enumerate(asks) if source not in LOOPS]
-    return _Layout(tuple([name for name, _ in asks]), steps, tuple(asked), kinds)
+    early, late = (tuple([one for one in asked if (one[1] in _LATE) is late]) for late in (False, True))
+    return _Layout(tuple([name for name, _ in asks]), steps, early, late, kinds)
 
 
 class _Plan:

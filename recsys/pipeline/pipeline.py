@@ -8,7 +8,7 @@ import msgspec
 
 from recsys.pipeline.blend import blend
 from recsys.pipeline.filter import Bars
-from recsys.pipeline.find import found
+from recsys.pipeline.find import answers_of, found
 from recsys.pipeline.kindred import Acquainted
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import Choice, mix
@@ -25,17 +25,26 @@ def choose(query: Query, taken: Sequence[int]) -> Choice:
         return mix(score(pool_of(query), query), query, bars)
 
 
-def pool_of(query: Query) -> Pool:
-    """The candidates of the slot, found and weighed once for all slots of its context's company."""
-    company = expect(query)
-    if company.pool is None:
-        company.pool = _weighed(company)
-    return company.pool.of(query.asks)
-
-
 def expect(query: Query) -> Company:
     """Tell that the slot will be filled: what it asks is asked with what its company asks."""
     return query.company
+
+
+def ask(company: Company) -> None:
+    """Have those answer ahead that do not wait for others. Nothing more is expected in the company."""
+    company.answers = answers_of(company)
+
+
+def find(company: Company) -> Pool:
+    """The candidates of a company, found and weighed once for all of its slots."""
+    if company.pool is None:
+        company.pool = _weighed(company)
+    return company.pool
+
+
+def pool_of(query: Query) -> Pool:
+    """The candidates of the slot."""
+    return find(expect(query)).of(query.asks)
 
 
 def _weighed(company: Company) -> Pool:

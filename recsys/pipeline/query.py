@@ -21,6 +21,7 @@ from recsys.models.direct import direct
 from recsys.pipeline.clock_times import Clock
 from recsys.pipeline.columns import Columns, type_set
 from recsys.pipeline.eligibility import NO_RULES, Rule
+from recsys.pipeline.find_kernel import Loop
 from recsys.pipeline.lazy import lazy
 from recsys.pipeline.passing import Passing
 from recsys.pipeline.person import Person, Seeds, page_seeds
@@ -217,21 +218,23 @@ class Context(msgspec.Struct, frozen=True, eq=False, dict=True):
 
 class Company:
     """Contexts whose slots are filled from one pool. `context` is the first of them; `asks`: what is asked
-    for them, each once; `pool`: what was found for these, None until it is."""
+    for them, each once; `answers`: of these those that were given ahead, each with its place, None until they
+    are; `pool`: what was found, None until it is."""
 
-    __slots__ = ("_by_seeds", "asks", "context", "pool")
+    __slots__ = ("_by_seeds", "answers", "asks", "context", "pool")
 
     def __init__(self, context: Context) -> None:
         self.context = context
         self._by_seeds = {context.seeds_kind: context}
         self.asks: tuple[Ask, ...] = ()
+        self.answers: Sequence[tuple[int, Ranked | Loop]] | None = None
         self.pool: Pool | None = None
 
     def join(self, asks: tuple[Ask, ...], context: Context) -> None:
         """Ask these as well, for a slot of the context."""
         joined = _joined(self.asks, asks) if self.asks else asks
         if len(joined) > len(self.asks):
-            self.asks, self.pool = joined, None
+            self.asks, self.answers, self.pool = joined, None, None
             self._by_seeds.setdefault(context.seeds_kind, context)
 
     def asked_for(self, seeds_kind: int) -> Context:

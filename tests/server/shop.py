@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from recsys.banner import Banner
 from recsys.block import Placement
 from recsys.catalog import Item, encode_item
-from recsys.decide import decide
+from recsys.decide import decide_all
 from recsys.keys import ITEMS_JOURNAL, item_key, person_key, visitor_key
 from recsys.ports import EventLog, Position, ProfileStore
 from recsys.profile import PersonRecord, Profile, Standing, Touch, VisitorLink, encode_record
@@ -94,7 +94,7 @@ class Shop:
         folder: Path,
         event_log: EventLog | None = None,
         store: ProfileStore | None = None,
-        decider: Decider = decide,
+        decider: Decider = decide_all,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         placements: dict[str, Placement] | None = None,
         banners: dict[str, Banner] | None = None,

@@ -11,8 +11,8 @@ from uuid import UUID
 import grpc
 import pytest
 
-from recsys.block import Block, Placement, Slot
-from recsys.decide import View, decide
+from recsys.block import Block, Placement
+from recsys.decide import Asked, decide_all
 from recsys.keys import FLOW_KEY
 from recsys.ports import Position
 from recsys.progress import FlowProgress, encode_progress
@@ -57,9 +57,9 @@ def ids(block: pb.Block) -> list[str]:
 def test_strangers_are_told_apart_and_who_is_known_is_themselves(tmp_path: Path, store: MemoryStore) -> None:
     asked: list[tuple[str, str]] = []
 
-    def note(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement]) -> list[Block]:
-        asked.append((view.person, view.stranger))
-        return decide(view, slots, placements)
+    def note(views: Sequence[Asked], placements: Mapping[str, Placement]) -> list[list[Block]]:
+        asked.extend((one.view.person, one.view.stranger) for one in views)
+        return decide_all(views, placements)
 
     put_visitor(store, "known", viewed("p3", at_ms=1))
     with Shop(tmp_path, store=store, decider=note).open() as shop:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsys.block import Block
-from recsys.decide import decide
+from recsys.decide import decide_all
 from recsys.keys import FLOW_KEY
 from recsys.models.bundle import TrainingRange
 from recsys.models.publish import Draft, set_current
@@ -170,9 +170,9 @@ class TestFlowLag:
 def test_a_full_house_is_refused_not_queued_for_ever(tmp_path: Path, store: MemoryStore) -> None:
     hold = Event()
 
-    def slow(*asked: Any) -> list[Block]:
+    def slow(*asked: Any) -> list[list[Block]]:
         hold.wait(10)
-        return decide(*asked)
+        return decide_all(*asked)
 
     with Shop(tmp_path, MemoryLog(), store, decider=slow, threads=1).open() as shop:
         calls = [shop.client.GetBlocks.future(REQUEST, timeout=20) for _ in range(40)]

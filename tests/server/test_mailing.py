@@ -8,18 +8,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from threading import Event, Semaphore
-from typing import Any
 
 import pytest
 from google.protobuf.proto import parse_length_prefixed
 from msgspec.structs import replace
 
-from recsys.block import Block
-from recsys.decide import decide
+from recsys.block import Block, Placement
+from recsys.decide import Asked, decide_all
 from server import mailing
 from server.client import CallFailed, Client
 from server.mailing import OtherMailing, WrongPerson, cut_back, people_of, send_all
@@ -161,11 +160,11 @@ def test_what_was_cut_off_is_asked_for_again(client: Client, tmp_path: Path, cut
 def test_after_a_kill_the_command_goes_on(store: MemoryStore, tmp_path: Path) -> None:
     killed, decided = Event(), count()
 
-    def held_up(*asked: Any) -> list[Block]:
+    def held_up(asked: Sequence[Asked], placements: Mapping[str, Placement]) -> list[list[Block]]:
         """Nobody is faster than the kill."""
-        if next(decided) >= 5000:
+        if max(next(decided) for _ in asked) >= 5000:
             killed.wait(60)
-        return decide(*asked)
+        return decide_all(asked, placements)
 
     with Shop(tmp_path, store=store, decider=held_up).open() as shop:
         _killed_and_gone_on(shop, tmp_path, killed)

@@ -10,8 +10,8 @@ from threading import Event
 import grpc
 import pytest
 
-from recsys.block import Block, Placement, Slot
-from recsys.decide import View, decide
+from recsys.block import Block, Placement
+from recsys.decide import Asked, decide_all
 from server.pb import headrace_pb2 as pb
 from tests.fakes import MemoryStore
 from tests.server.shop import Shop, catalogue, put_items, put_visitor, until, viewed
@@ -96,10 +96,10 @@ class Late:
     def __init__(self) -> None:
         self.started, self.go = Event(), Event()
 
-    def __call__(self, view: View, slots: Sequence[Slot], placements: Mapping[str, Placement]) -> list[Block]:
+    def __call__(self, asked: Sequence[Asked], placements: Mapping[str, Placement]) -> list[list[Block]]:
         self.started.set()
         assert self.go.wait(10)
-        return decide(view, slots, placements)
+        return decide_all(asked, placements)
 
 
 class TestGone:

@@ -24,7 +24,11 @@ from recsys.models.interactions import InteractionKind, Interactions
 from recsys.models.item_to_item import ItemToItem
 from recsys.models.neighbours import SessionNeighbours
 from recsys.models.popularity import Popularity
+from recsys.models.ranker import Ranker
+from recsys.models.signal_arrays import FEATURES
+from recsys.models.signals import Signals
 from recsys.models.transitions import Transitions
+from recsys.models.trees import Trees
 from recsys.pipeline.columns import types_of
 from recsys.pipeline.replay import unsaved
 from recsys.pipeline.shelf import Shelf, text_of
@@ -103,6 +107,21 @@ def bundle(catalogue: Sequence[Item] = CATALOGUE, seen: Interactions | None = No
             ),
         )
     )
+
+
+def ranked(*catalogue: object, more: float = 1.0) -> Bundle:
+    """Its ranker goes by popularity alone, as a learned one does where nothing else is known; `more`: what a
+    step of it is worth."""
+    known = bundle([*CATALOGUE, *catalogue])
+    steps = [1e-6, *np.sort(known.popularity.scores)]
+    borders = np.array(steps, np.float32)[:, None]
+    trees = Trees(
+        np.full((len(borders), 1), FEATURES.index("popularity"), np.int32),
+        borders,
+        np.tile(np.array([0, more], np.float32), (len(borders), 1)),
+    )
+    known.ranker = Ranker(Signals.fit(interactions().with_items(known.item_ids)), trees)
+    return known
 
 
 _BUNDLE: list[Bundle] = []

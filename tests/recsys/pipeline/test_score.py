@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from recsys.block import DEFAULT_PLACEMENTS, Placement
 from recsys.counters import ItemCounters
-from recsys.models.bundle import Bundle
-from recsys.models.ranker import Ranker
-from recsys.models.signal_arrays import FEATURES
-from recsys.models.signals import Signals
-from recsys.models.trees import Trees
 from recsys.pipeline.shelf import Shelf
 from tests.recsys.pipeline.shops import (
     CATALOGUE,
     NOW_S,
     ask,
     bundle,
-    interactions,
     product,
+    ranked,
     shown,
     slot,
     visitor,
@@ -28,21 +22,6 @@ from tests.recsys.pipeline.shops import (
 NEW = product("m", 9)
 """Mugs are what people look at least."""
 MUGS = {f"m{number}" for number in range(6)}
-
-
-def ranked(*catalogue: object, more: float = 1.0) -> Bundle:
-    """Its ranker goes by popularity alone, as a learned one does where nothing else is known; `more`: what a
-    step of it is worth."""
-    known = bundle([*CATALOGUE, *catalogue])
-    steps = [1e-6, *np.sort(known.popularity.scores)]
-    borders = np.array(steps, np.float32)[:, None]
-    trees = Trees(
-        np.full((len(borders), 1), FEATURES.index("popularity"), np.int32),
-        borders,
-        np.tile(np.array([0, more], np.float32), (len(borders), 1)),
-    )
-    known.ranker = Ranker(Signals.fit(interactions().with_items(known.item_ids)), trees)
-    return known
 
 
 def on_page(on: Shelf, item: str, placement: Placement | None = None, limit: int = 6) -> list[str]:
