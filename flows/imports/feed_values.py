@@ -12,7 +12,15 @@ from recsys.events import MAX_ID_BYTES
 from recsys.item_limits import MAX_AGE, MAX_LINK_CHARS, MAX_MARKETS, MAX_PRICE, MAX_STOCK
 from recsys.mend import number_in
 
-_PRICE = re.compile(r"(?P<before>[A-Za-z]{3})?\s*(?P<amount>\d[\d., ]{0,19})\s*(?P<after>[A-Za-z]{3})?")
+_SIGNS = {
+    "€": "EUR", "£": "GBP", "₹": "INR", "₺": "TRY", "₽": "RUB", "₩": "KRW", "₫": "VND", "₪": "ILS",
+    "₴": "UAH", "฿": "THB", "₦": "NGN", "$": "", "¥": "",
+}  # fmt: skip
+"""Currencies by their signs; "" for one that several countries write."""
+_CURRENCY = rf"[A-Za-z]{{3}}|[{''.join(_SIGNS)}]"
+_AMOUNT = r"\d[\d., '\u2019\u00a0\u202f]{0,19}"
+_PRICE = re.compile(rf"(?P<before>{_CURRENCY})?\s*(?P<amount>{_AMOUNT})\s*(?P<after>{_CURRENCY})?")
+_EXPECTED_PRICE = "a price like `24.50 EUR`"
 _OFFSET = re.compile(r"([+-]\d{2})(\d{2})$")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _TAG = re.compile(r"<[^<>]*>")
@@ -30,15 +38,17 @@ _UNAVAILABLE = frozenset(
 
 
 def read_price(text: str) -> tuple[float, str]:
-    """ "24.50 EUR" -> (24.5, "EUR"); the currency may come first or be missing ("")."""
+    """ "24.50 EUR" or "24,50 €" -> (24.5, "EUR"); the currency may come first, be missing, or stand as a sign
+    that several countries write (""). Of amounts as `number_in` reads them."""
     found = _PRICE.fullmatch(text.strip())
-    if found is None:
-        raise ValueError("a price like `24.50 EUR`")
-    currency = (found["before"] or found["after"] or "").upper()
-    amount = number_in(found["amount"].strip())
-    if amount is None or not 0 <= amount <= MAX_PRICE:
-        raise ValueError("a price like `24.50 EUR`")
-    return amount, currency
+    amount = number_in(found["amount"].strip()) if found is not None else None
+    if found is None or amount is None or not 0 <= amount <= MAX_PRICE:
+        raise ValueError(_EXPECTED_PRICE)
+    told = [word for word in (found["before"], found["after"]) if word is not None]
+    currencies = {_SIGNS.get(word, word.upper()) for word in told} - {""}
+    if len(currencies) > 1:
+        raise ValueError(_EXPECTED_PRICE)
+    return amount, "".join(currencies)
 
 
 def read_ms(text: str) -> int:

@@ -20,13 +20,37 @@ from flows.imports.feed_values import read_availability, read_ms, read_price
         ("1.299.000 IDR", (1_299_000.0, "IDR")),
         ("12.345 KWD", (12.345, "KWD")),
         ("0.00 EUR", (0.0, "EUR")),
+        ("19,90 €", (19.9, "EUR")),
+        ("€ 1.299,00", (1299.0, "EUR")),
+        ("1\u202f299,00\u00a0€", (1299.0, "EUR")),
+        ("1'299.00 CHF", (1299.0, "CHF")),
+        ("£24.50", (24.5, "GBP")),
+        ("$24.50", (24.5, "")),
+        ("$24.50 CAD", (24.5, "CAD")),
+        ("€ 19,90 EUR", (19.9, "EUR")),
     ],
 )
 def test_prices(text, price):
     assert read_price(text) == price
 
 
-@pytest.mark.parametrize("text", ["", "free", "-3 EUR", "1 EUR 2", "nan", "1e999", "12 EURO", "9" * 400])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "free",
+        "-3 EUR",
+        "1 EUR 2",
+        "nan",
+        "1e999",
+        "12 EURO",
+        "9" * 400,
+        "€",
+        "€ 5 USD",
+        "19,90 €€",
+        "1,2,3 €",
+    ],
+)
 def test_what_is_no_price(text):
     with pytest.raises(ValueError, match="a price like"):
         read_price(text)
