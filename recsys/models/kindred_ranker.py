@@ -54,6 +54,9 @@ class KindredRankerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=T
         trees=120, learning_rate=0.1, max_groups=6000, max_rows=300_000
     )
     """Each tree looks at half of what trees about sessions do: more taught nothing about who is kindred."""
+    fits: int = 3
+    """The trees speak as so many fits of them do on average, each of other draws of people and features:
+    what a single one owes to chance weighs less in their mean."""
     seed: int = 0
 
 
@@ -93,8 +96,7 @@ class KindredRanker:
         choices = _choices(asked, settings.boosting.bins)
         if choices is None:
             return None
-        trees = boost(choices, settings.boosting, progress, threads=threads)
-        return cls(settings, KindredSignals.fit(interactions), trees)
+        return cls(settings, KindredSignals.fit(interactions), _learned(choices, settings, threads, progress))
 
     def gather(self, sources: Sources, trail: Trail, scratch: Scratch, offer: Offer = EVERYTHING) -> Ranked:
         """The candidates; `KindredSignals.clear` must follow, sooner or later."""
@@ -173,3 +175,16 @@ def _choices(asked: Iterator[tuple[Features, list[int]]], bins: int) -> Choices 
     for features, taken in chain(first, asked):
         choices.add(features, taken)
     return choices
+
+
+def _learned(choices: Choices, settings: KindredRankerSettings, threads: int, progress: Progress) -> Trees:
+    def fit(number: int) -> Trees:
+        seeded = msgspec.structs.replace(settings.boosting, seed=settings.boosting.seed + number)
+        return boost(
+            choices,
+            seeded,
+            lambda step, share: progress(step, (number + share) / settings.fits),
+            threads=threads,
+        )
+
+    return Trees.mean([fit(number) for number in range(settings.fits)])

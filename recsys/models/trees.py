@@ -5,6 +5,7 @@ So the answers, one bit a level, are the number of a candidate's leaf, and no br
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -98,6 +99,16 @@ class Trees:
             frozen(np.pad(features, (trees, levels))),
             frozen(np.pad(thresholds, (trees, levels), constant_values=np.inf)),
             frozen(np.pad(values, (trees, (0, 0)))),
+        )
+
+    @classmethod
+    def mean(cls, fits: Sequence[Trees]) -> Trees:
+        """Trees that score as these do on average; all of one depth."""
+        values: npt.NDArray[np.float32] = np.concatenate([trees.values for trees in fits])
+        return cls(
+            np.concatenate([trees.features for trees in fits]),
+            np.concatenate([trees.thresholds for trees in fits]),
+            values / np.float32(len(fits)),
         )
 
     def score(self, features: npt.NDArray[np.float32]) -> Scores:

@@ -2,6 +2,7 @@
 
 import shutil
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -145,6 +146,20 @@ def test_the_newest_of_a_history_counts_most_where_times_differ():
     assert apart["faded_walks"][1] > 10 * apart["faded_walks"][0]
     assert together["faded_walks"] == together["walks"]
     assert apart["walks"] == together["walks"]
+
+
+def test_it_says_what_several_fits_say_on_average():
+    shop = tribes()
+
+    def fitted(fits, seed):
+        boosting = msgspec.structs.replace(SMALL.boosting, seed=seed)
+        return KindredRanker.fit(shop, ALS, msgspec.structs.replace(SMALL, boosting=boosting, fits=fits))
+
+    together, one, other = fitted(2, 5), fitted(1, 5), fitted(1, 6)
+    features = np.random.default_rng(1).normal(size=(len(FEATURES), 50)).astype(np.float32)
+    on_average = (one.trees.score(features) + other.trees.score(features)) / 2
+    np.testing.assert_allclose(together.trees.score(features), on_average, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(one.trees.score(features), other.trees.score(features))
 
 
 def test_saved_it_says_the_same(tmp_path):

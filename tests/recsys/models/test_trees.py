@@ -167,6 +167,13 @@ def test_features_that_tell_nothing_give_trees_that_say_nothing():
     assert np.ptp(scores) == 0
 
 
+def test_the_mean_of_fits_scores_as_they_do_on_average():
+    fits = [fitted(trees=n_trees, seed=seed) for seed, n_trees in enumerate((5, 8, 3))]
+    features, _ = next(groups(1, 9))
+    on_average = np.mean([trees.score(features) for trees in fits], axis=0)
+    np.testing.assert_allclose(Trees.mean(fits).score(features), on_average, rtol=1e-4, atol=1e-5)
+
+
 def test_saved_trees_score_like_loaded(tmp_path):
     trees = fitted(trees=5)
     trees.save(tmp_path / "trees")
