@@ -95,13 +95,6 @@ def apply(profile: Profile, event: Event, rules: SessionRules) -> tuple[Profile,
     return freeze(draft), effects
 
 
-def apply_late(profile: Profile, event: Event) -> Profile:
-    """Fold an event older than the lateness allowed: see `fold_late`."""
-    draft = thaw(profile)
-    fold_late(draft, event)
-    return freeze(draft)
-
-
 def fold(draft: Draft, event: Event, rules: SessionRules) -> tuple[Effect, ...]:
     """`apply` to a draft in place: what the flow does with nearly every event."""
     action, at_ms = event.action, event.at_ms
@@ -179,6 +172,7 @@ def fold_late(draft: Draft, event: Event) -> None:
 
 
 def touch_time(touch: Touch) -> int:
+    """What touches are sorted by: epoch seconds."""
     return touch.at_s
 
 

@@ -62,6 +62,7 @@ def _first_said(*answers: bool | None) -> bool | None:
 
 
 def with_device(visitors: tuple[str, ...], device: str) -> tuple[str, ...]:
+    """The devices of a customer and one more, the newest last; beyond `MAX_DEVICES` the oldest go."""
     return visitors if device in visitors else (*visitors, device)[-MAX_DEVICES:]
 
 

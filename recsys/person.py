@@ -149,13 +149,6 @@ class PersonState(Tail[Customer, Fact, tuple[Effect, ...]]):
         return state
 
 
-def with_visitor(profile: Profile, visitor: str) -> Profile:
-    """The profile with one more device. `user:` visitors are tills and servers, not devices."""
-    if _knows(profile.visitors, visitor):
-        return profile
-    return msgspec.structs.replace(profile, visitors=with_device(profile.visitors, visitor))
-
-
 def _is_name(body: object) -> bool:
     """Whether a fact is about a customer's names: it comes from no device, if there is none of that id."""
     return isinstance(body, Renamed | Former) or (
@@ -164,6 +157,7 @@ def _is_name(body: object) -> bool:
 
 
 def _knows(visitors: tuple[str, ...], visitor: str) -> bool:
+    """Whether nothing is to be added: `user:` visitors are tills and servers, not devices."""
     return visitor in visitors or visitor.startswith("user:")
 
 

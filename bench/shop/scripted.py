@@ -77,15 +77,6 @@ class ScriptedVisitor:
             "Product Added", at_ms, {**found.properties, "quantity": quantity, "cart_id": self._cart_id()}
         )
 
-    def remove_from_cart(self, product: str | Mapping[str, Any], at_ms: int | None = None) -> bytes:
-        """Take a product out of the cart, however many of it there are."""
-        found = self._product(product)
-        quantity = sum(line.quantity for line in self.cart if line.product.row == found.row)
-        self.cart = [line for line in self.cart if line.product.row != found.row]
-        return self._track(
-            "Product Removed", at_ms, {**found.properties, "quantity": quantity, "cart_id": self._cart_id()}
-        )
-
     def read(
         self,
         article: str | Mapping[str, Any],

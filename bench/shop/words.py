@@ -8,7 +8,6 @@ from __future__ import annotations
 
 CURRENCY = "EUR"
 SITE = "https://shop.example"
-SHOP_NAME = "Tarn & Kettle (simulated demo shop)"
 
 _CAMP = "Sporting Goods > Outdoor Recreation > Camping & Hiking"
 _CLIMB = "Sporting Goods > Outdoor Recreation > Climbing"

@@ -6,7 +6,6 @@ at Scale", SIGMOD 2022. The index maps an item to its most recent sessions and a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,10 +130,6 @@ class SessionNeighbours:
             top_rows, top_scores,
         )  # fmt: skip
         return top_rows[:found], top_scores[:found]
-
-    def recommend_many(self, sessions: Sequence[Rows], k: int, scratch: Scratch) -> list[Ranked]:
-        """`recommend` for each of the sessions."""
-        return [self.recommend(session, k, scratch) for session in sessions]
 
     def save(self, directory: Path) -> None:
         save_arrays(directory, {name: getattr(self, name) for name in self._ARRAYS}, self.settings)

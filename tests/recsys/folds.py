@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from recsys.draft import freeze, thaw
 from recsys.events import Action, Event, Line
-from recsys.fold import SessionRules, apply
+from recsys.fold import SessionRules, apply, fold_late
 from recsys.profile import Profile, Session
 from tests.recsys.worlds import T0, event
 
@@ -25,6 +26,13 @@ def effects_of(*events: Event) -> list[tuple[str, int]]:
         profile, effects = apply(profile, one, RULES)
         found += [(effect.kind, (effect.at_ms - T0) // 1000) for effect in effects]
     return found
+
+
+def apply_late(profile: Profile, event: Event) -> Profile:
+    """`fold_late` of a profile instead of a draft."""
+    draft = thaw(profile)
+    fold_late(draft, event)
+    return freeze(draft)
 
 
 def session_of(profile: Profile) -> Session:

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from recsys.events import Action, Event, Line, Source
-from recsys.fold import NO_EFFECTS, apply, apply_late, is_open, leaf_of
+from recsys.fold import NO_EFFECTS, apply, is_open, leaf_of
 from recsys.leanings import HALF_LIFE_S
 from recsys.profile import MAX_AFFINITIES, MAX_ORDER_ITEMS, MAX_QUERIES, MAX_TOUCHES, Affinity, Session, Touch
-from tests.recsys.folds import RULES, T0_S, effects_of, folded, lines, session_of
+from tests.recsys.folds import RULES, T0_S, apply_late, effects_of, folded, lines, session_of
 from tests.recsys.worlds import T0, event
 
 DAY_S = 86_400

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from recsys.events import Action, Consent
-from recsys.fold import apply_late
-from tests.recsys.folds import HOUR_S, cart_of, folded, lines, order, session_of
+from tests.recsys.folds import HOUR_S, apply_late, cart_of, folded, lines, order, session_of
 from tests.recsys.worlds import T0, event
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from recsys.events import Action
-from recsys.fold import apply_late
 from recsys.profile import MAX_TOUCHES
-from tests.recsys.folds import HOUR_S, T0_S, cart_of, folded, lines, order
+from tests.recsys.folds import HOUR_S, T0_S, apply_late, cart_of, folded, lines, order
 from tests.recsys.worlds import T0, event
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from recsys.events import Action, Event, Line
-from recsys.fold import Effect, apply, apply_late
+from recsys.fold import Effect, apply
 from recsys.profile import MAX_ORDERS, Order
-from tests.recsys.folds import RULES, T0_S, cart_of, effects_of, folded, lines, order, session_of
+from tests.recsys.folds import RULES, T0_S, apply_late, cart_of, effects_of, folded, lines, order, session_of
 from tests.recsys.worlds import T0, event
 
 

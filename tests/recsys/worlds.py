@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+import msgspec
+
 from recsys.events import Action, Arrival, Event, Line
 from recsys.fold import SessionRules, apply
-from recsys.merge import absorb
-from recsys.person import with_visitor
+from recsys.merge import absorb, with_device
 from recsys.ports import Position
 from recsys.profile import Profile
 from recsys.visitor import StageRules
@@ -91,16 +92,23 @@ def reference(events: list[Event], most: int = 20) -> dict[str, Profile]:
             if known[visitor] is None:
                 crowded = len(named[visitor]) > most
                 absorbed = absorb(customers[one.user_id], Profile() if crowded else own[visitor])
-                customers[one.user_id] = with_visitor(absorbed, visitor)
+                customers[one.user_id] = _with_visitor(absorbed, visitor)
             known[visitor], own[visitor] = one.user_id, Profile()
         user_id = known[visitor]
         if user_id is None:
             own[visitor], _ = apply(own[visitor], one, rules)
         else:
             folded, _ = apply(customers[user_id], one, rules)
-            customers[user_id] = with_visitor(folded, visitor)
+            customers[user_id] = _with_visitor(folded, visitor)
             if one.action is Action.LOGOUT:
                 known[visitor] = None
     people = {f"u:{user_id}": profile for user_id, profile in customers.items()}
     people.update({f"a:{v}": own[v] for v in {e.visitor for e in events} if known[v] is None})
     return people
+
+
+def _with_visitor(profile: Profile, visitor: str) -> Profile:
+    """The profile with one more device. `user:` visitors are tills and servers, not devices."""
+    if visitor.startswith("user:"):
+        return profile
+    return msgspec.structs.replace(profile, visitors=with_device(profile.visitors, visitor))

@@ -104,11 +104,17 @@ def test_sessions_of_robots_are_left_out():
     assert names(interactions, model.recommend(rows(interactions, "a"), 50, model.scratch())) == ["b"]
 
 
-def test_many_equals_each():
+def asked_in_turn(model, sessions):
+    """One answer a session, all with the same scratch."""
+    scratch = model.scratch()
+    return [model.recommend(session, 10, scratch) for session in sessions]
+
+
+def test_scratch_carries_nothing_from_one_session_to_the_next():
     interactions = random_interactions(800, 30, 100, seed=9)
     model = SessionNeighbours.fit(interactions)
     asked = [interactions.item[start : start + 3] for start in range(0, 300, 10)]
-    for session, (found, scores) in zip(asked, model.recommend_many(asked, 10, model.scratch()), strict=True):
+    for session, (found, scores) in zip(asked, asked_in_turn(model, asked), strict=True):
         alone = model.recommend(session, 10, model.scratch())
         np.testing.assert_array_equal(found, alone[0])
         np.testing.assert_array_equal(scores, alone[1])
@@ -118,11 +124,11 @@ def test_threads_with_their_own_scratch_do_not_disturb_each_other():
     interactions = random_interactions(4000, 80, 500, seed=10)
     model = SessionNeighbours.fit(interactions)
     asked = [interactions.item[start : start + 4] for start in range(0, 2000, 5)]
-    expected = model.recommend_many(asked, 10, model.scratch())
+    expected = asked_in_turn(model, asked)
     answers = {}
 
     def ask(name):
-        answers[name] = model.recommend_many(asked, 10, model.scratch())
+        answers[name] = asked_in_turn(model, asked)
 
     threads = [threading.Thread(target=ask, args=(name,)) for name in range(3)]
     for thread in threads:
