@@ -133,6 +133,8 @@ def mailing(
     placements: Annotated[list[str], typer.Option("--slot", help="A placement; repeatable.")],
     campaign: Annotated[str, typer.Option(help="The same again: the same blocks, counted once.")],
     limit: Annotated[int, typer.Option(min=0, help="Most items of a block; 0: as configured.")] = 0,
+    market: Annotated[str, typer.Option(help="The country of who has none in their line: DE.")] = "",
+    age: Annotated[int, typer.Option(min=0, help="Years that everybody has at least.")] = 0,
     connections: Annotated[int, typer.Option(min=1, max=64, help="Calls side by side.")] = 4,
     skip_wrong: Annotated[
         bool, typer.Option("--skip-wrong", help="Leave out lines that name nobody, and say which.")
@@ -142,40 +144,49 @@ def mailing(
 ) -> int:
     """Blocks for many people into a file: `mailing people.txt out.pb --slot email.digest --campaign may`.
 
-    All lines are looked at before anything is asked for. After a kill the same command goes on where the
-    file ends; a file of another campaign, other people or other slots is refused."""
+    JSON lines may have a `market` and an `age` of their own. All lines are looked at before anything is asked
+    for, and who stands there twice is asked for once. After a kill the same command goes on where the file
+    ends; a file of another campaign, other people or other slots is refused."""
     from contextlib import ExitStack
     from functools import partial
 
     from rich.console import Console
 
-    from server.mailing import OtherMailing, WrongPerson, people_of, send_all
+    from server.mailing import OtherMailing, send_all
+    from server.mailing_list import WrongPerson, each_once, listed, people_of
+    from server.pb import headrace_pb2 as pb
     from server.tables import slots_of
 
     home: Home = ctx.obj
     slots = slots_of(placements, home.settings().all_placements(), "", limit)
     began_s, console = time.perf_counter(), Console(stderr=True)
     opened = partial(people.open, encoding="utf-8", errors="surrogateescape")
+    context = pb.Context(market=market, age=age)
     try:
         with opened() as lines:
             skip = partial(print, "headrace: left out:", file=sys.stderr) if skip_wrong else None
-            total = sum(1 for _ in people_of(lines, campaign, skip))
+            whole = listed(people_of(lines, campaign, skip))
     except WrongPerson as error:
         raise typer.BadParameter(f"{error}; --skip-wrong leaves such lines out") from None
     with ExitStack() as stack, opened() as lines:
         clients = [stack.enter_context(_client(home, key, server)) for _ in range(connections)]
+        if market and not server and clients[0].log() == home.settings().log:
+            _note_unknown(home.settings().state, "", market)
         status = stack.enter_context(console.status("asking"))
 
         def told(done: int, new: int) -> None:
             rate = new / max(time.perf_counter() - began_s, 1e-9)
-            status.update(f"{done:,} of {total:,} people, {rate:,.0f}/s")
+            status.update(f"{done:,} of {whole.n_people:,} people, {rate:,.0f}/s")
 
-        again = people_of(lines, campaign, (lambda _: None) if skip_wrong else None)
+        again = people_of(lines, campaign, (lambda _: None) if skip_wrong else None, context)
+        once = each_once(again, whole.twice)
         try:
-            done = send_all(clients, slots, again, out, told, campaign=campaign)
+            done = send_all(clients, slots, once, out, told, campaign=campaign, context=context)
         except (OtherMailing, WrongPerson) as error:
             raise typer.BadParameter(str(error)) from None
-    print(f"{done:,} people in {out}")
+    again_count = whole.n_lines - whole.n_people
+    named_again = f"; {again_count:,} of {whole.n_lines:,} lines name somebody again" if again_count else ""
+    print(f"{done:,} people in {out}{named_again}")
     return 0
 
 

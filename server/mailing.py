@@ -15,22 +15,19 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO, Final
 
 import grpc
-import msgspec
 from google.protobuf.message import DecodeError
 
-from recsys.events import MAX_ID_BYTES
 from server.client import CallFailed, Client
 from server.pb import headrace_pb2 as pb
-from server.requests import MAX_MESSAGE_BYTES, Asker, asker_of
+from server.requests import MAX_MESSAGE_BYTES
 from server.wire import unpacked
 
 CHUNK: Final = 1000
@@ -52,77 +49,9 @@ Progress = Callable[[int, int], None]
 _ANOTHER = "give the same people, campaign and slots to go on with it, or name another file"
 
 
-class WrongPerson(ValueError):
-    """A line of the people's file that names nobody whom a server would take; says which."""
-
-
 class OtherMailing(ValueError):
     """The file that is to be gone on with has other people, another campaign or other slots, or is none of
     a mailing; says where."""
-
-
-class _Ids(msgspec.Struct, forbid_unknown_fields=True):
-    anonymous_id: str = ""
-    user_id: str = ""
-
-
-_ids = msgspec.json.Decoder(_Ids)
-
-
-def people_of(
-    lines: Iterable[str], campaign: str, skip: Callable[[WrongPerson], None] | None = None
-) -> Iterator[pb.BulkPerson]:
-    """One a line: `u:<user id>`, `a:<anonymous id>`, or JSON with `anonymous_id` and `user_id`. Empty
-    lines are left out. Raises WrongPerson; with `skip` the line is left out and told there. Bytes that are
-    no UTF-8 are expected as `surrogateescape` reads them."""
-    for number, line in enumerate(lines, 1):
-        text = line.strip()
-        if not text:
-            continue
-        try:
-            asker = _named_by(text)
-        except ValueError as error:
-            wrong = WrongPerson(f"{error} - in line {number}")
-            if skip is None:
-                raise wrong from None
-            skip(wrong)
-            continue
-        user, visitor = asker.user_id or "", asker.visitor or ""
-        whom = f"{campaign}:u:{user}" if user else f"{campaign}:a:{visitor}"
-        yield pb.BulkPerson(anonymous_id=visitor, user_id=user, render_id=_short(whom))
-
-
-def _named_by(text: str) -> Asker:
-    """Checked as the server does, so that nobody stops a mailing half way. Raises ValueError."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(f"Expected UTF-8, got `{ascii(text[:60])[1:-1]}`") from None
-    if text.startswith("{"):
-        ids = _ids.decode(text)
-    elif text.startswith("u:"):
-        ids = _Ids(user_id=text[2:])
-    elif text.startswith("a:"):
-        ids = _Ids(anonymous_id=text[2:])
-    else:
-        ids = _Ids()
-    if not ids.user_id and not ids.anonymous_id:
-        expected = "`u:<user id>`, `a:<anonymous id>` or JSON with one of them"
-        raise ValueError(f"Expected {expected}, got `{text[:60]}`")
-    asker = asker_of(ids.anonymous_id, ids.user_id)
-    if asker.user_id is None and asker.visitor is None:
-        # Such ids come from templates that had nothing to fill in: they name everybody at once.
-        raise ValueError(f"Expected an id that names somebody, got `{text[:60]}`")
-    return asker
-
-
-def _short(render_id: str) -> str:
-    """Of what would be too long the end is a hash of the whole."""
-    whole = render_id.encode()
-    if len(whole) <= MAX_ID_BYTES:
-        return render_id
-    end = "~" + blake2b(whole, digest_size=16).hexdigest()
-    return whole[: MAX_ID_BYTES - len(end)].decode(errors="ignore") + end
 
 
 def answers_in(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
@@ -194,9 +123,10 @@ def send_all(
     progress: Progress,
     request_id: str = "",
     campaign: str = "",
+    context: pb.Context | None = None,
 ) -> int:
     """Ask for everybody whom `out` does not have yet; how many it has at the end. `campaign`: under it each
-    person gets one rendering, see the contract.
+    person gets one rendering, `context`: where those are who have none of their own; see the contract.
 
     `clients` work side by side, each with a connection of its own, so that several server processes
     are used; whichever is free takes the next chunk, as the system may have led most connections to one
@@ -214,7 +144,7 @@ def send_all(
             chunk = list(islice(people, CHUNK)) if len(waiting) < 2 * len(clients) else []
             if chunk:
                 request = pb.GetBlocksBulkRequest(
-                    slots=slots, people=chunk, request_id=request_id, campaign=campaign
+                    slots=slots, people=chunk, request_id=request_id, campaign=campaign, context=context
                 )
                 waiting.append(pool.submit(_answers, free, request))
                 counts.append(len(chunk))

@@ -288,9 +288,11 @@ def _position(text: str) -> Position | None:
 
 def _caller(message: pb.GetBlocksRequest | pb.GetBlocksBulkRequest) -> Caller:
     request_id = _short(message.request_id, "request_id")
-    if not message.HasField("context"):
-        return Caller(request_id)
-    context = message.context
+    return Caller(request_id, _context(message.context) if message.HasField("context") else {})
+
+
+def _context(context: pb.Context, where: str = "") -> dict[str, str]:
+    """What is given of it; `where`: what it stands in."""
     given = {
         "market": context.market,
         "device": context.device,
@@ -299,11 +301,11 @@ def _caller(message: pb.GetBlocksRequest | pb.GetBlocksBulkRequest) -> Caller:
     }
     for name, text in given.items():
         if len(text) * 4 > MAX_TEXT_CHARS and _size(text) > MAX_TEXT_CHARS:
-            _wrong(f"context.{name}", f"at most {MAX_TEXT_CHARS} bytes", f"{_size(text)} bytes")
+            _wrong(f"{where}context.{name}", f"at most {MAX_TEXT_CHARS} bytes", f"{_size(text)} bytes")
     if context.age > MAX_AGE:
-        _wrong("context.age", f"at most {MAX_AGE}", str(context.age))
+        _wrong(f"{where}context.age", f"at most {MAX_AGE}", str(context.age))
     given["age"] = str(context.age) if context.age else ""
-    return Caller(request_id, {name: text for name, text in given.items() if text})
+    return {name: text for name, text in given.items() if text}
 
 
 def context_message(caller: Caller) -> pb.Context:
@@ -318,8 +320,9 @@ def context_message(caller: Caller) -> pb.Context:
     )
 
 
-def render_of(person: pb.BulkPerson, index: int) -> tuple[Asker, str]:
-    """One person of a bulk request, and the id of the rendering."""
+def render_of(person: pb.BulkPerson, index: int, caller: Caller) -> tuple[Asker, str, Caller]:
+    """One person of a bulk request, the id of the rendering, and who asks: `caller`, for a person who is
+    somewhere else."""
     where = f"people[{index}]."
     asker = asker_of(person.anonymous_id, person.user_id, where)
     if asker.visitor is None and asker.user_id is None:
@@ -327,7 +330,9 @@ def render_of(person: pb.BulkPerson, index: int) -> tuple[Asker, str]:
         _wrong(f"people[{index}]", "an id that names somebody in one of the two", got)
     if not person.render_id:
         _wrong(f"{where}render_id", "an id of this rendering", "nothing")
-    return asker, _short(person.render_id, f"{where}render_id")
+    if person.HasField("context"):
+        caller = Caller(caller.request_id, _context(person.context, where))
+    return asker, _short(person.render_id, f"{where}render_id"), caller
 
 
 def _check_single(raw: bytes, where: str) -> None:

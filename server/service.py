@@ -150,8 +150,8 @@ class HeadraceService:
             for start in range(0, len(bulk.people), BULK_CHUNK):
                 requests = []
                 for index in range(start, min(start + BULK_CHUNK, len(bulk.people))):
-                    asker, render_id = render_of(bulk.people[index], index)
-                    requests.append(BlocksRequest(asker, bulk.slots, None, render_id, bulk.caller))
+                    asker, render_id, caller = render_of(bulk.people[index], index, bulk.caller)
+                    requests.append(BlocksRequest(asker, bulk.slots, None, render_id, caller))
                 # What was served must not be dropped for going out too fast: wait for the log.
                 while not self._queue.has_room and context.is_active():
                     time.sleep(BULK_PAUSE_S)

@@ -237,14 +237,16 @@ class BlocksPack(_message.Message):
     def __init__(self, responses: _Optional[_Iterable[_Union[GetBlocksResponse, _Mapping]]] = ...) -> None: ...
 
 class BulkPerson(_message.Message):
-    __slots__ = ("anonymous_id", "user_id", "render_id")
+    __slots__ = ("anonymous_id", "user_id", "render_id", "context")
     ANONYMOUS_ID_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     RENDER_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
     anonymous_id: str
     user_id: str
     render_id: str
-    def __init__(self, anonymous_id: _Optional[str] = ..., user_id: _Optional[str] = ..., render_id: _Optional[str] = ...) -> None: ...
+    context: Context
+    def __init__(self, anonymous_id: _Optional[str] = ..., user_id: _Optional[str] = ..., render_id: _Optional[str] = ..., context: _Optional[_Union[Context, _Mapping]] = ...) -> None: ...
 
 class TrackRequest(_message.Message):
     __slots__ = ("events",)

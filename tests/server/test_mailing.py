@@ -21,10 +21,12 @@ from recsys.block import Block, Placement
 from recsys.decide import Asked, decide_all
 from server import mailing
 from server.client import CallFailed, Client
-from server.mailing import OtherMailing, WrongPerson, cut_back, people_of, send_all
+from server.mailing import OtherMailing, cut_back, send_all
+from server.mailing_list import people_of
 from server.pb import headrace_pb2 as pb
+from tests.commands import run
 from tests.fakes import MemoryStore
-from tests.server.shop import Shop, put_customer, put_visitor, until, viewed
+from tests.server.shop import Shop, product, put_customer, put_items, put_visitor, until, viewed
 
 DIGEST = [pb.Slot(placement="email.digest", limit=2)]
 ROOT = Path(__file__).parents[2]
@@ -142,6 +144,29 @@ def test_a_campaign_and_a_person_may_have_the_longest_names(
     assert answers(out)[0].blocks[0].items
 
 
+def test_who_stands_in_the_list_twice_is_asked_for_once(shop: Shop, tmp_path: Path, capsys) -> None:
+    people, out = tmp_path / "people.txt", tmp_path / "out.pb"
+    people.write_text('u:1\na:2\nu:1\n{"user_id": "1", "anonymous_id": "3"}\nu:4')
+    words = ["mailing", str(people), str(out), "--slot", "email.digest", "--campaign", "may"]
+    for _ in range(2):  # gone on with
+        assert run(tmp_path / "home", *words, "--server", f"127.0.0.1:{shop.port}") == 0
+        assert capsys.readouterr().out == f"3 people in {out}; 2 of 5 lines name somebody again\n"
+        assert [answer.render_id for answer in answers(out)] == ["may:u:1", "may:a:2", "may:u:4"]
+
+
+def test_markets_and_ages_are_those_of_the_line_or_of_all(shop: Shop, tmp_path: Path) -> None:
+    put_items(shop.store, [product(1, min_age=18), product(2, markets=("DE",)), product(3, markets=("AT",))])
+    columns = shop.running.live.shelf.columns
+    until(lambda: columns.items[columns.row("p3")].markets)
+    people, out = tmp_path / "people.txt", tmp_path / "out.pb"
+    people.write_text('u:1\n{"user_id": "2", "market": "AT"}\n{"user_id": "3", "age": 18}\n')
+    words = ["mailing", str(people), str(out), "--slot", "home.feed", "--limit", "30", "--campaign", "may"]
+    where = ["--market", "DE", "--server", f"127.0.0.1:{shop.port}"]
+    assert run(tmp_path / "home", *words, *where) == 0
+    items = [{entry.item.id for entry in answer.blocks[0].items} for answer in answers(out)]
+    assert [shown & {"p1", "p2", "p3"} for shown in items] == [{"p2"}, {"p3"}, {"p1", "p2"}]
+
+
 @pytest.mark.parametrize("cut", [1, 3, 200])
 def test_what_was_cut_off_is_asked_for_again(client: Client, tmp_path: Path, cut: int) -> None:
     out = tmp_path / "out.pb"
@@ -188,43 +213,6 @@ def _killed_and_gone_on(shop: Shop, tmp_path: Path, killed: Event) -> None:
     assert 0 < cut_back(out) < 6000, "killed on the way"
     subprocess.run(command, env=environ, check=True, capture_output=True)
     assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(6000)]
-
-
-def test_people_are_named_in_three_ways() -> None:
-    given = ["u:7", "", 'a:x"y', '{"user_id": "8", "anonymous_id": "z"}']
-    assert [(one.user_id, one.anonymous_id, one.render_id) for one in people_of(given, "c")] == [
-        ("7", "", "c:u:7"), ("", 'x"y', 'c:a:x"y'), ("8", "z", "c:u:8"),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("line", "said"),
-    [
-        (
-            "anna",
-            "Expected `u:<user id>`, `a:<anonymous id>` or JSON with one of them, got `anna` - in line 2",
-        ),
-        ("u:", "got `u:` - in line 2"),
-        ("u:None", "Expected an id that names somebody, got `u:None` - in line 2"),
-        ("{}", "got `{}` - in line 2"),
-        ('{"user_id": "5", "age": 18}', "Object contains unknown field `age` - in line 2"),
-        ('{"user_id": 5}', "Expected `str`, got `int` - at `$.user_id` - in line 2"),
-        ("u:" + "x" * 201, "Expected at most 200 bytes, got 201 bytes - at `user_id` - in line 2"),
-        ("a:user:5", "Expected an id not starting with `headrace:` or `user:`, got `user:5`"),
-        ("u:anna\udce9", r"Expected UTF-8, got `u:anna\udce9` - in line 2"),
-    ],
-)
-def test_a_line_that_names_nobody_is_told(line: str, said: str) -> None:
-    with pytest.raises(WrongPerson) as refused:
-        list(people_of(["u:1", line], "c"))
-    assert said in str(refused.value)
-
-
-def test_lines_that_name_nobody_may_be_left_out_and_are_told() -> None:
-    left_out: list[WrongPerson] = []
-    found = people_of(["u:1", "anna", "a:headrace:x", "u:2"], "c", left_out.append)
-    assert [one.user_id for one in found] == ["1", "2"]
-    assert [str(wrong)[-9:] for wrong in left_out] == ["in line 2", "in line 3"]
 
 
 def test_a_render_id_fits_whatever_campaign_and_person_are_called(client: Client, tmp_path: Path) -> None:

@@ -344,11 +344,15 @@ class TestBulk:
                 "Expected an id that names somebody in one of the two, got `null` - at `people[1]`",
             ),
             (
+                pb.BulkPerson(user_id="u", render_id="x", context=pb.Context(age=151)),
+                "Expected at most 150, got 151 - at `people[1].context.age`",
+            ),
+            (
                 pb.BulkPerson(user_id="u" * 201, render_id="x"),
                 "Expected at most 200 bytes, got 201 bytes - at `people[1].user_id`",
             ),
         ],
-        ids=["render_id", "nobody", "long"],
+        ids=["render_id", "nobody", "age", "long"],
     )
     def test_a_wrong_person(self, shop: Shop, person: pb.BulkPerson, said: str) -> None:
         with pytest.raises(grpc.RpcError) as caught:
