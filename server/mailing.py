@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO, Final
@@ -27,11 +28,11 @@ from google.protobuf.message import DecodeError
 
 from server.client import CallFailed, Client
 from server.pb import headrace_pb2 as pb
-from server.requests import MAX_MESSAGE_BYTES
+from server.requests import MAX_MESSAGE_BYTES, PACK
 from server.wire import unpacked
 
-CHUNK: Final = 1000
-"""People of one call: what a server that dies has to be asked for again."""
+CHUNK: Final = 15 * PACK
+"""Most people of one call: what a server that dies has to be asked for again."""
 TRIES: Final = 8
 """How often a chunk is asked for while no server answers, with pauses that double."""
 BUSY_TRIES: Final = 500
@@ -130,10 +131,12 @@ def send_all(
 
     `clients` work side by side, each with a connection of its own, so that several server processes
     are used; whichever is free takes the next chunk, as the system may have led most connections to one
-    process. At most two chunks a client are in memory. Every chunk is durable before it is counted.
+    process. At most two chunks a client are under way, and as many read ahead. Every chunk is durable before
+    it is counted.
     Raises CallFailed when no server has answered for a minute, OtherMailing for a file of another one.
     """
     done = before = gone_on_with(out, people, slots)
+    chunks = chunks_of(people, len(clients))
     waiting: deque[Future[list[memoryview]]] = deque()
     counts: deque[int] = deque()
     free: SimpleQueue[Client] = SimpleQueue()
@@ -141,7 +144,7 @@ def send_all(
         free.put(client)
     with out.open("ab") as file, ThreadPoolExecutor(len(clients), thread_name_prefix="mailing") as pool:
         while True:
-            chunk = list(islice(people, CHUNK)) if len(waiting) < 2 * len(clients) else []
+            chunk = next(chunks, None) if len(waiting) < 2 * len(clients) else None
             if chunk:
                 request = pb.GetBlocksBulkRequest(
                     slots=slots, people=chunk, request_id=request_id, campaign=campaign, context=context
@@ -156,6 +159,18 @@ def send_all(
             os.fsync(file.fileno())
             done += counts.popleft()
             progress(done, done - before)
+
+
+def chunks_of(people: Iterator[pb.BulkPerson], n_clients: int) -> Iterator[list[pb.BulkPerson]]:
+    """`people` in their order, CHUNK at a time and ever fewer towards the end, in packs as servers decide
+    them: what is left is shared by all clients to the last."""
+    ahead: deque[pb.BulkPerson] = deque()
+    while True:
+        ahead.extend(islice(people, 2 * n_clients * CHUNK - len(ahead)))
+        if not ahead:
+            return
+        packs = ceil(len(ahead) / (2 * n_clients * PACK))
+        yield [ahead.popleft() for _ in range(min(packs * PACK, CHUNK, len(ahead)))]
 
 
 def _answers(free: SimpleQueue[Client], request: pb.GetBlocksBulkRequest) -> list[memoryview]:

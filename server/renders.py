@@ -259,7 +259,8 @@ class Renders:
 
     def _claim(self, decided: Sequence[_Place]) -> list[_Place]:
         ttl_s = self._kept_s(place.slot.placement for place in decided)
-        marks = [os.urandom(MARK_BYTES) for _ in decided]
+        drawn = os.urandom(MARK_BYTES * len(decided))
+        marks = [drawn[at : at + MARK_BYTES] for at in range(0, len(drawn), MARK_BYTES)]
         claims = [
             (decision_key(place.decision_id), claim_of(place.served, mark))
             for place, mark in zip(decided, marks, strict=True)

@@ -32,6 +32,8 @@ from server.pb import headrace_pb2 as pb
 
 MAX_MESSAGE_BYTES = 16 << 20
 """Longer requests are refused by gRPC itself, before they are read."""
+PACK = 64
+"""People of a bulk request who are looked up and decided together."""
 MAX_EXCLUDED = 1000
 """Ids one slot may exclude."""
 MAX_AGE = 150

@@ -26,15 +26,13 @@ from server.lane import Method, Refused
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.refusals import Refusal, bad_request, refuse, try_again
-from server.requests import BlocksRequest, RequestChecks, RequestError, render_of
+from server.requests import PACK, BlocksRequest, RequestChecks, RequestError, render_of
 from server.served_queue import ServedQueue
 from server.wire import packs_of
 
 log = structlog.get_logger("server.service")
 
 SERVICE = "headrace.v1.Headrace"
-BULK_CHUNK = 64
-"""People of a bulk request that are looked up and decided together."""
 BULK_PAUSE_S = 0.02
 NO_DEADLINE_S = 1e6
 LOG_WAITED_S = 0.5
@@ -147,9 +145,9 @@ class HeadraceService:
         if not self._bulk_streams.acquire(blocking=False):
             raise try_again(grpc.StatusCode.RESOURCE_EXHAUSTED, "Expected fewer bulk requests at once")
         try:
-            for start in range(0, len(bulk.people), BULK_CHUNK):
+            for start in range(0, len(bulk.people), PACK):
                 requests = []
-                for index in range(start, min(start + BULK_CHUNK, len(bulk.people))):
+                for index in range(start, min(start + PACK, len(bulk.people))):
                     asker, render_id, caller = render_of(bulk.people[index], index, bulk.caller)
                     requests.append(BlocksRequest(asker, bulk.slots, None, render_id, caller))
                 # What was served must not be dropped for going out too fast: wait for the log.

@@ -93,6 +93,31 @@ def test_a_connection_that_is_free_takes_the_next_chunk(shop: Shop, tmp_path: Pa
     assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(20)]
 
 
+@pytest.mark.parametrize("count", [1, 64, 1000, 7777, 20_000])
+@pytest.mark.parametrize("n_clients", [1, 2, 5])
+def test_towards_the_end_all_clients_have_ever_less_to_wait_for(count: int, n_clients: int) -> None:
+    taken = 0
+
+    def everybody() -> Iterator[pb.BulkPerson]:
+        nonlocal taken
+        for number in range(count):
+            taken += 1
+            yield pb.BulkPerson(user_id=str(number))
+
+    given, sizes = [], []
+    for chunk in mailing.chunks_of(everybody(), n_clients):
+        given += [person.user_id for person in chunk]
+        sizes.append(len(chunk))
+        assert taken - len(given) < 2 * n_clients * mailing.CHUNK, "more is read ahead than was said"
+        left = count - len(given)
+        if left:  # whole packs, and more than is left to each of the others only where that is one
+            assert len(chunk) % mailing.PACK == 0
+            assert len(chunk) <= max(mailing.PACK, (left + len(chunk)) / n_clients)
+    assert given == [str(number) for number in range(count)]
+    assert max(sizes) <= mailing.CHUNK
+    assert sizes == sorted(sizes, reverse=True)
+
+
 def test_everybody_is_in_the_file_in_their_order(client: Client, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(mailing, "CHUNK", 7)
     told: list[tuple[int, int]] = []
