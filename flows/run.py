@@ -96,10 +96,12 @@ def _locked(file: IO[str], how: int) -> bool:
 
 
 def decoder_of(settings: Settings) -> Decoder:
+    """Reads raw events by the shop's own touchpoints and consent categories."""
     return Decoder(settings.touchpoint_registry(), settings.consent.personalization, settings.consent.email)
 
 
 def rules_of(settings: Settings) -> StageRules:
+    """What the stages go by, in milliseconds."""
     flow = settings.flow
     return StageRules(
         settings.session.rules,

@@ -55,6 +55,8 @@ class Aside:
 
 
 class StatePartition(StatelessSinkPartition[Any]):
+    """One worker's writes to the state. Raises StoreUnavailable."""
+
     SYNC_S = 10.0
     """What a power failure may take from the state; the flow's recovery writes it again."""
 
@@ -97,6 +99,8 @@ class StatePartition(StatelessSinkPartition[Any]):
 
 
 class DeadLetterSink(DynamicSink[DeadLetter]):
+    """Keyed by place in the log, so that a replay writes the same letters again."""
+
     def __init__(self, path: Path) -> None:
         self._path = path
 
@@ -105,6 +109,8 @@ class DeadLetterSink(DynamicSink[DeadLetter]):
 
 
 class DeadLetterPartition(StatelessSinkPartition[DeadLetter]):
+    """One worker's dead letters."""
+
     def __init__(self, letters: DeadLetters) -> None:
         self._letters = letters
 
@@ -136,6 +142,8 @@ class ArchiveSink(FixedPartitionedSink[Any, ArchiveState]):
 
 
 class ArchivePartition(StatefulSinkPartition[Any, ArchiveState]):
+    """The archive's one writer: an open file that grows, and closed ones that become Parquet."""
+
     BUFFER_ROWS = 20_000
     """Rows held in memory before they are written to the open file."""
     KEPT_SNAPSHOTS = 3

@@ -26,6 +26,8 @@ Read = tuple[list[Record], int, dict[int, int]]
 
 
 class LogPartition(StatefulSourcePartition[Read, ReadTo]):
+    """Reads the whole log from where a snapshot stood. Raises LogUnavailable where that is kept no more."""
+
     def __init__(
         self, log: EventLog, resume: ReadTo | None, until: Until, pace: Pace, poll: timedelta
     ) -> None:

@@ -134,6 +134,8 @@ def _now() -> datetime:
 
 
 class VisitorStage(Stage[Arrival, Visited, VisitorState]):
+    """Events of one device -> what became of each, and facts for customers (`recsys.visitor`)."""
+
     kind = "v"
     parting = staticmethod(Visited)
 
@@ -173,6 +175,8 @@ class VisitorStage(Stage[Arrival, Visited, VisitorState]):
 
 
 class PersonStage(Stage[Fact, Told, PersonState]):
+    """Facts of one customer, from all devices -> the profile (`recsys.person`)."""
+
     kind = "p"
     parting = staticmethod(Told)
 
@@ -202,6 +206,8 @@ class PersonStage(Stage[Fact, Told, PersonState]):
 
 
 class ItemStage(Stage[News, Kept, ItemState]):
+    """News of one item -> catalogue record and counters (`recsys.item`)."""
+
     kind = "i"
     parting = staticmethod(Kept)
 
@@ -239,6 +245,8 @@ class ShownState:
 
 
 class ShownStage(Stage[ShownRecord, Kept, ShownState]):
+    """Blocks one person was shown -> the newest of them (`recsys.shown`)."""
+
     kind = "x"
     parting = staticmethod(Kept)
 

@@ -76,10 +76,12 @@ class Gathered(msgspec.Struct, frozen=True, array_like=True):
 
 
 def visits(batch: Sequence[Decoded]) -> Iterable[tuple[str, list[Arrival]]]:
+    """Events by visitor, in the log's order."""
     return [visit for decoded in batch for visit in decoded.visits.items()]
 
 
 def gathered(batch: Sequence[tuple[str, Visited]]) -> Iterable[Gathered]:
+    """One value of all visitors: the engine is paid by the value."""
     came = Gathered({}, [], [], [])
     for _, visited in batch:
         came.records.update(visited.records)
@@ -92,6 +94,7 @@ def gathered(batch: Sequence[tuple[str, Visited]]) -> Iterable[Gathered]:
 
 
 def facts(batch: Sequence[Gathered]) -> Iterable[tuple[str, list[Fact]]]:
+    """What visitors tell, by customer."""
     by_person: dict[str, list[Fact]] = {}
     for came in batch:
         for fact in came.facts:
@@ -100,6 +103,7 @@ def facts(batch: Sequence[Gathered]) -> Iterable[tuple[str, list[Fact]]]:
 
 
 def mentions(batch: Sequence[Gathered]) -> Iterable[tuple[str, list[News]]]:
+    """What accepted events tell of items, and what people went on to from them, by item."""
     by_item: defaultdict[str, list[News]] = defaultdict(list)
     for came in batch:
         for accepted in came.accepted:
@@ -114,10 +118,12 @@ def mentions(batch: Sequence[Gathered]) -> Iterable[tuple[str, list[News]]]:
 
 
 def changes(batch: Sequence[Decoded]) -> list[tuple[str, list[CatalogChange]]]:
+    """Catalogue changes by item."""
     return [(change.item_id, [change]) for decoded in batch for change in decoded.changes]
 
 
 def count_decoded(batch: Sequence[Decoded]) -> list[tuple[str, Count]]:
+    """What goes past the visitor stage, for the tally, and places of the log without a record."""
     count = count_of(one for decoded in batch for one in (*decoded.changes, *decoded.served, *decoded.dead))
     for decoded in batch:
         for partition, offset in decoded.passed.items():
@@ -126,10 +132,12 @@ def count_decoded(batch: Sequence[Decoded]) -> list[tuple[str, Count]]:
 
 
 def count_gathered(batch: Sequence[Gathered]) -> list[tuple[str, Count]]:
+    """What became of visitors' events, for the tally."""
     return [count for came in batch for count in _counted(count_fates(came.accepted, came.others))]
 
 
 def count_told(batch: Sequence[tuple[str, Told]]) -> list[tuple[str, Count]]:
+    """Effects of customers' events, for the tally."""
     return _counted(count_of(effect for _, told in batch for effect in told.effects))
 
 
@@ -138,18 +146,22 @@ def _counted(count: Count) -> list[tuple[str, Count]]:
 
 
 def records(batch: Sequence[Gathered]) -> list[Records]:
+    """What the state keeps of visitors."""
     return [came.records for came in batch]
 
 
 def kept(batch: Sequence[tuple[str, Told | Kept]]) -> list[Records]:
+    """What the state keeps of customers, items, what was shown and the tally."""
     return [dict(record for _, one in batch for record in one.records)]
 
 
 def served(batch: Sequence[Decoded]) -> list[Claim]:
+    """Blocks served, by decision id."""
     return [Claim(decision_key(one.event.message_id), one.raw) for decoded in batch for one in decoded.served]
 
 
 def rows(batch: Sequence[Gathered]) -> list[tuple[str, archive.Columns]]:
+    """Accepted events for the archive's one part."""
     return [("0", _columns(came.accepted)) for came in batch if came.accepted]
 
 
@@ -175,6 +187,7 @@ def shown(batch: Sequence[Decoded], counting: frozenset[str]) -> Iterable[tuple[
 
 
 def served_rows(batch: Sequence[Decoded]) -> list[tuple[str, archive.Columns]]:
+    """Blocks served, for the archive."""
     blocks = [one for decoded in batch for one in decoded.served]
     if not blocks:
         return []
@@ -184,8 +197,10 @@ def served_rows(batch: Sequence[Decoded]) -> list[tuple[str, archive.Columns]]:
 
 
 def broken(batch: Sequence[Decoded]) -> list[DeadLetter]:
+    """Events that could not be decoded."""
     return [one for decoded in batch for one in decoded.dead]
 
 
 def refused(batch: Sequence[Gathered]) -> list[DeadLetter]:
+    """Events that the visitor stage refused: another event's id."""
     return [one for came in batch for one in came.others if isinstance(one, DeadLetter)]

@@ -21,6 +21,7 @@ from recsys.models.evaluation import Metrics
 from recsys.open import open_store
 from recsys.settings import Settings, TrainSettings
 from recsys.train import TrainReport, train
+from recsys.training_data import INTERACTIONS
 
 _DAY_MS = 86_400_000
 
@@ -92,7 +93,7 @@ def _as_of(settings: TrainSettings, archived: Path, now_ms: int) -> TrainSetting
 
 def _newest_ms(archived: Path, since_ms: int | None) -> int:
     """When the newest interaction at or after `since_ms` happened; 0 without one."""
-    kinds = pa.array([int(action) for action in archive.KINDS], "int8")
+    kinds = pa.array([int(action) for action in INTERACTIONS], "int8")
     newest_ms = 0
     for batch in archive.read(archived, ("at_ms", "action"), since_ms):
         known = batch.filter(pc.is_in(batch["action"], kinds))

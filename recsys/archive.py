@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recsys.events import Action, Event
+from recsys.events import Event
 
 ARCHIVE_VERSION = "1"
 DAY_MS = 86_400_000
@@ -119,10 +119,12 @@ def _array(column: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 
 def parquet_path(archive: Path, day: date, part: int, seq: int) -> Path:
+    """Where a closed file's events of one day (UTC) lie."""
     return archive / f"day={day.isoformat()}" / f"{part}-{seq:08d}.parquet"
 
 
 def open_path(archive: Path, part: int, seq: int) -> Path:
+    """Where a file lies that is being written."""
     return archive / f"open-{part}-{seq:08d}.arrows"
 
 
@@ -145,7 +147,8 @@ def open_seqs(archive: Path, part: int) -> list[int]:
 def close_file(archive: Path, part: int, seq: int) -> list[Path]:
     """Rewrite an open file as Parquet, one file a day; the open one stays until it is deleted.
     Returns the Parquet files. Each appears whole or not at all. Nobody may write to the open file
-    meanwhile: it is mapped, and no more of it than a row group is held in memory."""
+    meanwhile: it is mapped, and no more of it than a row group is held in memory. Raises ValueError for
+    a file of another version."""
     path = open_path(archive, part, seq)
     written = []
     with pa.memory_map(str(path)) as mapped:
@@ -261,7 +264,3 @@ def _check_version(schema: pa.Schema, path: Path) -> None:
         raise ValueError(
             f"Expected an archive file of version {ARCHIVE_VERSION}, got {version} - at `{path}`"
         )
-
-
-KINDS = {Action.VIEW: 0, Action.CLICK: 0, Action.CART_ADD: 1, Action.ORDER: 2, Action.READ: 3}
-"""Actions that are interactions, and their kind in `recsys.models.interactions.Kind`."""

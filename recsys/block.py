@@ -280,6 +280,8 @@ class Urgency(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class BlockItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One place of a block; scores compare inside one block only."""
+
     item: str
     score: float
     reason: Reason
@@ -380,6 +382,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):
+    """What one slot shows; `at_ms` (epoch milliseconds) is when it was decided."""
+
     decision_id: str
     slot: str
     placement: str

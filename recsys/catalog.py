@@ -184,7 +184,8 @@ def patched(current: dict[str, object], fields: bytes) -> Item:
 
 
 def apply_change(current: Item | None, change: CatalogChange) -> Item:
-    """The item after a change."""
+    """The item after a change, which `decode_change` has checked. A patch or removal of an item that nobody
+    has told of makes it."""
     current = None if current is None else current.at_sales_of(change.at_ms)
     if change.op == "remove":
         base = current if current is not None else Item(change.item_id, type_of(change.item_id))
@@ -252,6 +253,7 @@ def apply_evidence(current: Item | None, line: Line, at_ms: int, told: Told = ()
 
 
 def type_of(item_id: str) -> Literal["product", "article"]:
+    """What an id names: an article's has its prefix."""
     return "article" if item_id.startswith(ARTICLE_PREFIX) else "product"
 
 

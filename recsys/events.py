@@ -223,9 +223,9 @@ class DeadLetter(msgspec.Struct, frozen=True, gc=False):
         return f"{self.kind}: Expected {self.expected}, got {self.got} - at `{self.path}`"
 
 
+ARTICLE_PREFIX = "article:"
+
+
 def article_key(content_id: str) -> str:
     """The item id of an article: its own namespace, so that article 12 is not product 12."""
-    return f"article:{content_id}"
-
-
-ARTICLE_PREFIX = "article:"
+    return f"{ARTICLE_PREFIX}{content_id}"

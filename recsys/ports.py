@@ -43,7 +43,7 @@ class NewRecord(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A record as the log keeps it."""
+    """A record as the log keeps it; `received_ms` is epoch milliseconds, as `EventLog.receipt_note` tells."""
 
     position: Position
     key: str
@@ -65,7 +65,7 @@ class LogReader(Protocol):
 
     def read(self, limit: int) -> Sequence[Record]:
         """At most `limit` next records; empty when the end is reached just now. Never blocks
-        for longer than a few milliseconds."""
+        for longer than a few milliseconds. Raises LogUnavailable as `EventLog.reader` does."""
         ...
 
     def passed(self) -> Mapping[int, int]:
@@ -74,19 +74,22 @@ class LogReader(Protocol):
         what retention took before it was read."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Give back what reading holds; the log stays open."""
+        ...
 
 
 class EventLog(Protocol):
-    """An append-only, partitioned, durable log."""
+    """An append-only, partitioned, durable log. Thread-safe; its readers are not."""
 
     partitions: int
+    """How many there are, fixed when the log was made; a record's is `partition_of` its key."""
 
     def append(self, records: Sequence[NewRecord], patience_s: float = math.inf) -> list[Position]:
         """Append all; return their positions, in order, once they are durable. Thread-safe:
         concurrent calls share one commit (group commit). All or nothing for the embedded log.
-        Raises LogUnavailable when nothing can be acknowledged; a log on another machine no later than
-        `patience_s`."""
+        Raises LogUnavailable when nothing can be acknowledged, a log on another machine no later than
+        `patience_s`; ValueError or TypeError for a record out of its limits, and then appends none."""
         ...
 
     def reader(self, after: Mapping[int, int] | None = None) -> LogReader:
@@ -98,22 +101,25 @@ class EventLog(Protocol):
 
     def end(self) -> dict[int, int]:
         """Offset of the last durable record of each partition that has one; where foreign producers write, of
-        what stands last there, which may be no record (`LogReader.passed`)."""
+        what stands last there, which may be no record (`LogReader.passed`). Raises LogUnavailable."""
         ...
 
     def receipt_note(self) -> str:
         """What an operator should know of whose word `received_ms` is, in a sentence; "" where it is always
-        that of `append`."""
+        that of `append`. Raises LogUnavailable."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Wait for the appends under way and let the log go. Readers are closed by their owners."""
+        ...
 
 
 class ProfileStore(Protocol):
     """A key-value store of versioned records, plus small bounded journals of changed keys.
 
     Keys are `<kind>:<id>` with a kind of one letter (see `recsys.keys`). A key is at most
-    400 bytes of UTF-8 and a value at most 8 MiB; both raise ValueError beyond.
+    400 bytes of UTF-8 and a value at most 8 MiB; both raise ValueError beyond. Every call raises
+    StoreUnavailable where the store does not answer. Thread-safe.
     """
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
@@ -124,7 +130,9 @@ class ProfileStore(Protocol):
         """Upsert all. Visible to other processes when the call returns."""
         ...
 
-    def delete_many(self, keys: Sequence[str]) -> None: ...
+    def delete_many(self, keys: Sequence[str]) -> None:
+        """Take out the records of these keys, where there are any."""
+        ...
 
     def claim(self, key: str, value: bytes, ttl_s: int) -> bytes:
         """Store `value` unless the key exists; return what is stored then. Atomic between
@@ -160,7 +168,9 @@ class ProfileStore(Protocol):
         server behind the adapter promises that."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Let the store go; calls raise StoreUnavailable from then on."""
+        ...
 
 
 class LogUnavailable(Exception):

@@ -40,6 +40,8 @@ class Touch(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class CartLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An item in the cart."""
+
     item: str
     quantity: float
     price: float | None
@@ -48,6 +50,8 @@ class CartLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Order(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An order as it was last told; `value` is in the shop's currency."""
+
     order_id: str
     at_s: int
     """When it was placed, or first heard of, epoch seconds."""
@@ -129,6 +133,7 @@ class Standing(msgspec.Struct, frozen=True, array_like=True, gc=False):
     partitions: tuple[tuple[int, int], ...] = ()
 
     def covers(self, partition: int, offset: int) -> bool:
+        """Whether the record knows of the event at this place of the log, or of a later one."""
         return any(p == partition and o >= offset for p, o in self.partitions)
 
     @classmethod

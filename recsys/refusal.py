@@ -22,6 +22,7 @@ class Refused(Exception):
 
 
 def refuse(kind: str, path: str, expected: str, got: str) -> NoReturn:
+    """Raise `Refused`: for whoever must not go on."""
     raise Refused(kind, path, expected, got)
 
 

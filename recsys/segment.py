@@ -34,6 +34,8 @@ class _Consent(msgspec.Struct, gc=False, rename="camel"):
 
 
 class Context(msgspec.Struct, gc=False):
+    """Where a call comes from."""
+
     page: _Page | None = None
     campaign: _Campaign | None = None
     device: _Device | None = None
@@ -67,6 +69,8 @@ class Call(msgspec.Struct, gc=False, rename="camel"):
 
 
 class Product(msgspec.Struct, gc=False):
+    """A product as the e-commerce spec names its fields; prices in the shop's currency."""
+
     product_id: str | int | float | None = None
     sku: str | int | float | None = None
     name: str | None = None
@@ -79,6 +83,8 @@ class Product(msgspec.Struct, gc=False):
 
 
 class Properties(Product, gc=False):
+    """What Headrace reads of the properties of any track or page call."""
+
     products: list[Product] | None = None
     content_id: str | int | float | None = None
     article_id: str | int | float | None = None

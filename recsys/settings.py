@@ -40,10 +40,12 @@ _RESERVED = frozenset(("HEADRACE_HOME", "HEADRACE_CONFIG", "HEADRACE_DATA", "HEA
 
 
 class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[session]: what one sitting is."""
+
     gap_s: Positive = 1800
     """A session ends after this long without an event."""
     cap_s: Positive = 86_400
-    """No session lasts longer."""
+    """No session lasts longer than this."""
 
     @property
     def rules(self) -> SessionRules:
@@ -51,13 +53,17 @@ class SessionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[flow]: the write path."""
+
     allowed_lateness_s: Whole = 60
-    """Events up to this late leave the state the ordered log would have left."""
+    """Events that come up to this late count as if they had come in order; later ones correct totals and
+    reopen no session."""
     max_customers_per_device: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 20
-    """A device is believed to be so many customers; logins as further ones are nobody's. 0: any number."""
+    """So many customers may log in on one device; what it does under further ones is nobody's (a bot, a
+    kiosk). 0: any number."""
     undo_login_s: Whole = 3 * 86_400
-    """For so long, in the time of events, a login may be taken back (an alias of the device's id to itself);
-    0: never."""
+    """For so long after a login it may be taken back (an alias of the device's id to itself), by the time of
+    events; 0: never."""
     snapshot_s: Amount = 10.0
     """How often the flow's own state is saved; after a crash at most this much is read again."""
     poll_ms: Amount = 2.0
@@ -67,35 +73,39 @@ class FlowSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     batch: Positive = 8000
     """Most records of a step: what is read from the log at once and folded before more is read."""
     step_ms: Positive = 500
-    """How long a step should take: records that are dear to fold, as those of a flood of late events, are
-    read fewer at a time."""
+    """How long a step should take, and so the longest that a click waits for its turn: where records cost
+    more to fold, as late events do, fewer are read at a time."""
     archive_rows: Positive = 200_000
     """A Parquet file is closed after this many events, or after `archive_s`."""
     archive_s: Positive = 3600
-    """As above: a file of a quiet day is closed after this time."""
+    """A Parquet file is closed after this time, however few events it has."""
 
 
 class ConsentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[consent]: which of a shop's consent categories mean what."""
+
     personalization: tuple[str, ...] = ("personalization", "advertising")
-    """Names of `context.consent.categoryPreferences`: one of them false is a no to personalisation. What is
-    not said is a yes."""
+    """Categories of `context.consent.categoryPreferences`: where one of these is false the person has said no
+    to personalisation. Where none is named they have said yes."""
     email: tuple[str, ...] = ("email",)
-    """Likewise for email blocks."""
+    """Likewise, a no to mail: its blocks are `unsubscribed`."""
 
 
 class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[server]: the read path."""
+
     host: str = "127.0.0.1"
-    """Where it listens; beyond this machine it wants keys."""
+    """The address it listens on. Any other than this machine's own wants `[server.keys]`."""
     port: Port = 7007
-    """gRPC: blocks, mailings and events."""
+    """The port of gRPC: blocks, mailings and events."""
     processes: Positive = 1
-    """Server processes sharing the port."""
+    """Server processes that share the port: one a core."""
     threads: Positive = 8
     """Request threads of each process."""
     metrics_port: Port = 7008
     """Prometheus metrics of all processes at /metrics; 0: none."""
     deadline_ms: Positive = 250
-    """Used where the caller sets no deadline."""
+    """How long an answer may take where the caller sets no deadline."""
     state_timeout_ms: Positive = 100
     """How long a request waits for a Redis that hangs; then pages get blocks for everybody for a second, and
     one request asks again."""
@@ -108,7 +118,7 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_bulk_people: Positive = 1_000_000
     """Most people of one mailing's stream."""
     served_queue: Positive = 10_000
-    """Blocks served that wait to be logged; beyond, the oldest are dropped and counted."""
+    """Most served blocks that wait to be logged; beyond, the oldest are dropped and counted."""
     refresh_ms: Positive = 200
     """How often catalogue changes, counters and new bundles are looked for."""
     keys: dict[str, Literal["read", "write", "admin"]] = {}
@@ -124,36 +134,39 @@ class ServerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """[train]: what `headrace train` learns from, and when it publishes."""
+
     every_s: Positive = 3600
-    """How often `headrace up` trains."""
+    """How often `headrace up` trains, in seconds."""
     days: Positive = 180
-    """How much history is read."""
+    """How many days of history are read."""
     threads: Positive = 2
-    """Bound on the threads of ALS, FAISS and BLAS."""
+    """Most threads of ALS, FAISS and BLAS: the cores that a training may have."""
     factors: Positive = 64
-    """Numbers that ALS describes a taste by."""
+    """How many numbers ALS (matrix factorisation) describes a taste by."""
     iterations: Positive = 12
-    """Rounds of its fit; large shops need fewer, and get them."""
+    """Rounds of the ALS fit; large shops need fewer, and get them."""
     regularization: Amount = 0.05
-    """How far it keeps tastes from what little says."""
+    """Regularisation of ALS: more of it keeps tastes that little is known of closer to none."""
     view_weight: Amount = 1.0
-    """What a view tells it of a taste."""
+    """What a view counts in the ALS fit."""
     read_weight: Amount = 1.0
-    """Likewise an article that was read."""
+    """What an article that was read counts in it."""
     cart_weight: Amount = 3.0
-    """Likewise what was put into a cart."""
+    """What an item put into a cart counts in it."""
     order_weight: Amount = 6.0
-    """Likewise what was ordered."""
+    """What an ordered item counts in it."""
     m_most_recent_sessions: Positive = 1000
-    """Sessions with an item in common that are looked at for like ones, where a bundle has no ranker."""
+    """Where a bundle has no ranker: how many of the newest sessions that share an item are looked at for
+    neighbours of this one."""
     k_neighbours: Positive = 200
-    """How many of them, the likest, have a vote."""
+    """How many of those, the most similar, vote."""
     test_share: Share = 0.1
     """The newest share of the sessions, held out to evaluate."""
     max_test_queries: Positive = 5000
-    """Most clicks of held-out sessions that bundles are asked to foretell."""
+    """Most clicks of held-out sessions that a bundle is asked to predict."""
     min_events: Whole = 100
-    """Fewer interactions than this train no model."""
+    """With fewer interactions than this no model is trained."""
     text_model: str = ""
     """What texts are read by: nothing for the shop's own words, `all-minilm-l6-v2` for the sentence model
     that `headrace[text]` brings, or a folder with a `model.onnx` and a `tokenizer.json` of your own."""
@@ -161,9 +174,9 @@ class TrainSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A bundle is refused when its HR@20 is worse than popularity, or by more than this share
     worse than the published one's on the same test."""
     keep: Positive = 3
-    """Bundles kept."""
+    """How many published bundles are kept, the newest."""
     seed: Whole = 7
-    """Of all chance in a training: the same gives the same bundle."""
+    """Seed of all random numbers in a training: the same seed and history give the same bundle."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -206,7 +219,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.state.startswith("lmdb:")
 
     def zone(self) -> tzinfo:
-        """Raises ValueError."""
+        """The shop's time zone. Raises ValueError where `time_zone` names none."""
         try:
             # A name of UTC needs no tables, and so no package or system that has them.
             return timezone.utc if self.time_zone == "UTC" else ZoneInfo(self.time_zone)

@@ -144,6 +144,7 @@ class TallyState:
         self.flaws = Counter(dict(known.flaws))
 
     def take(self, count: Count) -> None:
+        """Add what one batch of one worker came to."""
         for partition, offset in count.partitions.items():
             self.partitions[partition] = max(self.partitions.get(partition, -1), offset)
         self.watermark_ms = max(self.watermark_ms, count.watermark_ms)
@@ -155,6 +156,7 @@ class TallyState:
         _sum_up(self.flaws, count.flaws, MAX_FLAWS, OTHER_FLAWS)
 
     def progress(self, now_ms: int, step_ms: int = 0) -> FlowProgress:
+        """All of it as the state keeps it. `now_ms`: the heartbeat; `step_ms`: the longest step of late."""
         return FlowProgress(
             partitions=tuple(sorted(self.partitions.items())),
             watermark_ms=self.watermark_ms,
@@ -170,6 +172,7 @@ class TallyState:
         )
 
     def encode(self) -> bytes:
+        """See `Versioned`."""
         return encode_progress(self.progress(0))
 
     @classmethod

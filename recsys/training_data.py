@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys import archive
-from recsys.models.interactions import Interactions, encode_strings
+from recsys.events import Action
+from recsys.models.interactions import InteractionKind, Interactions, encode_strings
 
 MAX_INTERACTIONS: Final = 20_000_000
 """The newest are used. 9.8 million of 840,000 people and 50,000 items took 3.4 GB at the peak, when the
@@ -22,6 +23,17 @@ _LONGEST_PAUSE_S: Final = 12 * 3600.0
 """The flow has cut the sessions by its own settings and marked each event with its own. Events that
 came too late for theirs bear an older mark: this keeps them from joining sittings days apart."""
 _CUSTOMER: Final = "u:"
+
+INTERACTIONS: Final[Mapping[int, InteractionKind]] = {
+    Action.VIEW: InteractionKind.VIEW,
+    Action.CLICK: InteractionKind.VIEW,
+    Action.CART_ADD: InteractionKind.CART,
+    Action.ORDER: InteractionKind.ORDER,
+    Action.READ: InteractionKind.READ,
+}
+"""The actions that teach the models something, each with its kind."""
+_KIND_OF: Final = np.array([INTERACTIONS.get(action, -1) for action in range(128)], np.int8)
+"""By Action, an InteractionKind; -1 for what teaches nothing."""
 
 
 def read_interactions(
@@ -116,8 +128,3 @@ def _identified(
     behind = known[visitor]
     persons = np.where(~is_customer[person] & (behind >= 0), behind, person)
     return persons.astype(np.int32), list(code)
-
-
-_KIND_OF: npt.NDArray[np.int8] = np.full(128, -1, np.int8)
-for _action, _kind in archive.KINDS.items():
-    _KIND_OF[int(_action)] = _kind

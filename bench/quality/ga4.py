@@ -19,7 +19,6 @@ from bench.quality.trial import Questions, Trial
 from flows.imports.ga4 import read_ga4
 from flows.imports.source import RowProblem, UnknownFormat
 from flows.run import decoder_of
-from recsys.archive import KINDS
 from recsys.catalog import CatalogChange
 from recsys.events import Action, Arrival, DeadLetter, Event
 from recsys.fold import SessionRules
@@ -28,6 +27,7 @@ from recsys.models.interactions import Interactions
 from recsys.pipeline.replay import Ways
 from recsys.ports import NewRecord, Position, Record
 from recsys.settings import Settings
+from recsys.training_data import INTERACTIONS
 
 DAY_MS: Final = 86_400_000
 ANSWERS: Final = frozenset((Action.VIEW, Action.CLICK, Action.CART_ADD, Action.ORDER))
@@ -133,7 +133,7 @@ def interactions_of(events: Sequence[Event], clock: SessionClock) -> Interaction
     """The training's interactions as they are read from the archive: a row an item, repeats collapsed."""
     visitors, items, kinds, at_ms, marks = [], [], [], [], []
     for event in events:
-        began_ms, kind = clock.began_ms(event), KINDS.get(event.action)
+        began_ms, kind = clock.began_ms(event), INTERACTIONS.get(event.action)
         if kind is None:
             continue
         for line in event.lines:

@@ -16,7 +16,7 @@ from recsys.models.session_kernels import number_sessions
 
 
 class InteractionKind(IntEnum):
-    """The kinds that teach the models something, in the archive's numbers."""
+    """The kinds that teach the models something. Columns of bundles go by these numbers: append only."""
 
     VIEW = 0
     CART = 1
