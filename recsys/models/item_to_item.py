@@ -25,7 +25,7 @@ class ItemToItemSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     vector_share: float = 0.1
     """The share of the ALS cosine in the score, 0 to 1; the rest is co-occurrence. Most ALS cosines of
     neighbours are near 1 and those of co-occurrence near 0.2, so a tenth is not little; it gives the best
-    next items on two public sets (Diginetica, Serenade's example)."""
+    next items on two public sets of sessions."""
     max_gap: int = 10
     """How many places apart in a session two items still count as seen together, with weight 1/gap."""
 
