@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperGroup
 
 import flows.commands
 import server.commands
@@ -25,7 +26,22 @@ if TYPE_CHECKING:
 
     from recsys.home import Home
 
+COMMANDS = (
+    *("up", "catalog", "import", "track", "ask", "explain", "mailing", "placements"),
+    *("train", "doctor", "verify", "config", "flow", "serve", "bench", "demo"),
+)
+"""In the order in which a shop comes to need them."""
+
+
+class _InOrder(TyperGroup):
+    """Lists commands in that order; typer's own is by the modules that they stand in."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        return sorted(super().list_commands(ctx), key=COMMANDS.index)
+
+
 app = typer.Typer(
+    cls=_InOrder,
     help="Turns a shop's clickstream into the blocks its pages and emails show.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 130 interrupted.",
     add_completion=False,
@@ -129,7 +145,7 @@ def up(ctx: typer.Context) -> int:
 @app.command()
 def flow(
     ctx: typer.Context,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Threads of each process.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Worker threads of each process.")] = 1,
     processes: Annotated[int, typer.Option(min=1, max=64, help="Processes, as one cluster.")] = 1,
     to_end: Annotated[bool, typer.Option(help="Stop at the log's present end.")] = False,
     process: Annotated[int, typer.Option(hidden=True)] = 0,

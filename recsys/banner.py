@@ -17,30 +17,31 @@ class Banner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A banner and its rules; rules that are empty do not ask."""
 
     title: str
-    """What it says."""
+    """What the banner says."""
     url: str = ""
     """Where it leads."""
     image_url: str = ""
     """Its picture."""
     priority: int = 0
-    """The greatest that may be shown is shown; among equals it changes from person to person."""
+    """Of the banners that may be shown the one with the greatest priority is; among equals it changes from
+    person to person."""
     placements: tuple[str, ...] = ()
     """Where it may stand, of the placements whose `shares` have banners."""
     starts: datetime | None = None
-    """A time with its zone, as `2026-11-27T00:00:00+01:00`; without a zone it is UTC."""
+    """Not shown before this time, as `2026-11-27T00:00:00+01:00`; without a zone it is UTC."""
     ends: datetime | None = None
-    """Likewise."""
+    """Not shown from this time on, likewise."""
     max_per_day: Annotated[int, msgspec.Meta(ge=1, le=24)] | None = None
-    """How often one person is shown it in 24 hours."""
+    """How often one person is shown it in 24 hours; unset: any number of times."""
     markets: tuple[str, ...] = ()
-    """As callers name them in `context.market`; a caller that names none is shown none of these."""
+    """Only in these markets, as callers name them in `context.market`; never where a caller names none."""
     tiers: tuple[Tier, ...] = ()
-    """Of intent."""
+    """Only to people in one of these tiers of intent."""
     groups: tuple[str, ...] = ()
-    """What group calls have put the person in: a loyalty tier."""
+    """Only to people whom group calls have put into one of these, as a loyalty tier."""
     viewed_categories: tuple[str, ...] = ()
-    """Last categories of which the person has looked at something."""
+    """Only to people who have looked at something of one of these last categories."""
     bought_within_days: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Only to who has ordered something in this time."""
+    """Only to people who have ordered something in so many days."""
     not_bought_within_days: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """Only to who has not: to win them back, or for the first time."""
+    """Only to people who have not: to win them back, or for the first time."""

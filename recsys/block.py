@@ -39,30 +39,31 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     title: str = ""
     """What stands above the block."""
     sources: dict[SourceName, Annotated[float, msgspec.Meta(ge=0, le=1000)]] = {}
-    """Sources of candidates and their plain weights; see `recsys.pipeline.candidates`."""
+    """Sources of candidates by their weights, which decide where a bundle has no ranker and which source
+    leads; `recsys.pipeline.candidates` says what each is."""
     leading_sources: tuple[SourceName, ...] = ()
-    """Of `sources`: what they name comes first, by their weights; behind it what others name, as usual. A
-    block of complements goes by what was bought together, not by what is looked at next."""
+    """Of `sources`, those whose items come first, by their weights; items of the others come behind, as
+    usual. So a block of complements goes by what was bought together, not by what is looked at next."""
     item_types: tuple[Literal["product", "article"], ...] = ("product",)
-    """What may stand in it; at least one."""
+    """The types of items that may stand in it; at least one."""
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 10
     """Items when the request names no number."""
     filter: str = ""
     """What items must pass besides, in CEL: `price_now < 50.0 && !("clearance" in tags)`."""
     min_age: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """How many years everybody has who sees it (it stands behind an age gate): items that ask for no more
-    are shown to people of whom the caller says no age."""
+    """Set it where the place stands behind an age gate: everybody who sees it is at least so many years old,
+    and items that ask for no more are shown to people of whom the caller says no age."""
     needs_item: bool = False
-    """The slot must name an item (product.similar)."""
+    """The request must name the page's item (product.similar)."""
     exclude_cart: bool = False
     """Leave out what is in the cart."""
     other_categories: bool = False
-    """Leave out what is of the same last category as the page's item or as something in the cart: it
-    would take its place, not go with it."""
+    """Leave out what has the same last category as the page's item or as something in the cart: it would take
+    its place, not go with it."""
     exclude_session_items: bool = False
     """Leave out what the open session has already looked at."""
     pages: bool = False
-    """Whether a block says how to ask for the page behind it."""
+    """Whether a block has a cursor, with which the next page is asked for."""
     lead_with_cart: bool = False
     """What was left in the cart stands first (email.cart_recovery)."""
     max_per_brand: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -70,38 +71,38 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     max_per_category: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """The most items of one last category in a block; unset: no limit."""
     diversity: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.0
-    """How much unlikeness by content counts against relevance (maximal marginal relevance); 0: not."""
+    """How much variety of content counts against relevance (maximal marginal relevance), 0 to 1; 0: not."""
     explore: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
     """The share of places that goes to items newer than the model, drawn for each person anew each day."""
     shares: dict[Kind, Annotated[float, msgspec.Meta(ge=0, le=1)]] = {}
     """A mixed block: about which part of its places each kind takes, spread over the block; where one runs
     out, another takes its places. Banners are those of `[banners]`. Empty: whatever is best."""
     prefer_tags: dict[Tier, tuple[str, ...]] = {}
-    """By the person's tier of intent, tags: what has one of them comes before what has none."""
+    """Tags by the person's tier of intent: items with one of them come before items without."""
     fills: bool = True
-    """Whether what is in demand takes the places for which no source had anything. A mail about prices
-    says no: it may be short, and where there is nothing to tell it is empty."""
+    """Whether what is in demand fills the places for which no source had anything. False for a mail about
+    prices: it may be short, and where there is nothing to tell it is empty."""
     bought_within_days: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """Leave out what the person ordered in the last so many days; 0: do not."""
+    """Leave out what the person ordered in the last so many days; 0: leave out none of it."""
     urgent_stock: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """An item of which no more than so many are left says so, where a feed has told within the last day;
-    0: it never does."""
+    """An item says how many are left where they are no more than this, by a feed of the last 24 hours; 0: it
+    never does."""
     urgent_sale_s: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """An item whose sale ends within this time says so; 0: it never does."""
+    """An item says when its sale ends where that is within this time; 0: it never does."""
     urgent_tiers: tuple[Tier, ...] = ("ready_to_buy",)
-    """The tiers of intent in which that is said."""
+    """The tiers of intent in which people are told of stock and sale."""
     cooldown_s: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """For so long the person is not shown again what this placement has shown them; 0: asked again, it
-    may show the same. Of each placement the newest 24 blocks are remembered."""
+    """How long a person is not shown again what this placement has shown them; 0: the next request may show
+    the same. Of each placement the newest 24 blocks are remembered."""
     cooldown_blocks: Annotated[int, msgspec.Meta(ge=0, le=24)] = 0
-    """Nor what the last so many of its own blocks have shown, however long ago."""
+    """Leave out what the last so many of its own blocks have shown this person, however long ago; 0: none."""
     cooldown_of: tuple[str, ...] = ()
-    """Whose blocks count for `cooldown_s` besides its own: placements by name, or `web` or `email` for all
-    of that channel."""
+    """Placements whose blocks count for `cooldown_s` besides its own: by name, or `web` or `email` for all of
+    that channel."""
     channel: Channel = "web"
     """Where it is shown: people who get no mail get no block of `email`."""
     render_ttl_s: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    """How long one `render_id` keeps its decision; unset: `server.render_ttl_s`. Behind it the answer is
+    """How long one `render_id` keeps its decision; unset: `server.render_ttl_s`. After that the answer is
     decided anew, and says what changed."""
 
 

@@ -67,7 +67,8 @@ def track(
 def ask(
     ctx: typer.Context,
     placements: Annotated[
-        list[str] | None, typer.Argument(help="Such as home.hero (where none is named), product.similar.")
+        list[str] | None,
+        typer.Argument(help="Such as home.hero, product.similar; home.hero where none is named."),
     ] = None,
     anonymous_id: As = "",
     user: User = "",
@@ -129,13 +130,17 @@ def mailing(
     people: Annotated[
         Path, typer.Argument(help="One a line: u:<user id>, a:<anonymous id>, or JSON with them.")
     ],
-    out: Annotated[Path, typer.Argument(help="Where the answers go, length-prefixed; gone on with.")],
+    out: Annotated[
+        Path, typer.Argument(help="File of the answers, each behind its length; goes on where it ends.")
+    ],
     placements: Annotated[list[str], typer.Option("--slot", help="A placement; repeatable.")],
-    campaign: Annotated[str, typer.Option(help="The same again: the same blocks, counted once.")],
+    campaign: Annotated[
+        str, typer.Option(help="The mailing's name: under the same one again, the same blocks, counted once.")
+    ],
     limit: Annotated[int, typer.Option(min=0, help="Most items of a block; 0: as configured.")] = 0,
     market: Annotated[str, typer.Option(help="The country of who has none in their line: DE.")] = "",
     age: Annotated[int, typer.Option(min=0, help="Years that everybody has at least.")] = 0,
-    connections: Annotated[int, typer.Option(min=1, max=64, help="Calls side by side.")] = 4,
+    connections: Annotated[int, typer.Option(min=1, max=64, help="To the server, a call each.")] = 4,
     skip_wrong: Annotated[
         bool, typer.Option("--skip-wrong", help="Leave out lines that name nobody, and say which.")
     ] = False,
@@ -193,7 +198,7 @@ def mailing(
 @commands.command()
 def explain(
     ctx: typer.Context,
-    decision_id: str,
+    decision_id: Annotated[str, typer.Argument(help="As `ask --why` prints it.")],
     items: Annotated[
         list[str] | None, typer.Option("--item", help="Tell of this one too, shown or not; repeatable.")
     ] = None,
