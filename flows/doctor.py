@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -61,15 +62,7 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
     """Look at settings, text model, log, state, flow, tally, dead letters, catalogue, bundle, server, disk.
     Creates nothing: what is kept in this home and not there yet is told so."""
     findings: list[Finding] = []
-
-    def attempt(title: str, look: Callable[[], Iterator[Finding]]) -> None:
-        try:
-            findings.extend(look())
-        except (BundleBroken, LogUnavailable, SettingsError, StoreUnavailable) as error:
-            findings.append(Finding(False, title, str(error)))
-        except Exception as error:  # noqa: BLE001 (whatever is wrong is the finding)
-            findings.append(Finding(False, title, f"{type(error).__name__}: {error}"))
-
+    attempt = partial(_attempt, findings)
     log: EventLog | None = None
     store: ProfileStore | None = None
 
@@ -97,11 +90,7 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
         yield Finding(True, "state", without_secrets(settings.state))
         yield catalogue
 
-    def look_at_settings() -> Iterator[Finding]:
-        check(settings)
-        yield Finding(True, "settings", f"{len(settings.all_placements())} placements")
-
-    attempt("settings", look_at_settings)
+    attempt("settings", lambda: _settings(settings))
     if settings.train.text_model:
         attempt("text model", lambda: _text_model(settings.train.text_model))
     attempt("log", look_at_log)
@@ -119,6 +108,16 @@ def examine(settings: Settings, home: Path) -> list[Finding]:
     return findings
 
 
+def _attempt(findings: list[Finding], title: str, look: Callable[[], Iterator[Finding]]) -> None:
+    """What a look finds; where it fails, that is the finding."""
+    try:
+        findings.extend(look())
+    except (BundleBroken, LogUnavailable, SettingsError, StoreUnavailable) as error:
+        findings.append(Finding(False, title, str(error)))
+    except Exception as error:  # noqa: BLE001 (whatever is wrong is the finding)
+        findings.append(Finding(False, title, f"{type(error).__name__}: {error}"))
+
+
 def lines_of(finding: Finding, width: int | None) -> Iterator[str]:
     """A finding as it is printed: in full, over several lines where `width` (columns of a terminal)
     asks for it."""
@@ -130,6 +129,11 @@ def lines_of(finding: Finding, width: int | None) -> Iterator[str]:
     yield from textwrap.wrap(
         line, width, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False
     )
+
+
+def _settings(settings: Settings) -> Iterator[Finding]:
+    check(settings)
+    yield Finding(True, "settings", f"{len(settings.all_placements())} placements")
 
 
 def _catalogue(items: Iterable[Item]) -> Finding:
@@ -170,6 +174,11 @@ def _flow(settings: Settings, log: EventLog, store: ProfileStore | None) -> Iter
         f"received {p.received:,} = accepted {p.accepted:,} + duplicates {p.duplicates:,} + dead {p.dead:,}"
         f" (late {p.late:,}, blocked ids {p.blocked_ids:,}, catalogue {p.catalog:,}, served {p.served:,})",
     )
+    yield from _oddities(settings, p)
+
+
+def _oddities(settings: Settings, p: FlowProgress) -> Iterator[Finding]:
+    """What the flow has met that its operator may want to know of."""
     if p.late:
         lateness_s = settings.flow.allowed_lateness_s
         yield Finding(

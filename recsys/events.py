@@ -62,7 +62,7 @@ class Action(IntEnum):
     IDENTIFY = 29
     GROUP = 30
     ALIAS = 31
-    CATALOG = 32
+    CATALOG = 32  # never stored: catalogue changes are no events of people
     SERVED = 33
     SUBSCRIBE = 34
 
