@@ -83,7 +83,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Whether what is in demand fills the places for which no source had anything. False for a mail about
     prices: it may be short, and where there is nothing to tell it is empty."""
     bought_within_days: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """Leave out what the person ordered in the last so many days; 0: leave out none of it."""
+    """Leave out what the person ordered in the last so many days, in all its variants; 0: leave out none."""
     urgent_stock: Annotated[int, msgspec.Meta(ge=0)] = 0
     """An item says how many are left where they are no more than this, by a feed of the last 24 hours; 0: it
     never does."""
@@ -92,8 +92,8 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     urgent_tiers: tuple[Tier, ...] = ("ready_to_buy",)
     """The tiers of intent in which people are told of stock and sale."""
     cooldown_s: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """How long a person is not shown again what this placement has shown them; 0: the next request may show
-    the same. Of each placement the newest 24 blocks are remembered."""
+    """How long a person is not shown again what this placement has shown them, nor another variant of it; 0:
+    the next request may show the same. Of each placement the newest 24 blocks are remembered."""
     cooldown_blocks: Annotated[int, msgspec.Meta(ge=0, le=24)] = 0
     """Leave out what the last so many of its own blocks have shown this person, however long ago; 0: none."""
     cooldown_of: tuple[str, ...] = ()

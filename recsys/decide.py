@@ -237,16 +237,19 @@ def why(
 
 def _shown_when(view: View, slot: Slot, placement: Placement, item: str) -> str:
     """When and where the person was last shown an item that rests, and the setting that says so."""
-    counting = view.counting.get(slot.placement, frozenset())
-    setting, last = next(
-        (setting, one)
+    counting, columns = view.counting.get(slot.placement, frozenset()), view.shelf.columns
+    variants = [columns.ids[row] for row in columns.with_variants([columns.row(item)])]
+    setting, last, shown = next(
+        (setting, one, shown)
         for setting, one in resting(slot.placement, placement, counting, view.shown, view.now_ms)
-        if item in one.items
+        for shown in variants
+        if shown in one.items
     )
     minutes = (view.now_ms - last.at_ms) // 60_000
     ago = "less than a minute" if minutes < 1 else f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
     rule = f"`{setting}` is {getattr(placement, setting)}"
-    return f"{last.placement} has shown it to the person {ago} ago ({rule})"
+    what = "it" if shown == item else f"{shown}, which is the same product,"
+    return f"{last.placement} has shown {what} to the person {ago} ago ({rule})"
 
 
 def _with_banners(view: View, slot: Slot, query: Query, taken: Sequence[str]) -> tuple[list[str], Query]:

@@ -239,8 +239,15 @@ class Accounts:
         )
         for bar, verdict in named:
             if marks & bar:
-                return verdict, ""
+                return verdict, self._bought_instead(item) if bar == BOUGHT else ""
         return "barred", ""
+
+    def _bought_instead(self, item: str) -> str:
+        """The variant of it that the person has ordered; "" for the item itself."""
+        query, columns = self._query, self._query.visit.columns
+        bought = query.visit.person.ordered_since(query.placement.bought_within_days)
+        variants = [columns.ids[row] for row in columns.with_variants([columns.row(item)])]
+        return next((one for one in variants if one in bought and item not in bought), "")
 
     def _outranked(self, row: int) -> tuple[str, str]:
         place = self._place_of(row)

@@ -217,9 +217,8 @@ def _of_same_category(context: Context) -> Ranked:
     code = int(columns.leaf[row]) if row >= 0 else -1
     if code < 0:
         return NOTHING
-    of_leaf = columns.leaf_rows[code]
-    others = of_leaf[of_leaf < columns.capacity]
-    others = others[(columns.leaf[others] == code) & (others != row)][:CONTENT_POOL]
+    of_leaf = columns.of_leaf(code)
+    others = of_leaf[of_leaf != row][:CONTENT_POOL]
     best = best_of_category(context, code)
     rows = np.array(list(dict.fromkeys([*best.tolist(), *others.tolist()])), np.int32)
     return _by_place(rows[rows != row])

@@ -100,6 +100,8 @@ class Columns:
     group_codes: dict[str, int]
     leaf_rows: dict[int, Rows]
     """Rows that are or were of a leaf category; `leaf` has the last word. Every code in `leaf` is here."""
+    group_rows: dict[int, tuple[int, ...]]
+    """The rows of a group."""
     goes_with: dict[int, tuple[tuple[int, float], ...]]
     """For the code of a leaf category its complements; see `recsys.pipeline.complements`."""
     cold: ColdItems
@@ -144,6 +146,7 @@ class Columns:
             brand_codes={},
             group_codes={},
             leaf_rows={},
+            group_rows={},
             goes_with={},
             cold=ColdItems.empty(bundle.content.dimensions if bundle is not None else 0),
         )
@@ -186,6 +189,23 @@ class Columns:
             return [row if row < len(self.offer) else -1 for row in rows]
         return rows
 
+    def of_leaf(self, code: int) -> Rows:
+        """int32[n]: the rows of a last category."""
+        there = self.leaf_rows[code]
+        there = there[there < len(self.leaf)]
+        of_leaf: Rows = there[self.leaf[there] == code]
+        return of_leaf
+
+    def with_variants(self, rows: list[int]) -> list[int]:
+        """These rows, and behind them all variants of the same products."""
+        if not self.group_rows:
+            return rows
+        of_group, code_of = self.group_rows.get, self.group.item
+        same = [other for code in {code_of(row) for row in rows if row >= 0} for other in of_group(code, ())]
+        if same and max(same) >= len(self.group):
+            same = [row for row in same if row < len(self.group)]
+        return rows + same
+
     def grown(self, capacity: int) -> Columns:
         """The same rows with room for `capacity`."""
         return replace(
@@ -225,7 +245,18 @@ class Columns:
         if leaf and len(self.leaf_slugs) < len(self.leaf_codes):
             self.leaf_slugs.setdefault(slug(leaf), int(self.leaf[row]))
         self.brand[row] = _code(self.brand_codes, item.brand)
-        self.group[row] = _code(self.group_codes, item.group)
+        self._join_group(row, _code(self.group_codes, item.group))
+
+    def _join_group(self, row: int, code: int) -> None:
+        """Requests beside it have the rows of a group as they were, or as they are now."""
+        known, old = self.group_rows, int(self.group[row])
+        if code == old:
+            return
+        if old >= 0:
+            known[old] = tuple([other for other in known[old] if other != row])
+        self.group[row] = code
+        if code >= 0:
+            known[code] = (*known.get(code, ()), row)
 
     def leaf_code(self, item: Item) -> int:
         """The code of its last category, a new one where it is the first of it; -1 without one."""

@@ -68,8 +68,8 @@ def best_of_category(context: Context, code: int) -> Rows:
     found = hottest_of_leaf(of_leaf, columns.leaf, code, columns.heat, offer, item_types, rows, heat)
     if found:
         return rows[:found]
-    of_leaf = of_leaf[of_leaf < columns.capacity]
-    there = of_leaf[(columns.leaf[of_leaf] == code) & (offer[of_leaf] & item_types != 0)]
+    there = columns.of_leaf(code)
+    there = there[offer[there] & item_types != 0]
     popularity: Scores = columns.popularity[there]
     best: Rows = there[np.argsort(-popularity, kind="stable")[:POOL_OF_CATEGORY]]
     return best

@@ -49,9 +49,10 @@ class Bars:
         """What the slot's rules bar."""
         columns, person, placement = self._columns, query.visit.person, query.placement
         if query.cooling:
-            self.add(columns.rows_of(query.cooling), COOLING)
+            self.add(columns.with_variants(columns.rows_of(query.cooling)), COOLING)
         if placement.bought_within_days and person.orders:
-            self.add(columns.rows_of(person.ordered_since(placement.bought_within_days)), BOUGHT)
+            bought = columns.rows_of(person.ordered_since(placement.bought_within_days))
+            self.add(columns.with_variants(bought), BOUGHT)
         in_cart = [line.row for line in person.cart]
         if in_cart and placement.exclude_cart and not placement.lead_with_cart:
             self.add(in_cart, IN_CART)
@@ -70,9 +71,7 @@ class Bars:
         """Bar everything of the last categories of these."""
         columns = self._columns
         for code in {int(columns.leaf[row]) for row in rows if row >= 0} - {-1}:
-            of_leaf = columns.leaf_rows[code].astype(np.intp)
-            of_leaf = of_leaf[of_leaf < columns.capacity]
-            of_leaf = of_leaf[columns.leaf[of_leaf] == code]
+            of_leaf = columns.of_leaf(code).astype(np.intp)
             self._of_categories.append(of_leaf)
             self.marks[of_leaf] |= np.uint8(SUBSTITUTE)
 

@@ -29,6 +29,7 @@ _NOT_SHOWN: Final[Mapping[str, str]] = {
     "beside": "slot {detail} of the same request shows it",
     "cooling": "{detail}",
     "bought": "the person has ordered it not long ago",
+    "bought as": "the person has ordered {detail} not long ago, which is the same product",
     "in_cart": "it is in the cart already",
     "in_session": "the person looked at it in this session already",
     "substitute": "it is of the same category as what it should go with, so it would take its place",
@@ -56,7 +57,9 @@ def sentence(account: Account, placement: Placement) -> str:
             f" and the last one shown has {account.last_score:.3f}"
         )
     else:
-        why = _NOT_SHOWN[account.verdict].format(detail=account.detail)
+        ordered_other = account.verdict == "bought" and account.detail
+        words = _NOT_SHOWN["bought as" if ordered_other else account.verdict]
+        why = words.format(detail=account.detail)
         why += _setting(account.verdict, placement)
     ranked = account.rank and account.verdict != "beaten"
     among = f"; it would be number {account.rank} of {account.n_candidates} candidates" if ranked else ""

@@ -10,6 +10,7 @@ from recsys.block import DEFAULT_PLACEMENTS, Placement
 from recsys.decide import View, decide, why
 from recsys.fold import SessionRules
 from recsys.pipeline.sentences import sentence
+from recsys.profile import Order
 from recsys.shown import Impression
 from tests.recsys.pipeline.shops import CATALOGUE, FRESH, NOW_MS, product, shelf, shown, slot, visitor
 
@@ -65,6 +66,30 @@ def test_what_rests_tells_when_and_where_it_was_shown():
     assert sentence(told, placement).startswith(
         "Not shown: home.feed has shown it to the person 5 min ago (`cooldown_s` is 3600)"
     )
+
+
+def test_what_rests_in_another_variant_says_which():
+    placement = msgspec.structs.replace(DEFAULT_PLACEMENTS["home.feed"], cooldown_s=3600)
+    seen = (Impression("d1", "home.feed", NOW_MS - 5 * 60_000, ("t4",)),)
+    on = view(visitor("t1"), shelf(SHOP), shown=seen, counting={"home.feed": frozenset(("home.feed",))})
+    _, told = why(on, slot("home.feed"), placement, {}, ["t3", "t4"])
+    assert [one.verdict for one in told] == ["cooling"] * 2
+    assert [one.detail.partition(" to the")[0] for one in told] == [
+        "home.feed has shown t4, which is the same product,",
+        "home.feed has shown it",
+    ]
+
+
+def test_what_was_bought_in_another_variant_says_which():
+    order = Order("o", NOW_MS // 1000 - 3600, 60.0, ("t4",))
+    profile = visitor("t1", orders=(order,))
+    feed = slot("home.feed")
+    told = [account("home.feed", feed, item, profile, bought_within_days=3) for item in ("t3", "t4")]
+    assert [one.verdict for one, _ in told] == ["bought"] * 2
+    assert [said.partition(" (")[0] for _, said in told] == [
+        "Not shown: the person has ordered t4 not long ago, which is the same product",
+        "Not shown: the person has ordered it not long ago",
+    ]
 
 
 def test_what_rests_by_the_number_of_blocks_says_so_whatever_else_is_set():

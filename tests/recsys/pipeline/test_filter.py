@@ -15,6 +15,7 @@ from recsys.filters.syntax import FilterError
 from recsys.models.interactions import InteractionKind, Interactions
 from recsys.pipeline import candidates, find
 from recsys.pipeline.shelf import Shelf
+from recsys.profile import Order
 from tests.recsys.pipeline.shops import (
     CATALOGUE,
     NOW_S,
@@ -50,6 +51,26 @@ def test_a_slot_that_fails_leaves_no_mark_for_the_next_one() -> None:
     with pytest.raises(KeyError, match=r"^\d+$"):
         ask(on, visitor("t1"), slot("product.complements", 5, "t2", exclude=("s1",)))
     assert not on.scratch().barred.any()
+
+
+def test_what_was_bought_is_left_out_in_all_its_variants() -> None:
+    on, asked = shelf(), slot("home.feed", 60)
+    rule = {"home.feed": replace(DEFAULT_PLACEMENTS["home.feed"], bought_within_days=3)}
+    profile = visitor("s1", orders=(Order("o", NOW_S - 3600, 60.0, ("t1", "t5")),))
+
+    def left_out() -> set[str]:
+        (block,) = ask(on, profile, asked, placements=rule)
+        return {"t1", "t2", "t3", "t5"}.difference(shown(block))
+
+    assert left_out() == {"t1", "t5"}
+    for number in (1, 2, 3):
+        on.upsert(replace(product("t", number), group="g"))
+    assert left_out() == {"t1", "t2", "t3", "t5"}
+    on.upsert(replace(product("t", 2), group="other"))
+    on.upsert(product("t", 3))
+    assert left_out() == {"t1", "t5"}
+    on.upsert(replace(product("t", 3), group="g"))
+    assert left_out() == {"t1", "t3", "t5"}
 
 
 def test_cross_selling_brings_no_substitute_of_what_is_in_the_cart() -> None:
