@@ -57,6 +57,8 @@ _TOUCHPOINTS_EXAMPLE = """\
 
 
 class SettingRow(NamedTuple):
+    """A setting as `headrace config show` has it."""
+
     path: str
     """As errors name it: `server.port`, `placements."home.hero".limit`."""
     value: object

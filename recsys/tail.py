@@ -18,6 +18,8 @@ MARK_EVERY = 32
 
 
 class Copied(Protocol):
+    """What a tail keeps copies of."""
+
     def copy(self) -> Any:
         """One that changes on its own."""
 

@@ -60,6 +60,8 @@ class Accepted(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Duplicate(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A message that came before: counted, and changes nothing."""
+
     event: Event
 
 
@@ -91,6 +93,8 @@ class _Folded(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class StageRules:
+    """What visitor and person stage go by; of the settings, in milliseconds."""
+
     session: SessionRules = field(default_factory=SessionRules)
     lateness_ms: int = 60_000
     max_customers: int = 20

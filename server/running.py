@@ -46,6 +46,7 @@ CALLS_A_THREAD = 32
 
 
 def wall_clock_ms() -> int:
+    """Now, in epoch milliseconds."""
     return time.time_ns() // 1_000_000
 
 

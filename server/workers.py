@@ -160,6 +160,7 @@ def _close_order(process: subprocess.Popen[bytes]) -> None:
 
 
 def command_of(module: str) -> list[str]:
+    """How a module is started by this process's Python."""
     return [sys.executable, "-m", module]
 
 

@@ -28,6 +28,8 @@ ERROR: Final = np.uint8(2)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
+    """A truth of three values by row: CEL's true, false, and, where neither, an error."""
+
     yes: Bools
     no: Bools
 
@@ -131,19 +133,23 @@ def any_of(truths: list[Truth]) -> Truth:
 
 
 def negation(truth: Truth) -> Truth:
+    """`!a`; an error stays one."""
     return Truth(truth.no, truth.yes)
 
 
 def same_truth(a: Truth, b: Truth) -> Truth:
+    """`a == b` of truths; an error where either is one."""
     return Truth((a.yes & b.yes) | (a.no & b.no), (a.yes & b.no) | (a.no & b.yes))
 
 
 def choice_of_truths(condition: Truth, a: Truth, b: Truth) -> Truth:
+    """`condition ? a : b`; an error where the condition is one."""
     yes = (condition.yes & a.yes) | (condition.no & b.yes)
     return Truth(yes, (condition.yes & a.no) | (condition.no & b.no))
 
 
 def choice_of_columns(condition: Truth, a: Column, b: Column) -> Column:
+    """As `choice_of_truths`, of values."""
     data = np.where(condition.yes, a.data, b.data)
     state = np.where(condition.yes, _state(a), np.where(condition.no, _state(b), ERROR))
     return Column(data, state)

@@ -42,6 +42,8 @@ MAX_COMPILED = 128
 
 @dataclass(frozen=True, eq=False)
 class Filter:
+    """A compiled filter. Thread-safe: it waits for the lock of the attributes."""
+
     text: str
     cost: int
     """In passes over a column, see `recsys.filters.checker.MAX_COST`."""

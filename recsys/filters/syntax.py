@@ -74,12 +74,16 @@ class FilterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Literal:
+    """A value as it is written; `at` is its place in the text, as in all nodes."""
+
     at: int
     value: bool | int | float | str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
+    """An attribute of the item."""
+
     at: int
     name: str
 

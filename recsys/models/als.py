@@ -33,6 +33,8 @@ from recsys.models.vectors import IndexSettings, VectorIndex
 
 
 class AlsSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How tastes are factorised; kept with the model."""
+
     factors: int = 64
     iterations: int = 15
     regularization: float = 0.05

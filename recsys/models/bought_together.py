@@ -22,6 +22,8 @@ from recsys.models.tables import TopTable
 
 
 class BoughtTogetherSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which baskets tell something, and how many items are kept."""
+
     k_items: int = 50
     """How many items are kept for each item."""
     max_basket_items: int = 60

@@ -62,6 +62,8 @@ class BundleTooNew(BundleBroken):
 
 
 class FileEntry(msgspec.Struct, frozen=True):
+    """A file of a bundle, as its manifest names it."""
+
     size_bytes: int
     blake2b: str
     """Hexadecimal BLAKE2b checksum of 32 bytes."""
@@ -226,6 +228,7 @@ def load_current(bundles: Path, *, checksums: bool = False) -> Bundle | None:
 
 
 def read_manifest(directory: Path) -> Manifest:
+    """What a bundle says of itself. Raises BundleTooNew for a later format, BundleBroken for what is none."""
     path = directory / MANIFEST_FILE
     try:
         encoded = path.read_bytes()

@@ -37,6 +37,8 @@ _READINGS = "readings"
 
 
 class ContentSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How texts are read, and brought to few dimensions."""
+
     max_dimensions: int = 96
     max_terms: int = 50_000
     """How many of the most frequent words are known."""

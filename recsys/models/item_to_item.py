@@ -20,6 +20,8 @@ from recsys.models.vectors import VectorIndex, unit_length
 
 
 class ItemToItemSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which items count as seen together, and how many are kept."""
+
     k_neighbours: int = 50
     """How many neighbours are kept for each item."""
     vector_share: float = 0.1

@@ -31,6 +31,8 @@ from recsys.models.scratch import Scratch
 
 
 class NeighbourSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many sessions are looked at, and which vote; the paper's names."""
+
     m_most_recent_sessions: int = 1500
     """How many of the newest sessions that share an item are looked at."""
     k_neighbours: int = 500

@@ -14,6 +14,8 @@ from recsys.models.progress import Progress, silent
 
 
 class PopularitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How interactions fade, and what each kind counts."""
+
     half_life_s: float = 7 * 86_400.0
     """After this many seconds an interaction counts half."""
     kind_weights: tuple[float, float, float, float] = (1.0, 3.0, 5.0, 1.0)

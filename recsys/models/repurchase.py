@@ -24,6 +24,8 @@ _DAY_S: Final = 86_400.0
 
 
 class RepurchaseSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When an order of the same item is a repeat, and how far little is believed."""
+
     least_gap_days: float = 1.0
     """Orders of an item closer to each other than this are one: a line that was forgotten, an order split."""
     leaning: float = 10.0

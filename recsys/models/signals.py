@@ -62,6 +62,8 @@ _SVD_ITERATIONS: Final = 3
 
 
 class SignalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the ranker's own sources look at and keep."""
+
     m_most_recent_sessions: int = 500
     """How many of the newest sessions that share an item are looked at."""
     k_neighbours: int = 200

@@ -27,6 +27,8 @@ _N_LOWEST: Final = 64
 
 
 class SpectrumSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many tones the filters may hear."""
+
     dimensions: int = 512
     max_cells: int = 40_000_000
     """Of all vectors together, 4 bytes each: with more than 78,000 items they have fewer dimensions, at least

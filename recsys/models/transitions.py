@@ -18,6 +18,8 @@ from recsys.models.tables import TopTable, window_table
 
 
 class TransitionSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What counts as following an item."""
+
     max_gap: int = 10
     """How many places behind an item another still counts as following it, with weight 1/gap."""
     k_following: int = 100

@@ -40,6 +40,8 @@ Bitmap = npt.NDArray[np.uint8]
 
 
 class IndexSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far a search may be from exact, and what it may read for that."""
+
     exact_up_to: int = 5_000
     """Up to so many vectors the search is exact: it takes no longer there."""
     wanted_recall: float = 0.9

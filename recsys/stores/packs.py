@@ -25,6 +25,8 @@ Row: TypeAlias = "tuple[int, int, int, str, bytes, int]"
 
 
 class Pack(msgspec.Struct, array_like=True, frozen=True):
+    """The records of one row, in the order of commit."""
+
     spans: dict[int, tuple[int, int]]
     """Per partition the offset of its first record in here, and the one behind its last."""
     records: list[Record]

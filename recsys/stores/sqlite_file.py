@@ -43,6 +43,7 @@ CREATE TABLE marks (
 
 
 def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
+    """A connection for any thread, one at a time; makes the folder. Raises sqlite3.Error and OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
 
