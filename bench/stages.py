@@ -28,7 +28,6 @@ from recsys.open import open_store
 from recsys.pipeline import mix as mixing
 from recsys.pipeline import pipeline
 from recsys.pipeline.learned import Learned
-from recsys.pipeline.reasons import reasons
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import ProfileStore
 from recsys.settings import Settings, load_settings
@@ -50,6 +49,8 @@ STAGES: dict[tuple[Any, str], str] = {
     (mixing, "best"): "rank",
     (mixing, "explored"): "explore",
     (pipeline, "mix"): "mix",
+    (deciding, "said_of"): "reasons",
+    (deciding, "in_words"): "reasons",
 }
 """Where each is called from. `candidates` are answered by sources, and found and filtered by one kernel, with
 `ranker.gather`; `mix` includes `rank` and `explore`."""
@@ -94,7 +95,6 @@ def clocked_pipeline(clocks: Clocks) -> Iterator[None]:
     with ExitStack() as patches:
         for (owner, name), stage in STAGES.items():
             patches.enter_context(patch.object(owner, name, clocks.around(stage, getattr(owner, name))))
-        patches.enter_context(patch.object(deciding, "reasons", clocks.around("reasons", reasons)))
         yield
 
 

@@ -27,7 +27,8 @@ from recsys.pipeline.mix import Choice
 from recsys.pipeline.person import Person
 from recsys.pipeline.pipeline import ask, choose, expect, find
 from recsys.pipeline.query import Company, Query, Visit, salt_of
-from recsys.pipeline.reasons import reasons
+from recsys.pipeline.reasons import in_words
+from recsys.pipeline.said import AllSaid, said_of
 from recsys.pipeline.shelf import Shelf
 from recsys.pipeline.urgency import urgencies_of
 from recsys.profile import Profile
@@ -108,7 +109,8 @@ def decide_all(asked: Sequence[Asked], placements: Mapping[str, Placement]) -> l
 class _Decision:
     """One person's blocks on their way through `_STAGES`."""
 
-    __slots__ = ("_choices", "_companies", "_lineups", "_queries", "_view", "_visit", "blocks")
+    __slots__ = ("_choices", "_companies", "_lineups", "_queries", "_said", "_view", "_visit",
+                 "blocks")  # fmt: skip
 
     def __init__(self, asked: Asked, placements: Mapping[str, Placement]) -> None:
         view, slots = asked
@@ -120,6 +122,7 @@ class _Decision:
         """Whose candidates can be found ahead."""
         self._choices: list[tuple[Query, Choice | None, list[str]]] = []
         """Of each slot what is chosen for what is left of it, None where nothing is; and its banners."""
+        self._said: list[AllSaid] = []
         self._lineups: list[Lineup] = []
         self.blocks: list[Block] = []
 
@@ -162,10 +165,15 @@ class _Decision:
             taken += choice.rows
             self._choices.append((rest, choice, banners))
 
+    def speak(self) -> None:
+        """What the models say of what is chosen."""
+        for query, choice, _ in self._choices:
+            self._said.append(([], []) if choice is None else said_of(choice.rows, choice.sources, query))
+
     def tell(self) -> None:
-        """Put reasons into words."""
-        for query, choice, banners in self._choices:
-            items = NO_ITEMS if choice is None else _lineup(choice, query)
+        """And that in words."""
+        for (query, choice, banners), said in zip(self._choices, self._said, strict=True):
+            items = NO_ITEMS if choice is None else _lineup(choice, said, query)
             if banners:
                 items = with_banners(items, banners, self._view.banners, query.placement.shares["banner"])
             self._lineups.append(items)
@@ -190,6 +198,7 @@ _STAGES: Final[tuple[Callable[[_Decision], None], ...]] = (
     _Decision.ask,
     _Decision.find,
     _Decision.choose,
+    _Decision.speak,
     _Decision.tell,
     _Decision.finish,
 )
@@ -211,10 +220,11 @@ def why(
     banners, query = _with_banners(view, slot, query, others)
     row = view.shelf.columns.row
     accounts = accounts_of(query, {row(item): name for item, name in beside.items()})
-    shown = _lineup(accounts.choice, query)
+    choice = accounts.choice
+    shown = _lineup(choice, said_of(choice.rows, choice.sources, query), query)
     if banners:
         shown = with_banners(shown, banners, view.banners, placement.shares["banner"])
-    block = _block(view, 0, slot, shown, _fallback(view, query, accounts.choice, shown), "")
+    block = _block(view, 0, slot, shown, _fallback(view, query, choice, shown), "")
     places = {one.item: place for place, one in enumerate(shown, 1)}
     told = []
 
@@ -300,10 +310,10 @@ def _unsubscribed(profile: Profile | None, placement: Placement) -> bool:
     return placement.channel == "email" and profile is not None and profile.email is False
 
 
-def _lineup(choice: Choice, query: Query) -> Lineup:
+def _lineup(choice: Choice, said: AllSaid, query: Query) -> Lineup:
     if not choice.rows:
         return NO_ITEMS
-    told, chances = reasons(choice, query), choice.propensities
+    told, chances = in_words(said, choice, query), choice.propensities
     return Lineup(
         picked(choice.rows, query.visit.columns.ids),
         choice.scores,

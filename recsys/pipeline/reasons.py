@@ -20,7 +20,7 @@ from recsys.pipeline.mix import CATALOGUE, NEW, Choice
 from recsys.pipeline.news import caring_deeds
 from recsys.pipeline.person import Deed
 from recsys.pipeline.query import Query, Visit
-from recsys.pipeline.said import AKIN, ITSELF, OF_BRAND, OF_CATEGORY, Said, left_from, said_of
+from recsys.pipeline.said import AKIN, ITSELF, OF_BRAND, OF_CATEGORY, AllSaid, Said, left_from, said_of
 
 MAX_TITLE_CHARS: Final = 60
 
@@ -84,9 +84,14 @@ class Told(NamedTuple):
 
 
 def reasons(choice: Choice, query: Query) -> Told:
-    """One for each row of the choice; rows with the same source and evidence share it. Of what the person has
-    ordered it says so, whatever else speaks for it: nobody wants to be told that it fits their taste."""
-    told = evidence(choice, query)
+    """One for each row of the choice; rows with the same source and evidence share it."""
+    return in_words(said_of(choice.rows, choice.sources, query), choice, query)
+
+
+def in_words(all_said: AllSaid, choice: Choice, query: Query) -> Told:
+    """What is said of the rows of a choice as reasons. Of what the person has ordered they say so, whatever
+    else speaks for it: nobody wants to be told that it fits their taste."""
+    told = _evidence(all_said, choice, query)
     person = query.visit.person
     if person.ordered_rows.isdisjoint(choice.rows):
         return told
@@ -102,7 +107,11 @@ def reasons(choice: Choice, query: Query) -> Told:
 
 def evidence(choice: Choice, query: Query) -> Told:
     """What speaks for each row of the choice by its source alone."""
-    said, places = said_of(choice.rows, choice.sources, query)
+    return _evidence(said_of(choice.rows, choice.sources, query), choice, query)
+
+
+def _evidence(all_said: AllSaid, choice: Choice, query: Query) -> Told:
+    said, places = all_said
     told = [
         _without_deed(one, query) if one.deed is None else _because(one.source, one.deed, query, one.words)
         for one in said

@@ -68,9 +68,14 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     """Those of a source, AKIN, OF_BRAND, OF_CATEGORY or ITSELF."""
 
 
-def said_of(rows: Sequence[int], sources: Sequence[str], query: Query) -> tuple[list[Said], list[int]]:
-    """What is said of rows that these sources have named, each thing once; and for each row the place of what
-    is said of it."""
+AllSaid = tuple[list[Said], list[int]]
+"""What is said of rows, each thing once; and for each row the place of what is said of it."""
+
+
+def said_of(rows: Sequence[int], sources: Sequence[str], query: Query) -> AllSaid:
+    """What is said of rows that these sources have named."""
+    if not rows:
+        return [], []
     visit, seeds = query.visit, query.seeds
     person, columns, bundle = visit.person, visit.columns, visit.bundle
     session = person.session_seeds
