@@ -20,7 +20,7 @@ from recsys.cursor import encode_cursor
 from recsys.fold import SessionRules
 from recsys.picked import picked
 from recsys.pipeline.account import Account, account_of_banner, accounts_of
-from recsys.pipeline.arrival import came_for
+from recsys.pipeline.arrival import came_for, looked_for
 from recsys.pipeline.banners import banners_for, rule_against, with_banners
 from recsys.pipeline.eligibility import rules_of
 from recsys.pipeline.mix import Choice
@@ -277,10 +277,16 @@ def _visit(view: View) -> Visit:
     columns = view.shelf.columns
     person = Person.of(view.profile, columns, view.now_ms, view.rules)
     salt, shelf = salt_of(view.person or view.stranger, view.seed), view.shelf
-    is_unknown = bool(view.addresses) and not len(person.history.rows)
-    category = came_for(view.addresses, columns.leaf_slugs) if is_unknown else -1
+    category = -1 if len(person.history.rows) else _category_of(view, person)
     passing = shelf.passing
     return Visit(person, columns, shelf.bundle, shelf.scratch(), salt, category, passing, zone=view.zone)
+
+
+def _category_of(view: View, person: Person) -> int:
+    """The code of the category that somebody came for who has looked at no item; -1: nothing tells."""
+    codes = view.shelf.columns.leaf_slugs
+    code = came_for(view.addresses, codes) if view.addresses else -1
+    return code if code >= 0 else looked_for(person.category, person.queries, codes)
 
 
 def _cooling(view: View, slot: Slot, placement: Placement) -> tuple[str, ...]:
@@ -350,6 +356,8 @@ def _fallback(view: View, query: Query, choice: Choice, items: Lineup) -> str:
         return "no_consent"
     if query.visit.bundle is None:
         return "no_model"
+    if query.visit.came_for >= 0 and query.page_row < 0 and query.visit.person.in_session:
+        return ""
     if view.profile is None or not len(query.visit.person.history.rows):
         return "no_profile"
     return "" if choice.contextual else "no_evidence"

@@ -1,4 +1,5 @@
-"""Arrival: what the addresses that brought an unknown person here say of what they came for."""
+"""Arrival: what somebody who has looked at no item came for, by the addresses that brought them here, by
+lists and by searches."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
+
+from recsys.fold import leaf_of
 
 MAX_PHRASES: Final = 200
 """Of an address that are looked for among the categories; addresses have 500 bytes at most."""
@@ -33,6 +36,19 @@ def came_for(addresses: Sequence[str], codes: Mapping[str, int]) -> int:
     return -1
 
 
+def looked_for(category: str, queries: Sequence[str], codes: Mapping[str, int]) -> int:
+    """The code of the category that a session tells without any item: that of the list it looked at last,
+    else what its newest search names; -1 for none. `codes`: by the slug of each category."""
+    listed = codes.get(slug(leaf_of(category)), -1) if category else -1
+    if listed >= 0:
+        return listed
+    for query in reversed(queries):
+        for phrase in _searched(query):
+            if phrase in codes:
+                return codes[phrase]
+    return -1
+
+
 @lru_cache(maxsize=4096)
 def _phrases(address: str) -> tuple[str, ...]:
     """Slugs of runs of words in the path and in the values of the query, the longest first."""
@@ -41,8 +57,18 @@ def _phrases(address: str) -> tuple[str, ...]:
         values = [value for _, value in parse_qsl(parts.query, max_num_fields=50)]
     except ValueError:  # no address
         return ()
+    return _runs((*reversed(parts.path.split("/")), *values))
+
+
+@lru_cache(maxsize=4096)
+def _searched(query: str) -> tuple[str, ...]:
+    return _runs((query,))
+
+
+def _runs(texts: Sequence[str]) -> tuple[str, ...]:
+    """Slugs of runs of words, the longest first."""
     found: list[tuple[int, str]] = []
-    for text in (*reversed(parts.path.split("/")), *values):
+    for text in texts:
         words = _WORD.findall(text.lower().replace("%20", " ").replace("+", " "))
         for size in range(min(LONGEST_NAME, len(words)), 0, -1):
             runs = ("-".join(words[start : start + size]) for start in range(len(words) - size + 1))

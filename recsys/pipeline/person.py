@@ -206,6 +206,12 @@ class Person(msgspec.Struct, frozen=True, eq=False, dict=True):
         session = self.profile.session if self.profile is not None else None
         return session.category if session is not None and self.in_session else ""
 
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """What the open session has searched for, the newest last."""
+        session = self.profile.session if self.profile is not None else None
+        return session.queries if session is not None and self.in_session else ()
+
     @lazy
     def _older_orders(self) -> list[tuple[str, int]]:
         """(item, epoch seconds) of what was ordered before the first touch."""

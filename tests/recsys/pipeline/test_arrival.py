@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from recsys.block import Block
-from recsys.pipeline.arrival import came_for, slug
-from tests.recsys.pipeline.shops import ask, bare_shelf, shelf, shown, slot, visitor
+from recsys.pipeline.arrival import came_for, looked_for, slug
+from recsys.profile import Session
+from tests.recsys.pipeline.shops import NOW_MS, ask, bare_shelf, shelf, shown, slot, visitor
 
 CODES = {slug(name): code for code, name in enumerate(("Tents", "Camping stoves", "Stoves", "Größe & Co"))}
 
@@ -43,6 +46,39 @@ def test_somebody_unknown_is_shown_what_they_came_for_first_and_told_so(build) -
     assert set(families(block)[6:]) <= {"t", "s"}
     assert block.items[0].reason.text == "in demand in Mugs, which you came for"
     assert block.fallback in ("no_profile", "no_model")
+
+
+@pytest.mark.parametrize(
+    ("category", "queries", "code"),
+    [
+        ("Tents", (), 0),
+        ("Outdoor/Camping stoves", (), 1),
+        ("Hammocks", ("cheap gas stoves", "a hammock"), 2),
+        ("", ("tents", "the best camping stoves"), 1),
+        ("Hammocks", ("rope",), -1),
+        ("", (), -1),
+    ],
+)
+def test_the_category_that_a_session_names(category: str, queries: tuple[str, ...], code: int) -> None:
+    assert looked_for(category, queries, CODES) == code
+
+
+@pytest.mark.parametrize("build", [shelf, bare_shelf])
+@pytest.mark.parametrize(
+    "tells",
+    [{"category": "Outdoor/Mugs"}, {"category": "Sale", "queries": ("blue mugs",)}],
+    ids=["list", "search"],
+)
+def test_who_has_looked_at_a_list_or_searched_is_shown_that_first(build, tells: dict[str, Any]) -> None:
+    session = Session(NOW_MS - 60_000, NOW_MS - 60_000, **tells)
+    profile, feed = visitor(session=session), slot("home.feed", 12)
+    (block,) = ask(build(), profile, feed)
+    assert families(block)[:6] == ["m"] * 6
+    assert block.items[0].reason.text == "in demand in Mugs, which you came for"
+    assert block.fallback == ("" if build is shelf else "no_model")
+    (later,) = ask(build(), profile, feed, now_ms=NOW_MS + 3_600_000)
+    (stranger,) = ask(build(), None, feed)
+    assert (families(later), later.fallback) == (families(stranger), stranger.fallback)
 
 
 def test_what_somebody_did_counts_more_than_where_they_came_from() -> None:
