@@ -64,9 +64,9 @@ _SVD_ITERATIONS: Final = 3
 class SignalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the ranker's own sources look at and keep."""
 
-    m_most_recent_sessions: int = 500
+    m_most_recent_sessions: int = 800
     """How many of the newest sessions that share an item are looked at."""
-    k_neighbours: int = 200
+    k_neighbours: int = 300
     """How many of those, the most similar, vote."""
     longest_share: float = 0.005
     """This share of the sessions, the longest, has no vote: mostly robots. Sessions of 20 always do."""
