@@ -97,7 +97,7 @@ def decide_all(asked: Sequence[Asked], placements: Mapping[str, Placement]) -> l
 
     One stage for all of them, then the next: the code of a stage, Python's and the kernels', and the tables
     that it reads stay in the processor's caches from one to the next. Until all are decided what was found
-    for each is kept, some 100 KB a person: callers bound how many there are.
+    for each is kept, some 60 KB: callers bound how many there are.
     """
     decisions = [_Decision(one, placements) for one in asked]
     for stage in _STAGES:
