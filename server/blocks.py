@@ -95,6 +95,15 @@ class _Case(NamedTuple):
         return self.found.record.profile if self.found.record is not None else None
 
 
+class Prepared(NamedTuple):
+    """A request that was decided together with others, before its turn."""
+
+    case: _Case
+    served: list[Served]
+    messages: list[bytes]
+    """Each block as it goes over the wire."""
+
+
 class Blocks:
     """Decides blocks for requests. Thread-safe; `now_ms` is the clock of everything that is told. `mails`
     asks the same state as `pages`, for callers who can wait for it."""
@@ -141,6 +150,48 @@ class Blocks:
         if found.store_down and request.render_id:
             raise StoreUnavailable("the person was not looked up")
         return self._answer(request, found, started_s, "store_down" if found.store_down else "", deadline)
+
+    def prepare(self, requests: Sequence[BlocksRequest]) -> list[Prepared | None]:
+        """Decide together what several callers ask, for `finish`; None for each that must wait for its turn:
+        what has an id, what waits for an event, and where it counts what was just shown."""
+        counting, shelf = self._pages.shown.counting, self._live.shelf
+        together = [
+            index
+            for index, request in enumerate(requests)
+            if not request.render_id
+            and not request.caller.request_id
+            and request.at_least_as_fresh is None
+            and not any(slot.placement in counting for slot in request.slots)
+        ]
+        prepared: list[Prepared | None] = [None] * len(requests)
+        if len(together) < 2 or shelf is None:
+            return prepared
+        asked = [requests[index] for index in together]
+        try:
+            founds = self._pages.people.read_all([request.asker for request in asked])
+        except StoreUnavailable:
+            return prepared
+        now_ms = self._now_ms()
+        cases = [
+            _Case(request, found, shelf, now_ms, "", ()) for request, found in zip(asked, founds, strict=True)
+        ]
+        wanted = [
+            Wanted(place, request.slots, [_new_id() for _ in request.slots])
+            for place, request in enumerate(asked)
+        ]
+        decided = self._decide(cases, wanted, None)
+        messages = [[self._block_message(one.block, shelf) for one in served] for served in decided]
+        for index, case, served, blocks in zip(together, cases, decided, messages, strict=True):
+            prepared[index] = Prepared(case, served, blocks)
+        return prepared
+
+    def finish(self, prepared: Prepared, started_s: float, deadline: Deadline) -> bytes:
+        """As `answer`, of what `prepare` has decided: only now is it shown, and kept as such. Raises
+        CallerGone."""
+        if deadline.is_over:
+            raise CallerGone
+        self._keep(prepared.served)
+        return self._response(prepared.case, prepared.messages, started_s)
 
     def answer_each(self, requests: Sequence[BlocksRequest], campaign: str = "") -> list[bytes]:
         """One serialised GetBlocksResponse a request; all of them ask for the same slots, and their
@@ -253,8 +304,12 @@ class Blocks:
         ]
 
     def _message(self, case: _Case, served: Sequence[Served], started_s: float) -> bytes:
+        blocks = [one.message or self._block_message(one.block, case.shelf) for one in served]
+        return self._response(case, blocks, started_s)
+
+    def _response(self, case: _Case, blocks: Sequence[bytes], started_s: float) -> bytes:
         return response_message(
-            [one.message or self._block_message(one.block, case.shelf) for one in served],
+            blocks,
             self._person(case.found, case.now_ms),
             (time.monotonic() - started_s) * 1000,
             case.request.caller.request_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from threading import BoundedSemaphore
 from typing import Any
@@ -20,9 +20,9 @@ from recsys.events import Arrival, DeadLetter
 from recsys.ports import EventLog, LogUnavailable, NewRecord, Position, Record, StoreUnavailable
 from recsys.segment import with_message_id
 from server.auth import Keys
-from server.blocks import Blocks, CallerGone, Deadline, NotLoaded
+from server.blocks import Blocks, CallerGone, Deadline, NotLoaded, Prepared
 from server.explain import Decisions
-from server.lane import Method, Refused
+from server.lane import Call, Method, Refused
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.refusals import Refusal, bad_request, refuse, try_again
@@ -39,6 +39,8 @@ LOG_WAITED_S = 0.5
 LOG_REST_S = 1.0
 """So long Track is refused at once behind one that waited in vain for the log, for LOG_WAITED_S or more: each
 that waits holds a thread which Explain, mailings and health checks want too."""
+AHEAD_S = 0.02
+"""With less left of its deadline than this a call cannot wait for others: it is decided by itself."""
 TELL_S = 0.05
 """Kept of a Track's deadline to say that the log has not answered."""
 
@@ -90,7 +92,8 @@ class HeadraceService:
         handle = self._guarded("GetBlocks", self._get_blocks)
         count = partial(self.count, "GetBlocks")
         admit = partial(self._unadmitted, _ROLES["GetBlocks"])
-        return Method(f"/{SERVICE}/GetBlocks", admit, pb.GetBlocksRequest.FromString, handle, count)
+        parse = pb.GetBlocksRequest.FromString
+        return Method(f"/{SERVICE}/GetBlocks", admit, parse, self._prepare, handle, count)
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """For grpc.Server.add_generic_rpc_handlers. Answers are bytes already, so there is no
@@ -116,13 +119,30 @@ class HeadraceService:
         )
         return _Door(behind, self._refusal_at_door)
 
+    def _prepare(self, calls: Sequence[Call]) -> None:
+        """Decide together what several callers ask; each gets the answer when its turn comes."""
+        ready: list[tuple[Call, BlocksRequest]] = []
+        for call in calls:
+            if call.time_remaining() < AHEAD_S:
+                continue
+            try:
+                ready.append((call, self._checks.blocks(call.parsed)))
+            except RequestError:
+                continue  # told when its turn comes
+        prepared = self._blocks.prepare([request for _, request in ready])
+        for (call, _), one in zip(ready, prepared, strict=True):
+            call.prepared = one
+
     def _get_blocks(
         self, message: pb.GetBlocksRequest, context: grpc.ServicerContext, started_s: float
     ) -> bytes:
-        request = self._checks.blocks(message)
+        prepared: Prepared | None = getattr(context, "prepared", None)
+        request = self._checks.blocks(message) if prepared is None else prepared.case.request
         callers_s = _left_s(context)
-        left_s = self._default_deadline_s if callers_s is None else callers_s
-        deadline = Deadline(started_s + left_s, context.is_active, is_callers=callers_s is not None)
+        until_s = started_s + self._default_deadline_s if callers_s is None else time.monotonic() + callers_s
+        deadline = Deadline(until_s, context.is_active, is_callers=callers_s is not None)
+        if prepared is not None:
+            return self._blocks.finish(prepared, started_s, deadline)
         return self._blocks.answer(request, started_s, deadline)
 
     def _get_blocks_bulk(
@@ -211,7 +231,7 @@ class HeadraceService:
         """`answer` with refusals turned into statuses and everything counted."""
 
         def handle(message: Any, context: grpc.ServicerContext) -> bytes:
-            started_s = time.monotonic()
+            started_s = getattr(context, "began_s", None) or time.monotonic()
             try:
                 answer_bytes = answer(message, context, started_s)
             except Exception as error:  # noqa: BLE001 (turned into a status; INTERNAL ones are logged)

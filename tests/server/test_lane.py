@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import grpc
 import pytest
 
 from server import lane
-from server.lane import Admit, Call, Method, OnRefused, open_lane
+from server.lane import Admit, Call, Method, OnRefused, Prepare, open_lane
 from server.pb import headrace_pb2 as pb
 from tests.server.shop import Shop, until
 
@@ -34,10 +35,11 @@ def answering(
     max_calls: int = 8,
     silent_s: float = 60.0,
     admit: Admit = lambda metadata: None,
+    prepare: Prepare = lambda calls: None,
 ) -> Iterator[str]:
     """The address of a server on which a lane answers calls of METHOD."""
     server = grpc.server(ThreadPoolExecutor(1))
-    method = Method(METHOD, admit, parse, handle, on_refused)
+    method = Method(METHOD, admit, parse, prepare, handle, on_refused)
     opened = open_lane(server, method, threads, turns, max_calls, silent_s)
     assert opened is not None, "grpcio is not the one that the lane was written for"
     port = server.add_insecure_port("127.0.0.1:0")
@@ -217,6 +219,85 @@ def test_calls_are_answered_in_turn_and_those_nobody_waits_for_are_not_decided()
         assert ask(b"last", timeout=10) == b"last"
         assert asked == ["first", "last"]
     assert refusals == [grpc.StatusCode.DEADLINE_EXCEEDED] * 5
+
+
+class Together:
+    """Calls that come while the first one is held, and what is handed to `prepare` of them."""
+
+    def __init__(self, fails: bool = False) -> None:
+        self.fails = fails
+        self.held = Event()
+        self.begun = Event()
+        self.packs: list[list[str]] = []
+
+    def prepare(self, calls: Sequence[Call]) -> None:
+        self.packs.append([call.parsed for call in calls])
+        for call in calls:
+            call.prepared = f"prepared {call.parsed}"
+        if self.fails:
+            raise RuntimeError("no")
+
+    def answer(self, message: str, call: Call) -> bytes:
+        if not self.begun.is_set():
+            self.begun.set()
+            self.held.wait(20)
+        return str(call.prepared or message).encode()
+
+    def ask(self, messages: Sequence[bytes], **lane: Any) -> list[Any]:
+        """The calls, all of them done."""
+        with asking(self.answer, prepare=self.prepare, max_calls=500, **lane) as ask:
+            calls = [ask.future(b"first", timeout=20)]
+            assert self.begun.wait(10)
+            calls += [ask.future(message, timeout=20) for message in messages]
+            time.sleep(0.2)  # all of them are on their way
+            self.held.set()
+            for call in calls:
+                call.exception(20)
+            return calls
+
+
+def test_calls_that_wait_are_prepared_four_at_a_time_and_each_gets_its_own_answer() -> None:
+    together = Together()
+    first, *others = together.ask([str(number).encode() for number in range(60)])
+    assert first.result() == b"first"
+    prepared = [message for pack in together.packs for message in pack]
+    assert prepared, "sixty calls waited"
+    assert {len(pack) for pack in together.packs} == {4}
+    assert len(prepared) == len(set(prepared)), "nobody is prepared twice"
+    assert [call.result() for call in others] == [
+        f"prepared {number}".encode() if str(number) in prepared else str(number).encode()
+        for number in range(60)
+    ]
+
+
+def test_few_calls_are_answered_one_by_one() -> None:
+    together = Together()
+    together.ask([b"1", b"2", b"3"])
+    assert together.packs == []
+
+
+def test_where_several_have_a_turn_nobody_prepares_what_another_may_be_at() -> None:
+    together = Together()
+    together.ask([str(number).encode() for number in range(60)], threads=3, turns=2)
+    assert together.packs == []
+
+
+def test_a_message_that_is_none_spoils_no_others() -> None:
+    together = Together()
+    _, *others = together.ask([b"\xff" if number % 3 == 0 else b"%d" % number for number in range(60)])
+    assert together.packs
+    for number, call in enumerate(others):
+        if number % 3 == 0:
+            assert call.code() is grpc.StatusCode.INTERNAL
+        else:
+            assert call.result().decode().removeprefix("prepared ") == str(number)
+
+
+def test_what_fails_for_all_together_is_done_for_each() -> None:
+    together = Together(fails=True)
+    _, *others = together.ask([b"%d" % number for number in range(60)])
+    assert together.packs
+    assert all(call.result().decode().endswith(str(number)) for number, call in enumerate(others))
 
 
 def test_a_handler_that_asks_learns_that_the_caller_is_gone() -> None:
