@@ -199,7 +199,14 @@ def empty_server(argument: dict[str, Any], tell: Tell) -> None:
     lane = None
     if argument["lane"]:
         most_calls, silent_s = threads * CALLERS, ServerSettings().deadline_ms / 1000
-        method = Method(METHOD, lambda _: None, parse, lambda *_: answer, lambda _: None)
+        method = Method(
+            METHOD,
+            admit=lambda _: None,
+            parse=parse,
+            prepare=lambda _: None,
+            handle=lambda *_: answer,
+            on_refused=lambda _: None,
+        )
         lane = open_lane(server, method, threads, 1, most_calls, silent_s)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

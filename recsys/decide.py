@@ -301,8 +301,9 @@ def _query(visit: Visit, view: View, slot: Slot, placement: Placement) -> Query:
     filters = tuple([text for text in (placement.filter, slot.filter, *rules) if text])
     first, cooling = not slot.seen, _cooling(view, slot, placement)
     return Query(
-        visit, placement, slot.limit, slot.item, hidden, filters, rules, slot.name, first, cooling=cooling
-    )
+        visit, placement, slot.limit, slot.item, hidden, filters, rules, slot.name, first, cooling=cooling,
+        seen=slot.seen,
+    )  # fmt: skip
 
 
 def said_no(profile: Profile | None, placement: Placement) -> Literal["", "unsubscribed", "no_consent"]:
@@ -335,7 +336,8 @@ def _next_cursor(slot: Slot, items: Lineup, query: Query) -> str:
     columns, seen = query.visit.columns, [*slot.seen, *items.ids]
     if len(items) < slot.limit:
         on_offer = query.context.offer & query.item_types != 0
-        rows = {row for row in columns.rows_of([*seen, *slot.exclude]) if row >= 0 and on_offer[row]}
+        barred = columns.with_variants(columns.rows_of(seen)) + columns.rows_of(slot.exclude)
+        rows = {row for row in barred if row >= 0 and on_offer[row]}
         if not items.ids or len(rows) == np.count_nonzero(on_offer):
             return ""
     return encode_cursor(seen)
@@ -356,11 +358,17 @@ def _fallback(view: View, query: Query, choice: Choice, items: Lineup) -> str:
         return "no_consent"
     if query.visit.bundle is None:
         return "no_model"
-    if query.visit.came_for >= 0 and query.page_row < 0 and query.visit.person.in_session:
+    if query.page_row < 0 and query.visit.person.in_session and _is_what_they_came_for(choice, query.visit):
         return ""
     if view.profile is None or not len(query.visit.person.history.rows):
         return "no_profile"
     return "" if choice.contextual else "no_evidence"
+
+
+def _is_what_they_came_for(choice: Choice, visit: Visit) -> bool:
+    """Whether anything chosen is of the category of the session's list or search."""
+    leaf, came_for = visit.columns.leaf, visit.came_for
+    return came_for >= 0 and any(leaf[row] == came_for for row in choice.rows)
 
 
 def _block(view: View, place: int, slot: Slot, items: Lineup, fallback: str, next_cursor: str) -> Block:

@@ -19,7 +19,17 @@ from recsys.models.signal_arrays import FEATURES
 from recsys.models.signals import Features
 from recsys.pipeline.blend import blend
 from recsys.pipeline.eligibility import Rule
-from recsys.pipeline.filter import ALL_BARS, BOUGHT, COOLING, IN_CART, IN_SESSION, STRICT, SUBSTITUTE, Bars
+from recsys.pipeline.filter import (
+    ALL_BARS,
+    BOUGHT,
+    COOLING,
+    IN_CART,
+    IN_SESSION,
+    STRICT,
+    SUBSTITUTE,
+    VARIANT,
+    Bars,
+)
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import NEW, Choice, mix
 from recsys.pipeline.pipeline import pool_of
@@ -240,7 +250,16 @@ class Accounts:
         for bar, verdict in named:
             if marks & bar:
                 return verdict, self._bought_instead(item) if bar == BOUGHT else ""
+        if marks & VARIANT:
+            return "variant", self._there_instead(row)
         return "barred", ""
+
+    def _there_instead(self, row: int) -> str:
+        """The variants of it that stand on the page, in another slot, on an earlier page or in the cart."""
+        query, columns = self._query, self._query.visit.columns
+        there = {query.page_row, *self._beside, *columns.rows_of(query.seen)}
+        there.update(line.row for line in query.visit.person.cart)
+        return self._ids([other for other in columns.with_variants([row])[1:] if other in there])
 
     def _bought_instead(self, item: str) -> str:
         """The variant of it that the person has ordered; "" for the item itself."""

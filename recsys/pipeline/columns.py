@@ -100,8 +100,8 @@ class Columns:
     group_codes: dict[str, int]
     leaf_rows: dict[int, Rows]
     """Rows that are or were of a leaf category; `leaf` has the last word. Every code in `leaf` is here."""
-    group_rows: dict[int, tuple[int, ...]]
-    """The rows of a group."""
+    group_rows: dict[int, list[int]]
+    """The rows of a group, in the order they came."""
     goes_with: dict[int, tuple[tuple[int, float], ...]]
     """For the code of a leaf category its complements; see `recsys.pipeline.complements`."""
     cold: ColdItems
@@ -253,10 +253,10 @@ class Columns:
         if code == old:
             return
         if old >= 0:
-            known[old] = tuple([other for other in known[old] if other != row])
+            known[old] = [other for other in known[old] if other != row]
         self.group[row] = code
         if code >= 0:
-            known[code] = (*known.get(code, ()), row)
+            known.setdefault(code, []).append(row)
 
     def leaf_code(self, item: Item) -> int:
         """The code of its last category, a new one where it is the first of it; -1 without one."""

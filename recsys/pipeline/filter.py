@@ -24,7 +24,9 @@ COOLING: Final = 32
 """Shown to the person too short a while ago."""
 BOUGHT: Final = 64
 """Ordered by the person not long ago."""
-ALL_BARS: Final = STRICT | IN_CART | IN_SESSION | CHOSEN | SUBSTITUTE | COOLING | BOUGHT
+VARIANT: Final = 128
+"""Another one of a product whose page it is, or that another slot, an earlier page or the cart has."""
+ALL_BARS: Final = STRICT | IN_CART | IN_SESSION | CHOSEN | SUBSTITUTE | COOLING | BOUGHT | VARIANT
 
 
 class Bars:
@@ -40,12 +42,12 @@ class Bars:
         try:
             for row in self._rows:
                 cells[row] = STRICT  # as yet no row has another mark
-            self._mark(query)
+            self._mark(query, taken)
         except BaseException:
             self._clear()  # the thread's next block must not find these marks
             raise
 
-    def _mark(self, query: Query) -> None:
+    def _mark(self, query: Query, taken: Sequence[int]) -> None:
         """What the slot's rules bar."""
         columns, person, placement = self._columns, query.visit.person, query.placement
         if query.cooling:
@@ -54,8 +56,12 @@ class Bars:
             bought = columns.rows_of(person.ordered_since(placement.bought_within_days))
             self.add(columns.with_variants(bought), BOUGHT)
         in_cart = [line.row for line in person.cart]
+        there = [*taken, query.page_row, *columns.rows_of(query.seen)]
         if in_cart and placement.exclude_cart and not placement.lead_with_cart:
             self.add(in_cart, IN_CART)
+            there += in_cart
+        if columns.group_rows:
+            self.add(list(set(columns.with_variants(there)).difference(there)), VARIANT)
         if placement.exclude_session_items:
             self.add(person.session, IN_SESSION)
         if placement.other_categories:

@@ -259,6 +259,8 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     """Of the placement's item types those that are wanted; 0: all of them."""
     cooling: Sequence[str] = ()
     """Items that were shown too short a while ago; see `recsys.shown.cooling`."""
+    seen: Sequence[str] = ()
+    """Of `exclude` what the pages before have shown."""
 
     @lazy
     def context(self) -> Context:

@@ -146,12 +146,14 @@ def test_while_handlers_wait_others_are_answered_and_too_many_are_refused(turns:
 
 
 class Silent:
-    """Calls that send their headers, and their message when they are told to."""
+    """Calls that send their headers, and their message when they are told to. `admitted` grows with each call
+    that the lane has seen: they are on their way in no order."""
 
-    def __init__(self, channel: grpc.Channel, count: int) -> None:
+    def __init__(self, channel: grpc.Channel, count: int, admitted: list[None]) -> None:
         self._speak = Event()
         ask = channel.stream_unary(METHOD)
         self.calls = [ask.future(self._messages(), timeout=20) for _ in range(count)]
+        until(lambda: len(admitted) == count)
 
     def speak(self) -> None:
         self._speak.set()
@@ -162,12 +164,16 @@ class Silent:
 
 
 def test_calls_without_a_message_make_room_for_others() -> None:
-    refusals: list[grpc.StatusCode] = []
+    refusals, admitted = list[grpc.StatusCode](), list[None]()
+
+    def admit(_: Any) -> None:
+        admitted.append(None)
+
     with (
-        answering(echo, refusals.append, max_calls=3, silent_s=0.0) as address,
+        answering(echo, refusals.append, max_calls=3, silent_s=0.0, admit=admit) as address,
         grpc.insecure_channel(address) as channel,
     ):
-        silent = Silent(channel, 3)
+        silent = Silent(channel, 3, admitted)
         assert channel.unary_unary(METHOD)(b"x", timeout=10) == b"x"
         assert [call.code() for call in silent.calls] == [grpc.StatusCode.DEADLINE_EXCEEDED] * 3
         silent.speak()
@@ -176,15 +182,26 @@ def test_calls_without_a_message_make_room_for_others() -> None:
 
 
 def test_a_message_may_take_a_while() -> None:
-    with answering(echo, max_calls=3, silent_s=60.0) as address, grpc.insecure_channel(address) as channel:
-        silent = Silent(channel, 3)
+    admitted = list[None]()
+
+    def admit(_: Any) -> None:
+        admitted.append(None)
+
+    with (
+        answering(echo, max_calls=3, silent_s=60.0, admit=admit) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        silent = Silent(channel, 3, admitted)
         assert refused(channel.unary_unary(METHOD)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         silent.speak()
         assert [call.result() for call in silent.calls] == [b"late"] * 3
 
 
 def test_who_may_not_ask_is_told_before_the_message_comes() -> None:
+    admitted = list[None]()
+
     def admit(metadata: Any) -> tuple[grpc.StatusCode, str] | None:
+        admitted.append(None)
         return None if "key" in dict(metadata) else (grpc.StatusCode.UNAUTHENTICATED, "Expected a key")
 
     refusals: list[grpc.StatusCode] = []
@@ -192,7 +209,7 @@ def test_who_may_not_ask_is_told_before_the_message_comes() -> None:
         answering(echo, refusals.append, max_calls=3, admit=admit) as address,
         grpc.insecure_channel(address) as channel,
     ):
-        silent = Silent(channel, 3)
+        silent = Silent(channel, 3, admitted)
         assert [call.code() for call in silent.calls] == [grpc.StatusCode.UNAUTHENTICATED] * 3
         assert silent.calls[0].details() == "Expected a key"
         assert channel.unary_unary(METHOD)(b"x", timeout=10, metadata=(("key", "1"),)) == b"x"

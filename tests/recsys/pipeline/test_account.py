@@ -80,6 +80,14 @@ def test_what_rests_in_another_variant_says_which():
     ]
 
 
+def test_what_stands_on_the_page_in_another_variant_says_which():
+    similar = DEFAULT_PLACEMENTS["product.similar"]
+    _, told = why(
+        view(visitor("t1"), shelf(SHOP)), slot("product.similar", item="t4"), similar, {}, ["t3", "t4"]
+    )
+    assert [(one.verdict, one.detail) for one in told] == [("variant", "t4"), ("page_item", "")]
+
+
 def test_what_was_bought_in_another_variant_says_which():
     order = Order("o", NOW_MS // 1000 - 3600, 60.0, ("t4",))
     profile = visitor("t1", orders=(order,))

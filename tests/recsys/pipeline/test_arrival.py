@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from recsys.block import Block
 from recsys.pipeline.arrival import came_for, looked_for, slug
 from recsys.profile import Session
-from tests.recsys.pipeline.shops import NOW_MS, ask, bare_shelf, shelf, shown, slot, visitor
+from tests.recsys.pipeline.shops import CATALOGUE, NOW_MS, ask, bare_shelf, shelf, shown, slot, visitor
 
 CODES = {slug(name): code for code, name in enumerate(("Tents", "Camping stoves", "Stoves", "Größe & Co"))}
 
@@ -79,6 +80,16 @@ def test_who_has_looked_at_a_list_or_searched_is_shown_that_first(build, tells: 
     (later,) = ask(build(), profile, feed, now_ms=NOW_MS + 3_600_000)
     (stranger,) = ask(build(), None, feed)
     assert (families(later), later.fallback) == (families(stranger), stranger.fallback)
+
+
+def test_where_the_list_has_nothing_to_show_nothing_personal_had_a_say() -> None:
+    session = Session(NOW_MS - 60_000, NOW_MS - 60_000, category="Mugs")
+    on = shelf()
+    for item in [item for item in CATALOGUE if item.id.startswith("m")]:
+        on.upsert(replace(item, available=False))
+    (block,) = ask(on, visitor(session=session), slot("home.feed", 4))
+    assert block.items
+    assert block.fallback == "no_profile"
 
 
 def test_what_somebody_did_counts_more_than_where_they_came_from() -> None:

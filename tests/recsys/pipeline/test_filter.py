@@ -73,6 +73,59 @@ def test_what_was_bought_is_left_out_in_all_its_variants() -> None:
     assert left_out() == {"t1", "t3", "t5"}
 
 
+def grouped() -> Shelf:
+    """t1, t2 and t3 are one product, and so are s1 and s2."""
+    on = shelf()
+    for family, number in (("t", 1), ("t", 2), ("t", 3), ("s", 1), ("s", 2)):
+        on.upsert(replace(product(family, number), group=family))
+    return on
+
+
+TENT, STOVE = {"t1", "t2", "t3"}, {"s1", "s2"}
+
+
+def test_no_variant_of_the_pages_product_stands_on_its_page() -> None:
+    (block,) = ask(grouped(), visitor("t5"), slot("product.similar", 12, "t1"))
+    assert block.items
+    assert TENT.isdisjoint(shown(block))
+
+
+def test_no_variant_of_what_is_in_the_cart_is_sold_beside_it() -> None:
+    (cart,) = ask(grouped(), visitor("t5", cart=("s1",)), slot("cart.cross_sell", 60))
+    assert cart.items
+    assert STOVE.isdisjoint(shown(cart))
+
+
+def test_what_leads_with_the_cart_has_all_of_it() -> None:
+    (mail,) = ask(grouped(), visitor("t5", cart=("s1", "s2")), slot("email.cart_recovery", 6))
+    assert set(shown(mail)[:2]) == STOVE
+
+
+def test_no_two_slots_have_variants_of_one_product() -> None:
+    first, second = ask(
+        grouped(), visitor("t1", "s1"), slot("home.hero", 4), slot("home.feed", 60, name="feed")
+    )
+    for variants in (TENT, STOVE):
+        assert len(variants & {*shown(first), *shown(second)}) <= 1
+    assert TENT & {*shown(first), *shown(second)}
+
+
+def test_no_page_has_a_variant_of_what_stood_on_one_before() -> None:
+    on, seen = grouped(), tuple[str, ...]()
+    while True:
+        (page,) = ask(on, visitor("t5"), replace(slot("home.feed", 4), seen=seen))
+        seen = (*seen, *shown(page))
+        if not page.next_cursor:
+            break
+    assert len(TENT.intersection(seen)) == len(STOVE.intersection(seen)) == 1
+    assert len(seen) == len(set(seen)) > 10
+
+
+def test_what_the_caller_excludes_is_that_item_alone() -> None:
+    (block,) = ask(grouped(), visitor("t5"), slot("home.feed", 60, exclude=("t1", "t2")))
+    assert TENT.intersection(shown(block)) == {"t3"}
+
+
 def test_cross_selling_brings_no_substitute_of_what_is_in_the_cart() -> None:
     (block,) = ask(shelf(), visitor("t1", "s2", cart=("t1", "s2")), slot("cart.cross_sell", 6))
     assert families(shown(block)) == {"m"}
