@@ -151,39 +151,39 @@ class Blocks:
             raise StoreUnavailable("the person was not looked up")
         return self._answer(request, found, started_s, "store_down" if found.store_down else "", deadline)
 
-    def prepare(self, requests: Sequence[BlocksRequest]) -> list[Prepared | None]:
-        """Decide together what several callers ask, for `finish`; None for each that must wait for its turn:
-        what has an id, what waits for an event, and where it counts what was just shown."""
-        counting, shelf = self._pages.shown.counting, self._live.shelf
-        together = [
-            index
-            for index, request in enumerate(requests)
-            if not request.render_id
-            and not request.caller.request_id
-            and request.at_least_as_fresh is None
-            and not any(slot.placement in counting for slot in request.slots)
-        ]
-        prepared: list[Prepared | None] = [None] * len(requests)
-        if len(together) < 2 or shelf is None:
-            return prepared
-        asked = [requests[index] for index in together]
+    def can_prepare(self, request: BlocksRequest) -> bool:
+        """Whether it may be decided before its turn: not what has an id, what waits for an event, or where it
+        counts what was just shown."""
+        if request.render_id or request.caller.request_id or request.at_least_as_fresh is not None:
+            return False
+        counting = self._pages.shown.counting
+        return not any(slot.placement in counting for slot in request.slots)
+
+    def prepare(self, requests: Sequence[BlocksRequest]) -> Sequence[Prepared | None]:
+        """Decide together what several callers ask, for `finish`; None for each where that cannot be had.
+        `can_prepare` must be true of them."""
+        shelf = self._live.shelf
+        if shelf is None:
+            return [None] * len(requests)
         try:
-            founds = self._pages.people.read_all([request.asker for request in asked])
+            founds = self._pages.people.read_all([request.asker for request in requests])
         except StoreUnavailable:
-            return prepared
+            return [None] * len(requests)
         now_ms = self._now_ms()
         cases = [
-            _Case(request, found, shelf, now_ms, "", ()) for request, found in zip(asked, founds, strict=True)
+            _Case(request, found, shelf, now_ms, "", ())
+            for request, found in zip(requests, founds, strict=True)
         ]
         wanted = [
             Wanted(place, request.slots, [_new_id() for _ in request.slots])
-            for place, request in enumerate(asked)
+            for place, request in enumerate(requests)
         ]
         decided = self._decide(cases, wanted, None)
         messages = [[self._block_message(one.block, shelf) for one in served] for served in decided]
-        for index, case, served, blocks in zip(together, cases, decided, messages, strict=True):
-            prepared[index] = Prepared(case, served, blocks)
-        return prepared
+        return [
+            Prepared(case, served, blocks)
+            for case, served, blocks in zip(cases, decided, messages, strict=True)
+        ]
 
     def finish(self, prepared: Prepared, started_s: float, deadline: Deadline) -> bytes:
         """As `answer`, of what `prepare` has decided: only now is it shown, and kept as such. Raises

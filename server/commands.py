@@ -165,7 +165,7 @@ def mailing(
     home: Home = ctx.obj
     slots = slots_of(placements, home.settings().all_placements(), "", limit)
     began_s, console = time.perf_counter(), Console(stderr=True)
-    opened = partial(people.open, encoding="utf-8", errors="surrogateescape")
+    opened = partial(people.open, encoding="utf-8-sig", errors="surrogateescape")
     context = pb.Context(market=market, age=age)
     try:
         with opened() as lines:

@@ -329,8 +329,8 @@ class Lane:
                 self._busy += 1
                 self._longest = call, time.monotonic()
             if call.is_wanted:
-                if len(behind) == TOGETHER - 1 and call.parsed is None and self._prepare is not None:
-                    self._look_ahead(self._prepare, (call, *behind))
+                if len(behind) == TOGETHER - 1 and call.prepared is None and self._prepare is not None:
+                    self._look_ahead(self._prepare, call, behind)
                 self._answer(call)
             else:
                 self._refuse(call, grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
@@ -342,17 +342,19 @@ class Lane:
             if not (has_given and were_all_busy):
                 return has_given
 
-    def _look_ahead(self, prepare: Prepare, calls: Sequence[Call]) -> None:
-        """Let what can be done together for calls nobody has looked at yet be done."""
+    def _look_ahead(self, prepare: Prepare, call: Call, behind: Sequence[Call]) -> None:
+        """Let what can be done together be done for the call whose turn it is and for those behind it."""
+        if not self._is_readable(call):
+            return
         began_s = time.monotonic()
-        new = [call for call in calls if call.parsed is None and self._is_readable(call)]
+        new = [call, *(one for one in behind if one.is_wanted and self._is_readable(one))]
         try:
             prepare(new)
         except Exception:
             log.exception("prepare_failed")  # each is answered by itself then, or told what is wrong
-        for call in new:
-            if call.prepared is not None:
-                call.began_s = began_s
+        for one in new:
+            if one.prepared is not None:
+                one.began_s = began_s
 
     def _is_readable(self, call: Call) -> bool:
         """Whether its message is one; it is parsed then."""

@@ -123,12 +123,14 @@ class HeadraceService:
         """Decide together what several callers ask; each gets the answer when its turn comes."""
         ready: list[tuple[Call, BlocksRequest]] = []
         for call in calls:
-            if call.time_remaining() < AHEAD_S:
-                continue
             try:
-                ready.append((call, self._checks.blocks(call.parsed)))
+                request = self._checks.blocks(call.parsed)
             except RequestError:
                 continue  # told when its turn comes
+            if call.time_remaining() >= AHEAD_S and self._blocks.can_prepare(request):
+                ready.append((call, request))
+        if len(ready) < 2 or ready[0][0] is not calls[0]:
+            return  # whose turn it is must not wait for others that it is not decided with
         prepared = self._blocks.prepare([request for _, request in ready])
         for (call, _), one in zip(ready, prepared, strict=True):
             call.prepared = one

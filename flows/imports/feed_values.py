@@ -20,6 +20,9 @@ _SIGNS = {
 _CURRENCY = rf"[A-Za-z]{{3}}|[{''.join(_SIGNS)}]"
 _AMOUNT = r"\d[\d., '\u2019\u00a0\u202f]{0,19}"
 _PRICE = re.compile(rf"(?P<before>{_CURRENCY})?\s*(?P<amount>{_AMOUNT})\s*(?P<after>{_CURRENCY})?")
+_THOUSANDS = re.compile(r"\d{1,3}\.\d{3}")
+"""As people write it beside a sign: no currency that has one here has three decimals. Beside an ISO code, as
+programs write it, the point is that of decimals."""
 _EXPECTED_PRICE = "a price like `24.50 EUR`"
 _OFFSET = re.compile(r"([+-]\d{2})(\d{2})$")
 _COUNTRY = re.compile(r"[A-Z]{2}")
@@ -41,7 +44,7 @@ def read_price(text: str) -> tuple[float, str]:
     """ "24.50 EUR" or "24,50 €" -> (24.5, "EUR"); the currency may come first, be missing, or stand as a sign
     that several countries write (""). Of amounts as `number_in` reads them."""
     found = _PRICE.fullmatch(text.strip())
-    amount = number_in(found["amount"].strip()) if found is not None else None
+    amount = _amount_in(found) if found is not None else None
     if found is None or amount is None or not 0 <= amount <= MAX_PRICE:
         raise ValueError(_EXPECTED_PRICE)
     told = [word for word in (found["before"], found["after"]) if word is not None]
@@ -49,6 +52,13 @@ def read_price(text: str) -> tuple[float, str]:
     if len(currencies) > 1:
         raise ValueError(_EXPECTED_PRICE)
     return amount, "".join(currencies)
+
+
+def _amount_in(price: re.Match[str]) -> float | None:
+    amount, words = price["amount"].strip(), (price["before"], price["after"])
+    if _THOUSANDS.fullmatch(amount) and not _SIGNS.keys().isdisjoint(words):
+        amount = amount.replace(".", "")
+    return number_in(amount)
 
 
 def read_ms(text: str) -> int:

@@ -106,6 +106,16 @@ class TestThroughTheServer:
             assert [number for number, call in enumerate(calls) if call.exception() is not None] == [20]
             until(lambda: len(shop.served()) == 2 + 2 * (PEOPLE - 1))
 
+    def test_who_has_to_be_decided_alone_does_not_wait_for_others(
+        self, tmp_path: Path, known: MemoryStore
+    ) -> None:
+        held = Held()
+        with Shop(tmp_path, store=known, decider=held).open() as shop:
+            questions = [question(f"v{number}", request_id=f"r{number}") for number in range(PEOPLE)]
+            for call in asked_at_once(shop, held, questions):
+                assert call.result().blocks
+            assert held.sizes == [1] * (PEOPLE + 1)
+
     def test_wrong_questions_are_refused_among_right_ones(self, tmp_path: Path, known: MemoryStore) -> None:
         held = Held()
         with Shop(tmp_path, store=known, decider=held).open() as shop:
@@ -134,9 +144,8 @@ class TestPrepare:
                 plain("v5", slots=(*HERO, Slot(name="rested", placement="rested", limit=3))),
                 plain("v6"),
             ]
-            prepared = blocks_of(shop).prepare(requests)
-            assert [one is not None for one in prepared] == [True, False, False, False, False, True]
-            assert blocks_of(shop).prepare(requests[:5]) == [None] * 5, "one alone is decided in its turn"
+            can_prepare = [blocks_of(shop).can_prepare(request) for request in requests]
+            assert can_prepare == [True, False, False, False, False, True]
 
     def test_where_the_state_is_down_each_is_told_so_in_turn(self, shop: Shop) -> None:
         shop.store.down = True
