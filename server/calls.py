@@ -136,13 +136,10 @@ def events_of(words: Sequence[str], sender: Sender, details: Details, stdin: Bin
     """What `headrace track` was told to send: JSON, a file of it, `-` for standard input, or a verb
     with its words. Raises ValueError and OSError."""
     first = words[0]
-    if len(words) == 1:
-        if first == "-":
-            return _some(calls_in(stdin.read()), "standard input")
-        if first.lstrip()[:1] in ("{", "["):
-            return _some(calls_in(first.encode()), "the argument")
-        if first not in VERBS and Path(first).is_file():
-            return _some(calls_in(Path(first).read_bytes()), first)
+    if len(words) == 1 and (calls := _calls_as_they_are(first, stdin)) is not None:
+        if sender.anonymous_id or sender.user_id:
+            raise ValueError("Expected --as or --user with a verb, got them with JSON, which says who it was")
+        return calls
     wrong = []
     try:
         call = call_of(first, words[1:], sender, details)
@@ -153,6 +150,17 @@ def events_of(words: Sequence[str], sender: Sender, details: Details, stdin: Bin
     if wrong:
         raise ValueError("; ".join(wrong))
     return [call]
+
+
+def _calls_as_they_are(word: str, stdin: BinaryIO) -> list[bytes] | None:
+    """The calls that a word is or names; None for a verb."""
+    if word == "-":
+        return _some(calls_in(stdin.read()), "standard input")
+    if word.lstrip()[:1] in ("{", "["):
+        return _some(calls_in(word.encode()), "the argument")
+    if word not in VERBS and Path(word).is_file():
+        return _some(calls_in(Path(word).read_bytes()), word)
+    return None
 
 
 def _some(calls: list[bytes], where: str) -> list[bytes]:

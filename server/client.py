@@ -203,5 +203,5 @@ class Client:
         if code is grpc.StatusCode.INVALID_ARGUMENT:
             return WrongCall(code, text)
         if code is grpc.StatusCode.UNAUTHENTICATED:
-            text += ": give it as --key or in HEADRACE_KEY"
+            text += ": give it as --key or in HEADRACE_KEY, in a program as `Client(..., key=...)`"
         return CallFailed(code, f"{text} ({code.name})")

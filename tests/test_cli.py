@@ -49,6 +49,11 @@ def test_help_imports_neither_engine_nor_server_nor_model():
     ("words", "code", "said"),
     [
         (["ask", "--nonsense"], 2, "No such option: --nonsense (see `headrace ask --help`)"),
+        (
+            ["track", "--as", "v", '{"type": "track"}'],
+            2,
+            "Expected --as or --user with a verb, got them with JSON",
+        ),
         (["track", "view", "P-1"], 2, "Expected --as DEVICE or --user CUSTOMER, got neither"),
         (
             ["track", "view"],
