@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from datetime import datetime, timezone
@@ -11,12 +10,16 @@ from pathlib import Path
 from recsys.events import DeadLetter
 from recsys.ports import Position
 from recsys.printable import printable
+from recsys.sqlite_files import connect, patiently
 
 MAX_LETTERS = 1_000_000
 """The oldest are dropped beyond; the tally goes on counting."""
 
 MAX_RAW_CHARS = 2000
 """A listing shows so much of an event's bytes."""
+
+OPEN_S = 30.0
+"""How long another one that has the file open may be waited for."""
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS dead_letter (
@@ -31,9 +34,9 @@ class DeadLetters:
     """Keyed by place in the log, so that a replay writes none twice."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db = connect(path, OPEN_S)
+        # Workers open it at once, and here SQLite itself does not wait for another one.
+        patiently(lambda: self._db.execute("PRAGMA journal_mode=WAL"), OPEN_S)
         self._db.execute(_CREATE)
         self._added = 0
 

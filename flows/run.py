@@ -179,7 +179,9 @@ def run(
                     recovery_config=RecoveryConfig(str(recovery)),
                 )
         except RuntimeError as error:  # the engine's, and what its Rust could not unwrap
-            raise _known_cause(error, recovery) from error
+            if (cause := _known_cause(error, recovery)) is error:
+                raise  # not from itself: that would take away what the engine says was behind it
+            raise cause from error
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)

@@ -1,22 +1,18 @@
-"""The file of the embedded log: its tables, its connections, and waiting for other writers."""
+"""The file of the embedded log: its tables and its transactions."""
 
 from __future__ import annotations
 
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from recsys.ports import LogUnavailable
+from recsys.sqlite_files import connect, patiently
 
 VERSION = 2
 """2: rows of many records (`recsys.stores.packs`). A log of version 1 is read, and is one of 2
 with the first such row."""
-
-# SQLite's own busy handler sleeps up to 100 ms between tries, longer than a commit takes by far;
-# that would be seen in the freshness of blocks as soon as two server processes append.
-_RETRY_S = 0.0005
 
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -40,12 +36,6 @@ CREATE TABLE marks (
     PRIMARY KEY (partition, "offset", seq)
 ) WITHOUT ROWID;
 """
-
-
-def connect(path: Path, timeout_s: float) -> sqlite3.Connection:
-    """A connection for any thread, one at a time; makes the folder. Raises sqlite3.Error and OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return sqlite3.connect(path, timeout=timeout_s, isolation_level=None, check_same_thread=False)
 
 
 def prepare(connection: sqlite3.Connection, path: Path, partitions: int, timeout_s: float) -> tuple[int, int]:
@@ -116,17 +106,3 @@ def transaction(
         if connection.in_transaction:  # SQLite has rolled back by itself when the disk is full
             connection.execute("ROLLBACK")
         raise
-
-
-def patiently(step: Callable[[], object], timeout_s: float) -> None:
-    """Run `step` until no other writer is in the way."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            step()
-        except sqlite3.OperationalError as error:  # noqa: PERF203 (a retry is such a loop)
-            if "locked" not in str(error) or time.monotonic() >= deadline:
-                raise
-            time.sleep(_RETRY_S)
-        else:
-            return

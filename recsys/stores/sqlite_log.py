@@ -20,12 +20,12 @@ from contextlib import closing
 from pathlib import Path
 
 from recsys.ports import LogUnavailable, NewRecord, Position, Record
+from recsys.sqlite_files import connect
 from recsys.stores.limits import place
 from recsys.stores.packs import flat, rows_of, spans_of
 from recsys.stores.sqlite_file import (
     VERSION,
     blaming,
-    connect,
     connected,
     kept,
     prepare,

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from recsys.ports import Position, Record
+from recsys.sqlite_files import connect
 from recsys.stores.limits import check_partitions, offset_gone
 from recsys.stores.packs import PACKED, Pack, unpacked
-from recsys.stores.sqlite_file import blaming, connect, kept, transaction
+from recsys.stores.sqlite_file import blaming, kept, transaction
 
 READ_BYTES_MAX = 16 * 1024 * 1024
 """Bytes of values after which one `read` returns, whatever its limit."""

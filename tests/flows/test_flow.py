@@ -6,6 +6,7 @@ import gc
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -57,6 +58,15 @@ def test_the_live_state_is_what_the_log_folds_to(done: Settings) -> None:
     assert report.differences == []
     assert report.people > 100
     assert report.records == EVENTS
+
+
+def test_workers_open_the_dead_letters_of_a_new_home_at_once(tmp_path: Path) -> None:
+    def opened(home: int) -> None:
+        DeadLetters(tmp_path / str(home) / "dead-letters.sqlite").close()
+
+    with ThreadPoolExecutor(4) as workers:
+        for home in range(100):
+            list(workers.map(opened, [home] * 4))
 
 
 def test_every_dead_letter_keeps_its_bytes_and_says_why(done: Settings) -> None:
