@@ -29,6 +29,7 @@ from recsys.pipeline.filter import (
     SUBSTITUTE,
     VARIANT,
     Bars,
+    standing,
 )
 from recsys.pipeline.learned import Learned
 from recsys.pipeline.mix import NEW, Choice, mix
@@ -255,11 +256,10 @@ class Accounts:
         return "barred", ""
 
     def _there_instead(self, row: int) -> str:
-        """The variants of it that stand on the page, in another slot, on an earlier page or in the cart."""
-        query, columns = self._query, self._query.visit.columns
-        there = {query.page_row, *self._beside, *columns.rows_of(query.seen)}
-        there.update(line.row for line in query.visit.person.cart)
-        return self._ids([other for other in columns.with_variants([row])[1:] if other in there])
+        """The variants of it for which it has no place."""
+        there = set(standing(self._query, list(self._beside)))
+        variants = self._query.visit.columns.with_variants([row])[1:]
+        return self._ids([other for other in variants if other in there])
 
     def _bought_instead(self, item: str) -> str:
         """The variant of it that the person has ordered; "" for the item itself."""

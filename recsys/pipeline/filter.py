@@ -29,6 +29,16 @@ VARIANT: Final = 128
 ALL_BARS: Final = STRICT | IN_CART | IN_SESSION | CHOSEN | SUBSTITUTE | COOLING | BOUGHT | VARIANT
 
 
+def standing(query: Query, taken: Sequence[int]) -> list[int]:
+    """Rows of which the slot has no variant: those in `taken`, its page's, an earlier page's, and the cart's
+    where that is left out."""
+    placement, rows = query.placement, query.visit.columns.rows_of(query.seen)
+    rows += [*taken, query.page_row]
+    if placement.exclude_cart and not placement.lead_with_cart:
+        rows += [line.row for line in query.visit.person.cart]
+    return rows
+
+
 class Bars:
     """Marks on rows (`marks` uint8[c], bits as above) for as long as a slot is being decided."""
 
@@ -56,11 +66,10 @@ class Bars:
             bought = columns.rows_of(person.ordered_since(placement.bought_within_days))
             self.add(columns.with_variants(bought), BOUGHT)
         in_cart = [line.row for line in person.cart]
-        there = [*taken, query.page_row, *columns.rows_of(query.seen)]
         if in_cart and placement.exclude_cart and not placement.lead_with_cart:
             self.add(in_cart, IN_CART)
-            there += in_cart
         if columns.group_rows:
+            there = standing(query, taken)
             self.add(list(set(columns.with_variants(there)).difference(there)), VARIANT)
         if placement.exclude_session_items:
             self.add(person.session, IN_SESSION)
