@@ -140,7 +140,7 @@ def mailing(
     limit: Annotated[int, typer.Option(min=0, help="Most items of a block; 0: as configured.")] = 0,
     market: Annotated[str, typer.Option(help="The country of who has none in their line: DE.")] = "",
     age: Annotated[int, typer.Option(min=0, help="Years that everybody has at least.")] = 0,
-    connections: Annotated[int, typer.Option(min=1, max=64, help="To the server, a call each.")] = 4,
+    connections: Annotated[int, typer.Option(min=1, max=64, help="To the server, a call each.")] = 8,
     skip_wrong: Annotated[
         bool, typer.Option("--skip-wrong", help="Leave out lines that name nobody, and say which.")
     ] = False,

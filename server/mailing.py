@@ -20,7 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from math import ceil
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import BinaryIO, Final
 
 import grpc
@@ -40,7 +40,6 @@ BUSY_TRIES: Final = 500
 minutes where machines are busy."""
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 16.0
-AGAIN: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 _VARINT_BYTES: Final = 5
 
 Progress = Callable[[int, int], None]
@@ -174,20 +173,35 @@ def chunks_of(people: Iterator[pb.BulkPerson], n_clients: int) -> Iterator[list[
 
 
 def _answers(free: SimpleQueue[Client], request: pb.GetBlocksBulkRequest) -> list[memoryview]:
-    """The chunk's answers as the file has them; asked for again while no server answers, each time of
-    a client that is free: several connections may have met at one process, which takes so many streams
-    only."""
+    """The chunk's answers as the file has them; asked for again while no server answers. Several
+    connections may have met at one process, which takes so many streams only: one that was refused for
+    that is put aside, and the next that is free is asked at once, for behind a chunk that waits all
+    others do."""
+    aside: deque[Client] = deque()
     pause_s, silent = FIRST_PAUSE_S, 0
-    for _ in range(TRIES + BUSY_TRIES):
-        client = free.get()  # there are no more threads than clients
-        try:
-            return [answer for pack in client.packs(request) for answer in unpacked(pack)]
-        except CallFailed as error:
-            silent += error.code is not grpc.StatusCode.RESOURCE_EXHAUSTED
-            if error.code not in AGAIN or silent == TRIES:
-                raise
-        finally:
+    try:
+        for _ in range(TRIES + BUSY_TRIES):
+            try:
+                client = free.get(timeout=pause_s if aside else None)  # there are no more threads than clients
+            except Empty:
+                client = aside.popleft()
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            try:
+                answers = [answer for pack in client.packs(request) for answer in unpacked(pack)]
+            except CallFailed as error:
+                if error.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    aside.append(client)
+                    continue
+                free.put(client)
+                silent += 1
+                if error.code is not grpc.StatusCode.UNAVAILABLE or silent == TRIES:
+                    raise
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            else:
+                free.put(client)
+                return answers
+    finally:
+        for client in aside:
             free.put(client)
-        time.sleep(pause_s)
-        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
     raise CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, "Expected a server with a free stream, got none")

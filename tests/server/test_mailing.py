@@ -11,8 +11,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from threading import Event, Semaphore
+from threading import Event, Semaphore, Thread
 
+import grpc
 import pytest
 from google.protobuf.proto import parse_length_prefixed
 from msgspec.structs import replace
@@ -91,6 +92,31 @@ def test_a_connection_that_is_free_takes_the_next_chunk(shop: Shop, tmp_path: Pa
     with Held(address, answered, 3) as held, Counted(address, answered) as counted:
         send_all([held, counted], DIGEST, people_of(lines(20), "may"), out, nothing)
     assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(20)]
+
+
+class Full(Client):
+    """Of a process that has all the streams it takes."""
+
+    asked = 0
+
+    def packs(self, request: pb.GetBlocksBulkRequest) -> Iterator[bytes]:
+        self.asked += 1
+        raise CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, "Expected fewer bulk requests at once")
+
+
+def test_who_is_refused_takes_another_connection_at_once(shop: Shop, tmp_path: Path, monkeypatch) -> None:
+    """All that is behind a chunk waits for it, so it must not sleep while a process has room."""
+    monkeypatch.setattr(mailing, "CHUNK", 5)
+    monkeypatch.setattr(mailing, "FIRST_PAUSE_S", 3600.0)
+    address, out = f"127.0.0.1:{shop.port}", tmp_path / "out.pb"
+    with Full(address) as full, Full(address) as other, Client(address) as free:
+        asked = [full, other, free], DIGEST, people_of(lines(40), "may"), out, nothing
+        sending = Thread(target=send_all, args=asked, daemon=True)
+        sending.start()
+        sending.join(30)
+        assert full.asked + other.asked >= 2
+    assert not sending.is_alive()
+    assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(40)]
 
 
 @pytest.mark.parametrize("count", [1, 64, 1000, 7777, 20_000])
