@@ -31,11 +31,11 @@ from recsys.pipeline.learned import Learned
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import ProfileStore
 from recsys.settings import Settings, load_settings
-from server.blocks import message_of
 from server.live import BundleWatch, Catalogue
 from server.metrics import Metrics
 from server.people import People
 from server.requests import Asker
+from server.shelf_facts import message_of
 from server.wire import item_field, response_message
 
 STAGES: dict[tuple[Any, str], str] = {

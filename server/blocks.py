@@ -15,12 +15,12 @@ from recsys.block import Block, Freshness, Placement
 from recsys.decide import Asked, View, decide_all, said_no
 from recsys.fold import SessionRules
 from recsys.intent import intent, stage
-from recsys.picked import picked
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import StoreUnavailable
 from recsys.profile import Profile
 from recsys.shown import Impression, person_of
 from recsys.uuids import versioned
+from server.deadline import CallerGone, Deadline
 from server.live import Live
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
@@ -30,8 +30,9 @@ from server.repeats import as_of_now, gone_of
 from server.requests import BlocksRequest
 from server.served import RecentDecisions, Served
 from server.served_queue import ServedQueue
+from server.shelf_facts import message_of
 from server.shown import Shown
-from server.wire import banner_fields, bare_item_field, block_message, person_message, response_message
+from server.wire import banner_fields, person_message, response_message
 
 SAME_PERSON: Final = "same_person"
 """The fallback of a block for somebody whom another rendering of the same mailing is for."""
@@ -46,28 +47,6 @@ Decider = Callable[[Sequence[Asked], Mapping[str, Placement]], list[list[Block]]
 
 class NotLoaded(Exception):
     """The catalogue has not been read yet."""
-
-
-class CallerGone(Exception):
-    """Nobody waits for the answer any more: nothing was shown, and nothing is kept as shown."""
-
-
-class Deadline(NamedTuple):
-    """When an answer must be there, on the monotonic clock, and whether it is still wanted."""
-
-    at_s: float
-    is_wanted: Callable[[], bool]
-    is_callers: bool
-    """Whether the caller has set it, and gives up then; else it is the configured one."""
-
-    @property
-    def left_s(self) -> float:
-        return self.at_s - time.monotonic()
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the caller has given up."""
-        return self.is_callers and self.left_s <= 0
 
 
 class Lookups(NamedTuple):
@@ -409,37 +388,3 @@ def _served(case: _Case, wanted: Wanted, person: str, blocks: Sequence[Block]) -
 def _new_id() -> str:
     """A random UUID, in its text. uuid.uuid4 takes five times as long."""
     return versioned(os.urandom(16), 4)
-
-
-class _ShelfFacts:
-    """The serialised items of a shelf, and banners, by id."""
-
-    __slots__ = ("_banners", "_row_of", "_wire")
-
-    def __init__(self, shelf: Shelf, banners: Mapping[str, bytes]) -> None:
-        self._banners = banners
-        self._row_of, self._wire = shelf.columns.row_of, shelf.columns.wire
-
-    def of(self, item_ids: Sequence[str], /) -> Sequence[bytes]:
-        wire, row_of = self._wire, self._row_of
-        found: Sequence[bytes]
-        try:
-            found = picked(picked(item_ids, row_of), wire)
-        except KeyError:
-            found = [b"" if (row := row_of.get(item)) is None else wire[row] for item in item_ids]
-        if all(found):
-            return found
-        # A banner, or a block of earlier, of which the catalogue knows an item no more.
-        banners = self._banners
-        return [
-            about or banners.get(item) or bare_item_field(item)
-            for about, item in zip(found, item_ids, strict=True)
-        ]
-
-
-def message_of(
-    block: Block, shelf: Shelf, placements: Mapping[str, Placement], banners: Mapping[str, bytes]
-) -> bytes:
-    """A block as it goes over the wire, with the items' facts of now. `banners`: see `banner_fields`."""
-    placement = placements.get(block.placement)
-    return block_message(block, placement.title if placement is not None else "", _ShelfFacts(shelf, banners))

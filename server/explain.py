@@ -20,12 +20,13 @@ from recsys.pipeline.sentences import sentence
 from recsys.pipeline.shelf import Shelf
 from recsys.ports import ProfileStore
 from recsys.shown import person_of
-from server.blocks import NotLoaded, message_of
+from server.blocks import NotLoaded
 from server.live import Live
 from server.pb import headrace_pb2 as pb
 from server.people import People
 from server.requests import context_message
 from server.served import RecentDecisions, Served, decode_served
+from server.shelf_facts import message_of
 from server.shown import Shown
 from server.wire import banner_fields
 

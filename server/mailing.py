@@ -182,7 +182,8 @@ def _answers(free: SimpleQueue[Client], request: pb.GetBlocksBulkRequest) -> lis
     try:
         for _ in range(TRIES + BUSY_TRIES):
             try:
-                client = free.get(timeout=pause_s if aside else None)  # there are no more threads than clients
+                # With none aside one comes: there are no more threads than clients.
+                client = free.get(timeout=pause_s if aside else None)
             except Empty:
                 client = aside.popleft()
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)

@@ -20,7 +20,8 @@ from recsys.events import Arrival, DeadLetter
 from recsys.ports import EventLog, LogUnavailable, NewRecord, Position, Record, StoreUnavailable
 from recsys.segment import with_message_id
 from server.auth import Keys
-from server.blocks import Blocks, CallerGone, Deadline, NotLoaded, Prepared
+from server.blocks import Blocks, NotLoaded, Prepared
+from server.deadline import CallerGone, Deadline
 from server.explain import Decisions
 from server.lane import Call, Method, Refused
 from server.metrics import Metrics

@@ -14,7 +14,8 @@ import pytest
 from recsys.block import DEFAULT_PLACEMENTS, Block, Placement, Slot
 from recsys.decide import Asked, decide_all
 from recsys.ports import Position
-from server.blocks import Blocks, CallerGone, Deadline, Prepared
+from server.blocks import Blocks, Prepared
+from server.deadline import CallerGone, Deadline
 from server.pb import headrace_pb2 as pb
 from server.requests import Asker, BlocksRequest, Caller
 from tests.fakes import MemoryStore
