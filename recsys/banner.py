@@ -26,7 +26,7 @@ class Banner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Of the banners that may be shown the one with the greatest priority is; among equals it changes from
     person to person."""
     placements: tuple[str, ...] = ()
-    """Where it may stand, of the placements whose `shares` have banners."""
+    """Where it may stand, of the placements whose `shares` have banners; any other is refused."""
     starts: datetime | None = None
     """Not shown before this time, as `2026-11-27T00:00:00+01:00`; without a zone it is UTC."""
     ends: datetime | None = None

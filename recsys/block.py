@@ -98,7 +98,7 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Leave out what the last so many of its own blocks have shown this person, however long ago; 0: none."""
     cooldown_of: tuple[str, ...] = ()
     """Placements whose blocks count for `cooldown_s` besides its own: by name, or `web` or `email` for all of
-    that channel."""
+    that channel. Without `cooldown_s` it would do nothing, and is refused."""
     channel: Channel = "web"
     """Where it is shown: people who get no mail get no block of `email`."""
     render_ttl_s: Annotated[int, msgspec.Meta(ge=1)] | None = None

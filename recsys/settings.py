@@ -338,6 +338,7 @@ def _check_together(settings: Settings, where: str) -> None:
                 f" - in `{where}`"
             )
     _check_names(settings, where)
+    _check_idle(settings, where)
     if session.cap_s < session.gap_s:
         raise SettingsError(
             f"Expected at least session.gap_s ({session.gap_s}), got {session.cap_s}"
@@ -360,6 +361,25 @@ def _check_names(settings: Settings, where: str) -> None:
         if odd := [name for name in names if name not in known]:
             expected = f"Expected one of {', '.join(known)}"
             raise SettingsError(f"{expected}, got `{odd[0]}` - at `{path}` - in `{where}`")
+
+
+def _check_idle(settings: Settings, where: str) -> None:
+    """What is set and would do nothing, for another setting that it stands on says no."""
+    for name, its in settings.placements.items():
+        if its.cooldown_of and not its.cooldown_s:
+            raise SettingsError(
+                f"Expected at least 1, got {its.cooldown_s}, with which `cooldown_of` does nothing"
+                f' - at `placements."{name}".cooldown_s` - in `{where}`'
+            )
+    places = settings.all_placements()
+    with_banners = [name for name, its in places.items() if its.shares.get("banner", 0) > 0]
+    for name, banner in settings.banners.items():
+        if bare := [one for one in banner.placements if one not in with_banners]:
+            may = ", ".join(with_banners) or "there are none"
+            raise SettingsError(
+                f"Expected placements whose `shares` have banners ({may}), got `{bare[0]}`"
+                f' - at `banners."{name}".placements` - in `{where}`'
+            )
 
 
 def _filled(settings: Settings, home: Path) -> Settings:

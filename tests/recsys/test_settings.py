@@ -320,6 +320,53 @@ def test_a_banner_stands_in_known_placements_only(tmp_path: Path) -> None:
     assert f'`banners."w".placements` - in `{config}`' in str(caught.value)
 
 
+MIXED = '[placements."home.mixed"]\nshares = { product = 1.0, banner = 0.0 }\n'
+
+
+@pytest.mark.parametrize(
+    ("toml", "expected", "got", "path"),
+    [
+        (
+            '[placements."email.digest"]\ncooldown_of = ["web"]',
+            "at least 1",
+            "0, with which `cooldown_of` does nothing",
+            'placements."email.digest".cooldown_s',
+        ),
+        (
+            '[banners.w]\ntitle = "Sale"\nplacements = ["home.mixed", "home.hero"]',
+            "placements whose `shares` have banners (home.mixed)",
+            "`home.hero`",
+            'banners."w".placements',
+        ),
+        (
+            MIXED + '[banners.w]\ntitle = "Sale"\nplacements = ["home.mixed"]',
+            "placements whose `shares` have banners (there are none)",
+            "`home.mixed`",
+            'banners."w".placements',
+        ),
+    ],
+)
+def test_what_would_do_nothing_is_refused(
+    tmp_path: Path, toml: str, expected: str, got: str, path: str
+) -> None:
+    config = tmp_path / "headrace.toml"
+    config.write_text(toml)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tmp_path)
+    assert str(caught.value) == f"Expected {expected}, got {got} - at `{path}` - in `{config}`"
+
+
+def test_a_cooldown_of_others_and_a_banner_of_some_placements_are_taken(tmp_path: Path) -> None:
+    found = loaded(
+        tmp_path,
+        '[placements."email.digest"]\ncooldown_s = 60\ncooldown_of = ["web"]\n'
+        '[placements."home.hero"]\nshares = { banner = 0.4, product = 0.6 }\n'
+        '[banners.w]\ntitle = "Sale"\nplacements = ["home.hero"]\n',
+    )
+    assert found.placements["email.digest"].cooldown_of == ("web",)
+    assert found.banners["w"].placements == ("home.hero",)
+
+
 def test_names_of_ones_own_keep_their_case_in_the_environment(tmp_path: Path) -> None:
     found = loaded(
         tmp_path,
