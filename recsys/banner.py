@@ -40,7 +40,8 @@ class Banner(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     groups: tuple[str, ...] = ()
     """Only to people whom group calls have put into one of these, as a loyalty tier."""
     viewed_categories: tuple[str, ...] = ()
-    """Only to people who have looked at something of one of these last categories."""
+    """Only to people who have looked at something of one of these last categories, as the catalogue or the
+    event names it, in capitals or not."""
     bought_within_days: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """Only to people who have ordered something in so many days."""
     not_bought_within_days: Annotated[int, msgspec.Meta(ge=1)] | None = None

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
 from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import BlockItem, Lineup, Reason
+from recsys.fold import leaf_of
 from recsys.markets import market_code
 from recsys.pipeline.blend import places_of
+from recsys.pipeline.columns import last_category
 from recsys.pipeline.person import Person
 from recsys.pipeline.query import Query
 from recsys.shown import Impression
@@ -76,16 +79,32 @@ def _audience_rule(banner: Banner, person: Person) -> str:
     profile = person.profile
     if banner.groups and (profile is None or profile.group not in banner.groups):
         return "groups"
-    if banner.viewed_categories:
-        liked = () if profile is None else [affinity.name for affinity in profile.categories]
-        if not set(liked) & set(banner.viewed_categories):
-            return "viewed_categories"
+    if banner.viewed_categories and not _has_viewed(banner.viewed_categories, person):
+        return "viewed_categories"
     within, not_within = banner.bought_within_days, banner.not_bought_within_days
     if within is not None and (profile is None or not person.ordered_since(within)):
         return "bought_within_days"
     if not_within is not None and (profile is None or person.ordered_since(not_within)):
         return "not_bought_within_days"
     return ""
+
+
+def _has_viewed(categories: tuple[str, ...], person: Person) -> bool:
+    """Whether the person has looked at something of one of these last categories: by what events told, and
+    by what the catalogue says of the items, as an event need name no more than the id."""
+    if person.profile is None:
+        return False
+    wanted = _last_names(categories)
+    if not wanted.isdisjoint([affinity.name.casefold() for affinity in person.profile.categories]):
+        return True
+    items = person.columns.items
+    touched = (items[row] for row in set(person.done.rows) if row >= 0)
+    return any(item is not None and last_category(item).casefold() in wanted for item in touched)
+
+
+@lru_cache(maxsize=1024)
+def _last_names(categories: tuple[str, ...]) -> frozenset[str]:
+    return frozenset([leaf_of(category).casefold() for category in categories])
 
 
 def _cap(name: str, banner: Banner, shown: Sequence[Impression], now_ms: int) -> str:

@@ -240,7 +240,7 @@ class Columns:
 
     def write_codes(self, row: int, item: Item) -> None:
         """The codes of the item's last category, brand and group; a new one where it is the first."""
-        leaf = _leaf_of(item)
+        leaf = last_category(item)
         self.leaf[row] = self.leaf_code(item)
         if leaf and len(self.leaf_slugs) < len(self.leaf_codes):
             self.leaf_slugs.setdefault(slug(leaf), int(self.leaf[row]))
@@ -260,7 +260,7 @@ class Columns:
 
     def leaf_code(self, item: Item) -> int:
         """The code of its last category, a new one where it is the first of it; -1 without one."""
-        return _code(self.leaf_codes, _leaf_of(item))
+        return _code(self.leaf_codes, last_category(item))
 
     def after_of(self, counters: ItemCounters) -> tuple[Rows, Heats]:
         """As `after` keeps it; items that are unknown here are left out."""
@@ -316,7 +316,7 @@ def traits_of(item_ids: Sequence[str], items: Iterable[Item]) -> Traits:
     for item in items:
         row = row_of.get(item.id, -1)
         if row >= 0:
-            traits.leaf[row] = _code(leaf_codes, _leaf_of(item))
+            traits.leaf[row] = _code(leaf_codes, last_category(item))
             traits.brand[row] = _code(brand_codes, item.brand)
             traits.price[row] = np.nan if item.price_now is None else item.price_now
     return traits
@@ -325,7 +325,7 @@ def traits_of(item_ids: Sequence[str], items: Iterable[Item]) -> Traits:
 _TYPE_BITS: Mapping[str, int] = {"product": PRODUCT, "article": ARTICLE}
 
 
-def _leaf_of(item: Item) -> str:
+def last_category(item: Item) -> str:
     """The name of its last category, "" without one."""
     return leaf_of(item.category[-1]) if item.category else ""
 

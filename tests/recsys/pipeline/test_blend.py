@@ -116,6 +116,14 @@ def test_a_banner_stands_where_all_of_its_rules_say_so(rules: dict[str, object],
     assert banner_of(profile, banners, market="AT") == (["sale"] if is_shown else [])
 
 
+@pytest.mark.parametrize("named", ["Tents", "tents", "TENTS", "Outdoor > Tents"])
+def test_a_category_is_viewed_as_the_catalogue_or_the_event_names_it(named: str) -> None:
+    banners = {"sale": Banner(title="Sale", viewed_categories=("Hats", named))}
+    by_item, by_event = visitor("t1"), visitor("m1", categories=(Affinity("tents", 1.0, NOW_S),))
+    assert banner_of(by_item, banners) == banner_of(by_event, banners) == ["sale"]
+    assert banner_of(visitor("m1", "unknown"), banners) == []
+
+
 def test_rules_about_a_person_say_no_where_nothing_may_be_used() -> None:
     for rules in ({"groups": ("gold",)}, {"viewed_categories": ("Tents",)}, {"not_bought_within_days": 5}):
         banners = {"sale": Banner(title="Sale", **rules)}
