@@ -391,9 +391,10 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     items: Lineup
     fallback: str
     """Why the block is not personal, "" if it is: no_profile, no_consent, no_model, no_evidence,
-    unsubscribed, store_down, deadline; no_cart: it should lead with what is in the cart, and there is
-    nothing; or no_match: nothing of the placement's types may be shown (any more, on a further page), or no
-    source had anything for a block that is not filled up. It is empty then, as for unsubscribed."""
+    unsubscribed, store_down, deadline; no_cart: it should lead with what is in the cart, or go with it
+    (`other_categories`, on no item's page), and there is nothing; or no_match: nothing of the placement's
+    types may be shown (any more, on a further page), or no source had anything for a block that is not
+    filled up. It is empty then, as for unsubscribed."""
     model_version: str
     freshness: Freshness
     at_ms: int

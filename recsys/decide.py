@@ -346,7 +346,7 @@ def _next_cursor(slot: Slot, items: Lineup, query: Query) -> str:
 def _fallback(view: View, query: Query, choice: Choice, items: Lineup) -> str:
     """Why nothing personal had a say; "" if something had, or if the page's item decided for
     somebody whose profile was at hand."""
-    if query.placement.lead_with_cart and "cart" not in choice.sources and not view.hint:
+    if not view.hint and _misses_cart(query, choice):
         return "no_cart"
     if not items.ids and not view.hint:
         return "no_match"
@@ -363,6 +363,14 @@ def _fallback(view: View, query: Query, choice: Choice, items: Lineup) -> str:
     if view.profile is None or not len(query.visit.person.history.rows):
         return "no_profile"
     return "" if choice.contextual else "no_evidence"
+
+
+def _misses_cart(query: Query, choice: Choice) -> bool:
+    """Whether the block should lead with what is in the cart, or go with it, and there is nothing."""
+    its = query.placement
+    if its.lead_with_cart:
+        return "cart" not in choice.sources
+    return its.other_categories and query.page_item is None and not query.visit.person.cart
 
 
 def _is_what_they_came_for(choice: Choice, visit: Visit) -> bool:

@@ -65,3 +65,19 @@ def test_a_mail_about_a_cart_says_when_there_is_none() -> None:
     (empty,) = ask(shelf(), visitor("t1", "t2"), slot("email.cart_recovery", 4))
     (full,) = ask(shelf(), visitor("t1", cart=("t2",)), slot("email.cart_recovery", 4))
     assert (empty.fallback, full.fallback) == ("no_cart", "")
+
+
+def test_a_block_that_goes_with_the_cart_says_when_there_is_none() -> None:
+    empty, full = [
+        ask(shelf(), visitor("t1", "t2", cart=cart), slot("cart.cross_sell", 4))[0] for cart in ((), ("t2",))
+    ]
+    assert empty.items
+    assert (empty.fallback, full.fallback) == ("no_cart", "")
+    (stranger,) = ask(shelf(), None, slot("cart.cross_sell", 4))
+    assert stranger.fallback == "no_cart"
+    (down,) = ask(shelf(), None, slot("cart.cross_sell", 4), hint="store_down")
+    assert down.fallback == "store_down"
+    (refused,) = ask(shelf(), visitor(cart=("t2",), personalization=False), slot("cart.cross_sell", 4))
+    assert refused.fallback == "no_consent"
+    (page,) = ask(shelf(), visitor("t1"), slot("product.complements", 4, "t1"))
+    assert page.fallback == ""
