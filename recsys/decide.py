@@ -277,16 +277,19 @@ def _visit(view: View) -> Visit:
     columns = view.shelf.columns
     person = Person.of(view.profile, columns, view.now_ms, view.rules)
     salt, shelf = salt_of(view.person or view.stranger, view.seed), view.shelf
-    category = -1 if len(person.history.rows) else _category_of(view, person)
+    category, queries = (-1, ()) if len(person.history.rows) else _came_for(view, person)
     passing = shelf.passing
-    return Visit(person, columns, shelf.bundle, shelf.scratch(), salt, category, passing, zone=view.zone)
+    return Visit(
+        person, columns, shelf.bundle, shelf.scratch(), salt, category, passing, queries, zone=view.zone
+    )
 
 
-def _category_of(view: View, person: Person) -> int:
-    """The code of the category that somebody came for who has looked at no item; -1: nothing tells."""
-    codes = view.shelf.columns.leaf_slugs
-    code = came_for(view.addresses, codes) if view.addresses else -1
-    return code if code >= 0 else looked_for(person.category, person.queries, codes)
+def _came_for(view: View, person: Person) -> tuple[int, tuple[str, ...]]:
+    """The code of the category that somebody came for who has looked at no item, -1: nothing tells; and the
+    searches that say more, or other things."""
+    names = view.shelf.columns.leaf_names
+    code = came_for(view.addresses, names) if view.addresses else -1
+    return (code, ()) if code >= 0 else looked_for(person.category, person.queries, names)
 
 
 def _cooling(view: View, slot: Slot, placement: Placement) -> tuple[str, ...]:
@@ -374,8 +377,10 @@ def _misses_cart(query: Query, choice: Choice) -> bool:
 
 
 def _is_what_they_came_for(choice: Choice, visit: Visit) -> bool:
-    """Whether anything chosen is of the category of the session's list or search."""
+    """Whether anything chosen is of the category of the session's list or search, or has its words."""
     leaf, came_for = visit.columns.leaf, visit.came_for
+    if visit.queries and not visit.sought_rows.isdisjoint(choice.rows):
+        return True
     return came_for >= 0 and any(leaf[row] == came_for for row in choice.rows)
 
 

@@ -69,13 +69,13 @@ def als(context: Context) -> Answer:
 
 def content(context: Context) -> Answer:
     """Items whose texts are like those of the seeds, those newer than the model included: from the tables of
-    the training where it knew the seeds, else by a search near their vectors. Without a model, what is of the
-    category of the page's item."""
+    the training where it knew the seeds, else by a search near their vectors. Without seeds, what has the
+    words of a search. Without a model, what is of the category of the page's item."""
     bundle, seeds = context.visit.bundle, context.seeds
     if bundle is None:
         return _of_same_category(context)
     if not seeds.deeds:
-        return NOTHING
+        return context.visit.sought.ranked
     if context.filters or not bundle.content.neighbours:
         return _alike(context)
     return Loop.CONTENT if max([deed.row for deed in seeds.deeds]) < bundle.n_items else _alike(context)

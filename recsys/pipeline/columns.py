@@ -23,7 +23,7 @@ from recsys.fold import leaf_of
 from recsys.models.arrays import Rows
 from recsys.models.bundle import Bundle
 from recsys.models.signals import Traits
-from recsys.pipeline.arrival import slug
+from recsys.pipeline.arrival import CategoryNames
 from recsys.pipeline.cold import ColdItems
 from recsys.pipeline.lazy import lazy
 from recsys.pipeline.workplace_arrays import stock_of
@@ -94,8 +94,8 @@ class Columns:
     after: dict[int, tuple[Rows, Heats]]
     """For a row what people went on to from it of late: rows int32[k], heats float64[k]."""
     leaf_codes: dict[str, int]
-    leaf_slugs: dict[str, int]
-    """As `leaf_codes`, by the slug of the name; see `recsys.pipeline.arrival`."""
+    leaf_names: CategoryNames
+    """As `leaf_codes`, by the words of the name."""
     brand_codes: dict[str, int]
     group_codes: dict[str, int]
     leaf_rows: dict[int, Rows]
@@ -142,7 +142,7 @@ class Columns:
             surging={types: np.empty(0, np.int32) for types in TYPE_SETS},
             after={},
             leaf_codes={},
-            leaf_slugs={},
+            leaf_names=CategoryNames(),
             brand_codes={},
             group_codes={},
             leaf_rows={},
@@ -242,8 +242,8 @@ class Columns:
         """The codes of the item's last category, brand and group; a new one where it is the first."""
         leaf = last_category(item)
         self.leaf[row] = self.leaf_code(item)
-        if leaf and len(self.leaf_slugs) < len(self.leaf_codes):
-            self.leaf_slugs.setdefault(slug(leaf), int(self.leaf[row]))
+        if leaf:
+            self.leaf_names.add(int(self.leaf[row]), leaf)
         self.brand[row] = _code(self.brand_codes, item.brand)
         self._join_group(row, _code(self.group_codes, item.group))
 

@@ -27,6 +27,7 @@ from recsys.pipeline.passing import Passing
 from recsys.pipeline.person import Person, Seeds, page_seeds
 from recsys.pipeline.pool import Ask, Pool
 from recsys.pipeline.shelf import PipelineScratch
+from recsys.pipeline.sought import NOTHING_SOUGHT, Sought, sought
 
 FEW_ROWS: Final = 2000
 """Of no more than this every one is compared with the person's taste: no search in lists would reach
@@ -60,6 +61,8 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
     """The code of the category that somebody of whom nothing is known came for; -1: unknown, or not asked."""
     passing: Passing | None = None
     """Where filters are asked; None where there are none."""
+    queries: tuple[str, ...] = ()
+    """Searches, the newest first, of somebody who has looked at no item, that say more than a category."""
     answers: dict[Hashable, object] = msgspec.field(default_factory=dict)
     """What was found; see `once`."""
     searched: dict[Hashable, Ranked] = msgspec.field(default_factory=dict)
@@ -77,6 +80,15 @@ class Visit(msgspec.Struct, frozen=True, eq=False, dict=True):
     def clock(self) -> Clock:
         """By which reasons tell times."""
         return Clock(self.person.now_ms, self.zone)
+
+    @lazy
+    def sought(self) -> Sought:
+        """What has the words of a search; see `queries`."""
+        return sought(self.queries, self.columns, self.bundle) if self.queries else NOTHING_SOUGHT
+
+    @lazy
+    def sought_rows(self) -> frozenset[int]:
+        return frozenset(self.sought.ranked[0].tolist())
 
     @lazy
     def taste(self) -> Vectors | None:

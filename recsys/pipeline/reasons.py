@@ -93,6 +93,8 @@ def in_words(all_said: AllSaid, choice: Choice, query: Query) -> Told:
     else speaks for it: nobody wants to be told that it fits their taste."""
     told = _evidence(all_said, choice, query)
     person = query.visit.person
+    if query.visit.queries and query.page_row < 0:
+        _tell_of_search(told, choice, query.visit)
     if person.ordered_rows.isdisjoint(choice.rows):
         return told
     for index, row in enumerate(choice.rows):
@@ -103,6 +105,16 @@ def in_words(all_said: AllSaid, choice: Choice, query: Query) -> Told:
             told.places[index] = len(told.reasons)
             told.reasons.append(_of_itself(deed, reason.source, query))
     return told
+
+
+def _tell_of_search(told: Told, choice: Choice, visit: Visit) -> None:
+    """Of what has the words of a search: it stands there for them, whichever source names it."""
+    text = f"you searched for {_cut(visit.sought.query)}"
+    for index, row in enumerate(choice.rows):
+        if row in visit.sought_rows:
+            source = told.of(index).source
+            told.places[index] = len(told.reasons)
+            told.reasons.append(Reason(source, text))
 
 
 def evidence(choice: Choice, query: Query) -> Told:

@@ -45,6 +45,8 @@ def score(pool: Pool, query: Query) -> Scored:
     came_for = query.visit.came_for
     if came_for >= 0 and query.page_row < 0 and len(pool.rows):
         scored = _ahead(scored, query.visit.columns.leaf[pool.rows] == came_for)
+    if query.visit.queries and query.page_row < 0 and len(pool.rows):
+        scored = _ahead(scored, np.isin(pool.rows, query.visit.sought.ranked[0]))
     preferred = preferred_rows(query) if query.placement.prefer_tags else None
     if preferred is None or not len(pool.rows):
         return scored

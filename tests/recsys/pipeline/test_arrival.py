@@ -8,11 +8,32 @@ import pytest
 from msgspec.structs import replace
 
 from recsys.block import Block
-from recsys.pipeline.arrival import came_for, looked_for, slug
-from recsys.profile import Session
-from tests.recsys.pipeline.shops import CATALOGUE, NOW_MS, ask, bare_shelf, shelf, shown, slot, visitor
+from recsys.pipeline.arrival import CategoryNames, came_for, looked_for
+from recsys.pipeline.shelf import Shelf
+from recsys.profile import Profile, Session
+from tests.recsys.pipeline.shops import (
+    CATALOGUE,
+    NOW_MS,
+    NOW_S,
+    ask,
+    bare_shelf,
+    bundle,
+    product,
+    shelf,
+    shown,
+    slot,
+    visitor,
+)
 
-CODES = {slug(name): code for code, name in enumerate(("Tents", "Camping stoves", "Stoves", "Größe & Co"))}
+
+def names_of(*names: str) -> CategoryNames:
+    known = CategoryNames()
+    for code, name in enumerate(names):
+        known.add(code, name)
+    return known
+
+
+NAMES = names_of("Tents", "Camping stoves", "Stoves", "Größe & Co")
 
 
 @pytest.mark.parametrize(
@@ -24,6 +45,7 @@ CODES = {slug(name): code for code, name in enumerate(("Tents", "Camping stoves"
         (("https://shop.example/", "https://search.example/?q=tents"), 0),
         (("https://shop.example/Camping%20Stoves/tents",), 1),
         (("https://shop.example/gr%C3%B6%C3%9Fe?x=Gr%C3%B6%C3%9Fe+%26+co",), 3),
+        (("https://shop.example/tent/",), 0),
         (("https://tents.example/",), -1),
         (("https://shop.example/attents",), -1),
         (("http://[broken/tents", "tents"), 0),
@@ -32,7 +54,7 @@ CODES = {slug(name): code for code, name in enumerate(("Tents", "Camping stoves"
     ],
 )
 def test_the_category_that_an_address_names(addresses: tuple[str, ...], code: int) -> None:
-    assert came_for(addresses, CODES) == code
+    assert came_for(addresses, NAMES) == code
 
 
 def families(block: Block) -> list[str]:
@@ -61,7 +83,40 @@ def test_somebody_unknown_is_shown_what_they_came_for_first_and_told_so(build) -
     ],
 )
 def test_the_category_that_a_session_names(category: str, queries: tuple[str, ...], code: int) -> None:
-    assert looked_for(category, queries, CODES) == code
+    assert looked_for(category, queries, NAMES)[0] == code
+
+
+@pytest.mark.parametrize(
+    ("query", "category"),
+    [
+        ("tent", "Tents"),
+        ("TENTS", "Tents"),
+        ("a battery", "Batteries"),
+        ("watches", "Watch"),
+        ("a stove for camping", "Camping stoves"),
+        ("camping", "Camping stoves"),
+        ("the red wine", "Red wine"),
+        ("the lamp", "Gas lamps"),
+        ("red", "Red wine"),
+        ("red shoes", ""),
+        ("gas", ""),
+        ("boots", "Boots"),
+        ("winter boots", "Winter boots"),
+        ("?!", ""),
+    ],
+)
+def test_words_of_a_search_find_the_category_in_any_order_and_number(query: str, category: str) -> None:
+    """One word of several says little (red shoes are no red wine), nor does one that many names have."""
+    shop = ("Tents", "Batteries", "Watch", "Stoves", "Camping stoves", "Red wine", "Gas lamps", "Gas pumps")
+    shop += ("Winter boots", "Boots")
+    code, unfound = looked_for("", ("boots", query), names_of(*shop))
+    assert shop[code] == (category or "Boots")
+    assert unfound == (() if category else (query,))
+
+
+def test_a_name_that_has_been_given_keeps_its_words() -> None:
+    names = names_of("Tents", "tent", "!!", "Tents")
+    assert [names.searched(query) for query in ("tents", "!!", "")] == [(0, False), (-1, True), (-1, True)]
 
 
 @pytest.mark.parametrize("build", [shelf, bare_shelf])
@@ -102,3 +157,60 @@ def test_on_the_page_of_an_item_that_item_decides() -> None:
     page = slot("product.similar", 3, "t1")
     with_campaign = ask(shelf(), None, page, addresses=("https://shop.example/?utm_campaign=mugs",))
     assert families(with_campaign[0]) == ["t"] * 3
+
+
+def searching(*queries: str) -> Profile:
+    return visitor(session=Session(NOW_MS - 60_000, NOW_MS - 60_000, queries=queries))
+
+
+def brand_shop() -> Shelf:
+    changes = {"t1": "Harrowfell", "s4": "Harrowfell", "m2": "Tindra"}
+    items = [replace(item, brand=changes.get(item.id, "")) for item in CATALOGUE]
+    return Shelf.build(items, bundle(items), {}, NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("harrowfell", {"t1", "s4"}),
+        ("Harrowfells gas thing", set()),
+        ("the Harrowfell", {"t1", "s4"}),
+        ("harrowfell stove", {"s4"}),
+        ("hammocks", set()),
+    ],
+)
+def test_where_no_category_fits_titles_and_brands_with_the_words_come_first(
+    query: str, found: set[str]
+) -> None:
+    on, feed = brand_shop(), slot("home.feed", 8)
+    (block,) = ask(on, searching("nothing", query), feed)
+    (stranger,) = ask(on, None, feed)
+    assert set(shown(block)[: len(found)]) == found
+    told = {item.item for item in block.items if item.reason.text == f"you searched for {query}"}
+    assert told == found
+    assert len(block.items) == len(stranger.items)
+    assert block.fallback == ("" if found else "no_profile")
+
+
+def test_what_is_sought_is_not_shown_where_it_may_not_be() -> None:
+    on = brand_shop()
+    on.upsert(replace(on.columns.items[on.columns.row("s4")], available=False))
+    on.upsert(product("m", 9, brand="Harrowfell"))
+    feed = slot("home.feed", 8)
+    (block,) = ask(on, searching("harrowfell"), feed)
+    assert set(shown(block)[:2]) == {"t1", "m9"}, "what is sold out is not, what is new is"
+    (cheap,) = ask(on, searching("harrowfell"), replace(feed, filter="price_now > 12.0"))
+    assert shown(cheap)[0] == "m9"
+    assert "t1" not in shown(cheap)
+    (page,) = ask(on, searching("harrowfell"), slot("product.similar", 3, "t3"))
+    assert families(page) == ["t"] * 3
+
+
+def test_a_newer_search_counts_before_an_older_one() -> None:
+    (block,) = ask(brand_shop(), searching("tents", "tindra"), slot("home.feed", 8))
+    assert shown(block)[0] == "m2"
+    assert families(block)[1:7] == ["t"] * 6
+    (known,) = ask(brand_shop(), visitor("m1"), slot("home.feed", 4))
+    session = Session(NOW_MS - 60_000, NOW_MS - 60_000, queries=("harrowfell",))
+    (searched,) = ask(brand_shop(), visitor("m1", session=session), slot("home.feed", 4))
+    assert shown(searched) == shown(known), "what somebody did counts more"
