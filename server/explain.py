@@ -36,6 +36,8 @@ _ID_CHARS = 36
 """Of a UUID."""
 _SAME_SCORE = 1e-3
 """Scores of the same decision may differ by what live counters have faded meanwhile."""
+AS_OF_NOW = "As of now: "
+"""Before the sentence of an account that stands among those of what was served."""
 _BLIND = ("store_down", "deadline")
 """Fallbacks of decisions for which nobody was looked up."""
 
@@ -90,7 +92,10 @@ class Decisions:
             again, accounts = self._again(served, placement, shelf, items)
             answer.as_taken = served.asked is not None and _is_same(again, served.block)
             answer.model_version = again.model_version
-            answer.accounts.extend(_told(served.block, accounts, placement))
+            if answer.as_taken:
+                answer.accounts.extend(_message(account, placement) for account in accounts)
+            else:
+                answer.accounts.extend(_told(served.block, accounts, placement))
         return answer.SerializeToString()
 
     def _again(
@@ -164,18 +169,16 @@ def _is_same_score(new: float, old: float) -> bool:
 
 
 def _told(block: Block, accounts: Sequence[Account], placement: Placement) -> Iterator[pb.Account]:
-    """The accounts, those of the block's items first. Where one is not as it was served, what was served is
-    told from what was kept, with the account of now beside it."""
+    """The accounts where state, catalogue or model have changed, those of the block's items first: of these
+    what was kept with the block, with the account of now beside it. Of others nothing is, and they say so."""
     for place, (now, was) in enumerate(zip_longest(accounts, block.items), 1):
         assert now is not None
+        message = _message(now, placement)
         if was is None:
-            yield _message(now, placement)
+            message.text = f"{AS_OF_NOW}{message.text}"
+            yield message
             continue
-        is_as_served = now.place == place and now.source == was.reason.source
-        if is_as_served and _is_same_score(now.score, was.score):
-            yield _message(now, placement)
-            continue
-        told = Account(
+        kept = Account(
             was.item,
             SHOWN,
             place=place,
@@ -183,11 +186,11 @@ def _told(block: Block, accounts: Sequence[Account], placement: Placement) -> It
             reason=was.reason,
             score=was.score,
             propensity=was.propensity,
-            shares=(Share(was.reason.source, 1.0, was.reason),),
+            shares=(Share(was.reason.source, 0.0, was.reason),),
         )
-        message = _message(told, placement)
-        message.now.CopyFrom(_message(now, placement))
-        yield message
+        told = _message(kept, placement)
+        told.now.CopyFrom(message)
+        yield told
 
 
 def _message(account: Account, placement: Placement) -> pb.Account:

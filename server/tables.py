@@ -139,9 +139,11 @@ def account_lines(explained: pb.ExplainResponse, zone: tzinfo, only: Collection[
     Features are for programs: the sentence tells those that matter. `only`: of these items, where any are
     named."""
     block = explained.block
-    yield f"{block.slot}: decision {block.decision_id}, model {explained.model_version or 'none'}"
+    yield f"{block.slot}: decision {block.decision_id}, model {block.model_version or 'none'}"
     if not explained.as_taken:
-        yield "  state, catalogue or model have changed since: what was served, and what would be now"
+        other = explained.model_version != block.model_version
+        by = f", by model {explained.model_version or 'none'}" if other else ""
+        yield f"  state, catalogue or model have changed since: what was kept, and what would be now{by}"
     told = set()
     for account in explained.accounts:
         if account.item_id in told or (only and account.item_id not in only):

@@ -226,12 +226,18 @@ class TestThroughTheServer:
         gone = block.items[0].item.id
         put_items(shop.store, [product(int(gone[1:]), available=False)])
         until(lambda: shop.running.live.shelf.columns.offer[int(gone[1:])] == 0)
-        explained = shop.client.Explain(pb.ExplainRequest(decision_id=block.decision_id))
+        request = pb.ExplainRequest(decision_id=block.decision_id, item_ids=["nothing"])
+        explained = shop.client.Explain(request)
         assert not explained.as_taken
         assert [item.item.id for item in explained.block.items] == [item.item.id for item in block.items]
-        for told, was in zip(explained.accounts, block.items, strict=True):
+        *of_items, of_another = explained.accounts
+        for told, was in zip(of_items, block.items, strict=True):
             assert (told.item_id, told.verdict, told.sources[0].source) == (was.item.id, "shown", was.source)
             assert (told.score, told.sources[0].reason) == (was.score, was.reason)
+            assert (told.rank, told.sources[0].share, list(told.features)) == (0, 0.0, []), "not kept"
+            assert told.HasField("now")
+            assert "named by" not in told.text
+        assert of_another.text == "As of now: Not shown: the catalogue has no such item."
         first = explained.accounts[0]
         assert (first.item_id, first.place) == (gone, 1)
         assert (first.now.verdict, first.now.detail) == ("unavailable", "sold out")

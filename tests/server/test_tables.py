@@ -86,6 +86,7 @@ def test_an_account_has_its_sources_below_it() -> None:
             pb.Account(item_id="P-2", text="Not shown: sold out."),
         ],
     )
+    explained.block.model_version = "v1"
     lines = list(account_lines(explained, UTC))
     assert lines == [
         "home.hero: decision d-1, model v1",
@@ -96,7 +97,11 @@ def test_an_account_has_its_sources_below_it() -> None:
     ]
     assert list(account_lines(explained, UTC, ["P-2"])) == [lines[0], lines[-1]]
     explained.as_taken = False
-    assert "have changed since" in list(account_lines(explained, UTC))[1]
+    explained.model_version = "v2"
+    changed, told = list(account_lines(explained, UTC))[:2]
+    assert changed == lines[0], "the model that decided, not the one of now"
+    assert "have changed since" in told
+    assert told.endswith("what would be now, by model v2")
 
 
 def test_an_account_tells_nothing_twice_and_what_would_be_now() -> None:
