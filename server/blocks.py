@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from itertools import compress
 from threading import BoundedSemaphore
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from recsys.banner import Banner
 from recsys.block import Block, Freshness, Placement
@@ -27,15 +27,13 @@ from server.pb import headrace_pb2 as pb
 from server.people import Found, People
 from server.renders import Renders, Wanted, retry_id_of
 from server.repeats import as_of_now, gone_of
-from server.requests import BlocksRequest
+from server.requests import SAME_PERSON, BlocksRequest
 from server.served import RecentDecisions, Served
 from server.served_queue import ServedQueue
 from server.shelf_facts import message_of
 from server.shown import Shown
 from server.wire import banner_fields, person_message, response_message
 
-SAME_PERSON: Final = "same_person"
-"""The fallback of a block for somebody whom another rendering of the same mailing is for."""
 RESERVE_S = 0.03
 """Kept of the deadline for deciding and answering, after a wait for freshness."""
 HURRY_S = 0.004

@@ -151,7 +151,8 @@ def mailing(
 
     JSON lines may have a `market` and an `age` of their own. All lines are looked at before anything is asked
     for, and who stands there twice is asked for once. After a kill the same command goes on where the file
-    ends; a file of another campaign, other people or other slots is refused."""
+    ends; a file of another campaign, other people or other slots is refused. At its end it tells how many got
+    blocks without items, and why."""
     from contextlib import ExitStack
     from functools import partial
 
@@ -186,12 +187,14 @@ def mailing(
         again = people_of(lines, campaign, (lambda _: None) if skip_wrong else None, context)
         once = each_once(again, whole.twice)
         try:
-            done = send_all(clients, slots, once, out, told, campaign=campaign, context=context)
+            outcome = send_all(clients, slots, once, out, told, campaign=campaign, context=context)
         except (OtherMailing, WrongPerson) as error:
             raise typer.BadParameter(str(error)) from None
     again_count = whole.n_lines - whole.n_people
     named_again = f"; {again_count:,} of {whole.n_lines:,} lines name somebody again" if again_count else ""
-    print(f"{done:,} people in {out}{named_again}")
+    print(f"{outcome.n_people:,} people in {out}{named_again}")
+    for line in outcome.lines():
+        print(line)
     return 0
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
@@ -28,7 +28,7 @@ from google.protobuf.message import DecodeError
 
 from server.client import CallFailed, Client
 from server.pb import headrace_pb2 as pb
-from server.requests import MAX_MESSAGE_BYTES, PACK
+from server.requests import MAX_MESSAGE_BYTES, PACK, SAME_PERSON
 from server.wire import unpacked
 
 CHUNK: Final = 15 * PACK
@@ -52,6 +52,49 @@ _ANOTHER = "give the same people, campaign and slots to go on with it, or name a
 class OtherMailing(ValueError):
     """The file that is to be gone on with has other people, another campaign or other slots, or is none of
     a mailing; says where."""
+
+
+class Outcome:
+    """What the people of a mailing got: counted answer by answer, 10 us each."""
+
+    def __init__(self) -> None:
+        self.n_people = 0
+        self.n_without = 0
+        """With no item in any block."""
+        self.n_same = 0
+        """Of those the ones who have their items under another id."""
+        self.blocks: dict[str, tuple[Counter[str], Counter[str]]] = {}
+        """By placement, how many blocks have which fallback: of those with items, and of those without."""
+
+    def count(self, answer: pb.GetBlocksResponse) -> None:
+        self.n_people += 1
+        has_items = is_same = False
+        for block in answer.blocks:
+            of = self.blocks.setdefault(block.placement, (Counter(), Counter()))
+            of[not block.items][block.fallback] += 1
+            has_items |= bool(block.items)
+            is_same |= block.fallback == SAME_PERSON
+        self.n_without += not has_items
+        self.n_same += is_same
+
+    def lines(self) -> Iterator[str]:
+        """Whom it brought nothing, and what each placement came to."""
+        if self.n_without:
+            same = f", {self.n_same:,} as they stand in the list by another id" if self.n_same else ""
+            yield f"{self.n_without:,} of them without an item in any block{same}"
+        for placement, (full, empty) in self.blocks.items():
+            told = [
+                f"{count.total():,} {what}{_why(count)}"
+                for count, what in ((full, "with items"), (empty, "without"))
+                if count
+            ]
+            yield f"  {placement}: {', '.join(told)}"
+
+
+def _why(fallbacks: Counter[str]) -> str:
+    """The most frequent first."""
+    named = [f"{count:,} {name}" for name, count in fallbacks.most_common() if name]
+    return f" ({', '.join(named)})" if named else ""
 
 
 def answers_in(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
@@ -89,9 +132,12 @@ def cut_back(out: Path, check: Callable[[int, bytes], None] = lambda *_: None) -
     return place
 
 
-def gone_on_with(out: Path, people: Iterator[pb.BulkPerson], slots: Sequence[pb.Slot]) -> int:
-    """Take from `people` those whom `out` has answers for, and cut what is not whole from its end; how
-    many they are. Raises OtherMailing for a file that the same people, campaign and slots did not make."""
+def gone_on_with(
+    out: Path, people: Iterator[pb.BulkPerson], slots: Sequence[pb.Slot], outcome: Outcome
+) -> int:
+    """Take from `people` those whom `out` has answers for, count what they got, and cut what is not whole
+    from its end; how many they are. Raises OtherMailing for a file that the same people, campaign and slots
+    did not make."""
     placements = [slot.placement for slot in slots]
 
     def check(place: int, answer: bytes) -> None:
@@ -111,6 +157,7 @@ def gone_on_with(out: Path, people: Iterator[pb.BulkPerson], slots: Sequence[pb.
         if made != placements:
             got = f"{', '.join(made)} - in answer {place} of `{out}`"
             raise OtherMailing(f"Expected slots {', '.join(placements)}, got {got}; {_ANOTHER}")
+        outcome.count(found)
 
     return cut_back(out, check)
 
@@ -124,9 +171,9 @@ def send_all(
     request_id: str = "",
     campaign: str = "",
     context: pb.Context | None = None,
-) -> int:
-    """Ask for everybody whom `out` does not have yet; how many it has at the end. `campaign`: under it each
-    person gets one rendering, `context`: where those are who have none of their own; see the contract.
+) -> Outcome:
+    """Ask for everybody whom `out` does not have yet; what those got whom it has then. `campaign`: under
+    it each person gets one rendering; `context`: of who has none of their own; see the contract.
 
     `clients` work side by side, each with a connection of its own, so that several server processes
     are used; whichever is free takes the next chunk, as the system may have led most connections to one
@@ -134,10 +181,10 @@ def send_all(
     it is counted.
     Raises CallFailed when no server has answered for a minute, OtherMailing for a file of another one.
     """
-    done = before = gone_on_with(out, people, slots)
+    outcome = Outcome()
+    before = gone_on_with(out, people, slots, outcome)
     chunks = chunks_of(people, len(clients))
     waiting: deque[Future[list[memoryview]]] = deque()
-    counts: deque[int] = deque()
     free: SimpleQueue[Client] = SimpleQueue()
     for client in clients:
         free.put(client)
@@ -149,15 +196,16 @@ def send_all(
                     slots=slots, people=chunk, request_id=request_id, campaign=campaign, context=context
                 )
                 waiting.append(pool.submit(_answers, free, request))
-                counts.append(len(chunk))
                 continue
             if not waiting:
-                return done
-            file.writelines(waiting.popleft().result())
+                return outcome
+            answers = waiting.popleft().result()
+            file.writelines(answers)
             file.flush()
             os.fsync(file.fileno())
-            done += counts.popleft()
-            progress(done, done - before)
+            for answer in answers:
+                outcome.count(_without_length(answer))
+            progress(outcome.n_people, outcome.n_people - before)
 
 
 def chunks_of(people: Iterator[pb.BulkPerson], n_clients: int) -> Iterator[list[pb.BulkPerson]]:
@@ -206,3 +254,9 @@ def _answers(free: SimpleQueue[Client], request: pb.GetBlocksBulkRequest) -> lis
         for client in aside:
             free.put(client)
     raise CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, "Expected a server with a free stream, got none")
+
+
+def _without_length(answer: memoryview) -> pb.GetBlocksResponse:
+    """An answer as the file has it, read."""
+    begin = next(place for place, byte in enumerate(answer, 1) if byte < 0x80)
+    return pb.GetBlocksResponse.FromString(bytes(answer[begin:]))

@@ -32,6 +32,8 @@ from server.pb import headrace_pb2 as pb
 
 MAX_MESSAGE_BYTES = 16 << 20
 """Longer requests are refused by gRPC itself, before they are read."""
+SAME_PERSON = "same_person"
+"""The fallback of a block for somebody whom another rendering of the same mailing is for."""
 PACK = 64
 """People of a bulk request who are looked up and decided together."""
 MAX_EXCLUDED = 1000

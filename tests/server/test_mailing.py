@@ -148,8 +148,10 @@ def test_everybody_is_in_the_file_in_their_order(client: Client, tmp_path: Path,
     monkeypatch.setattr(mailing, "CHUNK", 7)
     told: list[tuple[int, int]] = []
     out = tmp_path / "out.pb"
-    done = send_all([client], DIGEST, people_of(lines(40), "may"), out, lambda *counts: told.append(counts))
-    assert done == 40
+    outcome = send_all(
+        [client], DIGEST, people_of(lines(40), "may"), out, lambda *counts: told.append(counts)
+    )
+    assert outcome.n_people == 40
     assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(40)]
     assert all(answer.blocks[0].items for answer in answers(out))
     assert told[-1] == (40, 40)
@@ -191,7 +193,7 @@ def test_a_campaign_and_a_person_may_have_the_longest_names(
     put_customer(shop.store, user, viewed("p1", at_ms=time.time_ns() // 1_000_000))
     out, campaign = tmp_path / "out.pb", "c" * 200
     person = pb.BulkPerson(user_id=user, render_id="r")
-    assert send_all([client], DIGEST, iter([person]), out, nothing, campaign=campaign) == 1
+    assert send_all([client], DIGEST, iter([person]), out, nothing, campaign=campaign).n_people == 1
     assert answers(out)[0].blocks[0].items
 
 
@@ -201,8 +203,29 @@ def test_who_stands_in_the_list_twice_is_asked_for_once(shop: Shop, tmp_path: Pa
     words = ["mailing", str(people), str(out), "--slot", "email.digest", "--campaign", "may"]
     for _ in range(2):  # gone on with
         assert run(tmp_path / "home", *words, "--server", f"127.0.0.1:{shop.port}") == 0
-        assert capsys.readouterr().out == f"3 people in {out}; 2 of 5 lines name somebody again\n"
+        told, *_ = capsys.readouterr().out.splitlines()
+        assert told == f"3 people in {out}; 2 of 5 lines name somebody again"
         assert [answer.render_id for answer in answers(out)] == ["may:u:1", "may:a:2", "may:u:4"]
+
+
+def test_at_its_end_it_tells_who_got_nothing_and_why(shop: Shop, tmp_path: Path, capsys) -> None:
+    anna = viewed("p1", at_ms=time.time_ns() // 1_000_000)
+    put_customer(shop.store, "anna", replace(anna, former=("ben",)))
+    put_customer(shop.store, "ben", replace(anna, renamed="anna", renamed_ms=1))
+    put_customer(shop.store, "carl", replace(anna, email=False))
+    people, out = tmp_path / "people.txt", tmp_path / "out.pb"
+    words = ["mailing", str(people), str(out), "--campaign", "may", "--server", f"127.0.0.1:{shop.port}"]
+    words += ["--slot", "email.digest", "--slot", "email.cart_recovery", "--slot", "email.price_drop"]
+    for listed in ("u:anna\nu:ben\n", "u:anna\nu:ben\nu:carl\na:nobody\n"):  # gone on with
+        people.write_text(listed)
+        assert run(tmp_path / "home", *words) == 0
+    assert capsys.readouterr().out.splitlines()[-5:] == [
+        f"4 people in {out}",
+        "2 of them without an item in any block, 1 as they stand in the list by another id",
+        "  email.digest: 2 with items (2 no_model), 2 without (1 same_person, 1 unsubscribed)",
+        "  email.cart_recovery: 2 with items (2 no_cart), 2 without (1 same_person, 1 unsubscribed)",
+        "  email.price_drop: 4 without (2 no_match, 1 same_person, 1 unsubscribed)",
+    ]
 
 
 def test_markets_and_ages_are_those_of_the_line_or_of_all(shop: Shop, tmp_path: Path) -> None:
@@ -274,7 +297,7 @@ def test_a_render_id_fits_whatever_campaign_and_person_are_called(client: Client
         assert max(len(one.encode()) for one in named) <= 200
         assert named[0].startswith(campaign[:80])
     for upto in (2, 3):  # gone on with, as after a kill
-        assert send_all([client], DIGEST, people_of(people[:upto], "x"), out, nothing) == upto
+        assert send_all([client], DIGEST, people_of(people[:upto], "x"), out, nothing).n_people == upto
 
 
 @pytest.mark.parametrize(
