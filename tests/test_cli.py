@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -12,7 +13,7 @@ from rich.console import Console
 
 import headrace
 from bench.demo.screen import scene
-from recsys.block import DEFAULT_PLACEMENTS
+from recsys.block import DEFAULT_PLACEMENTS, SourceName
 from recsys.servable import check_exposure
 from recsys.settings import load_settings
 from server.metrics import Metrics
@@ -203,10 +204,11 @@ def test_no_heading_of_the_demo_is_cut():
 README = (PROGRAM.parent / "README.md").read_text()
 
 
-def test_the_readme_names_every_placement_and_metric():
+def test_the_readme_names_every_placement_source_and_metric():
     metrics = CollectorRegistry()
     Metrics(metrics)
     names = [*DEFAULT_PLACEMENTS, *(family.name for family in metrics.collect())]
+    names += [f"{source}` |" for source in get_args(SourceName)]
     assert [name for name in names if f"`{name}" not in README] == []
 
 
