@@ -15,6 +15,7 @@ _BOOLEAN = read_only(boolean)
 _U4 = read_only(types.uint32)
 """Of row numbers: those without a sign are not asked whether they count from the end."""
 _LEAST_LIKELY = np.float32(1e-30)
+"""Of two chances' sum that is divided by: both may be rounded to 0."""
 ABREAST = 4
 """Features whose histograms are filled in one pass."""
 

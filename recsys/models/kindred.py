@@ -52,15 +52,19 @@ Evidence = npt.NDArray[np.float32]
 
 _STEP: Final = "kindred"
 _BATCH_ITEMS: Final = 4_096
+"""Items whose walks one thread works out at a time, with 16 bytes of memory for each item of the shop."""
 
 
 class KindredSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What of people and items is kept, and how far is walked. Counts, but for the exponent."""
+
     k_walks: int = 200
     """How many ends of walks are kept for each item."""
     max_walks: int = 24_000_000
     """And of all items together, 8 bytes each: with more than 120,000 items each keeps fewer, at least
     `least_walks`."""
     least_walks: int = 20
+    """Ends of walks that each item keeps in any case, however many items there are."""
     popularity_exponent: float = 0.4
     """Which ends are kept: those of the greatest chance over (people who have the item)^this. Kept for
     their chance alone, the ends of most walks are the same few bestsellers."""
@@ -71,8 +75,9 @@ class KindredSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     k_people: int = 100
     """How many of the people met, the nearest, are asked what they have."""
     min_items_per_person: int = 2
+    """With fewer distinct items nobody leads from one to another."""
     max_items_per_person: int = 500
-    """Of longer histories the newest items."""
+    """Of longer histories the newest items: a walk through a person costs as much as they have."""
     max_interactions: int = 4_000_000
     """Of distinct items had, of the people who came last: who came before them knows little else."""
 

@@ -89,6 +89,7 @@ class KindredDesk(NamedTuple):
 
 
 SLOTS, HISTORY, MET = range(3)
+"""The places of `KindredDesk.facts`."""
 N_FACTS = 3
 
 ARRAYS_TYPE = types.NamedTuple((_I8, _I4, _F4, _I8, _I4, _I8, _I4, _F4, _F4), KindredArrays)

@@ -31,20 +31,26 @@ from recsys.models.trees import Trees
 
 _STEP: Final = "histories"
 _BORDER_CHOICES: Final = 1000
+"""The first choices, drawn people, whose features tell where borders are cut; they are held at once."""
 _LEAST_CHOICES: Final = 50
 """Fewer choices than this teach nothing."""
 
 
 class KindredRankerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What of the past is replayed, and how trees learn from it; *Choices* of `bench/RESULTS.md` has what was
+    tried."""
+
     k_kindred: int = 150
     """How many candidates each of the two searches names."""
     cuts: tuple[float, ...] = (0.2, 0.3)
-    """Where the past is cut for the replay: shares of its span before its end."""
+    """Where the past is cut for the replay: shares of its span before its end, each a past of its own: so
+    more people came again, and not in one season only."""
     window: float = 0.2
     """How long behind a cut the next basket is waited for, as a share of the span."""
     least_returning: int = 200
     """With fewer people who came again, a share of what people have is hidden instead."""
     hidden_share: float = 0.2
+    """Of each person's distinct items, 0 to 1, rounded: of five items one."""
     max_choices: int = 25_000
     """At most so many people, drawn by the seed, teach the trees, each by all that they came to have."""
     max_interactions: int = 1_500_000
@@ -58,6 +64,7 @@ class KindredRankerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     """The trees speak as so many fits of them do on average, each of other draws of people and features:
     what a single one owes to chance weighs less in their mean."""
     seed: int = 0
+    """Of the people who are drawn, and of what is hidden."""
 
 
 DEFAULTS = KindredRankerSettings()

@@ -18,6 +18,7 @@ from recsys.models.interactions import Interactions
 from recsys.models.signals import Trail
 
 _MAX_HISTORY_ROWS: Final = 300
+"""Interactions of a person that are looked at, the newest: MAX_HISTORY_ITEMS distinct ones count of them."""
 
 
 class Replayed(NamedTuple):

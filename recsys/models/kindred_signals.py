@@ -25,9 +25,11 @@ from recsys.models.signals import SignalSettings, Trail, item_columns
 from recsys.models.spectrum import HEARD, HEARD_LOWEST, Spectrum
 
 SETTINGS: Final = SignalSettings(n_popular=60)
+"""Of the columns of items; so many popular ones are everybody's candidates, beside those of the searches."""
 _N_WEIGHED: Final = 2 * N_CHANNELS
 """Of the evidence, what depends on the weights of the history: channels and their shares of the best."""
 _WALKS, _PEOPLE = N_CHANNELS + CHANNELS.index("walks"), N_CHANNELS + CHANNELS.index("people")
+"""Rows of the evidence: the shares of the two searches, which `walks_and_people` adds up."""
 _N_TOLD: Final = 6
 """How many of an item's columns are features; the others are about sessions."""
 FEATURES: Final = (

@@ -24,7 +24,9 @@ from recsys.models.trees import Trees
 
 _STEP: Final = "replay"
 _BORDER_GROUPS: Final = 1000
+"""Prefixes, drawn from all of the time, whose features tell where borders are cut: they are held at once."""
 _SURGING_EVERY: Final = 20
+"""After so many prefixes the items in the greatest demand are looked for anew, a pass over all items."""
 _MIN_CHOICES: Final = 50
 """Fewer choices than this teach nothing."""
 
@@ -33,17 +35,23 @@ Places = npt.NDArray[np.int64]
 
 
 class LessonSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What of the past is replayed as lessons, and how trees learn from them."""
+
     max_prefixes: int = 24_000
     """At most so many beginnings of sessions are asked about, of whole sessions drawn by the seed, so that a
     larger shop takes no longer."""
     max_history_rows: int = 100
-    """How much of what a person did before the session is looked at."""
+    """How many interactions before the session are looked at, the newest: a profile keeps 60 touches and 12
+    orders, so seldom more are there when a block is decided."""
     n_surging: int = 50
     """How many of the items in the greatest demand are candidates besides."""
     blind_share: float = 0.15
-    """For this share of the prefixes there are no live counters."""
+    """For this share of the prefixes, 0 to 1, there are no live counters, as after a loss of the state: trees
+    learn to do without."""
     boosting: BoostingSettings = BoostingSettings()
+    """Of the trees."""
     seed: int = 0
+    """Of the sessions, and of the prefixes without counters, that are drawn."""
 
 
 DEFAULTS = LessonSettings()
