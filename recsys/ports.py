@@ -130,10 +130,6 @@ class ProfileStore(Protocol):
         """Upsert all. Visible to other processes when the call returns."""
         ...
 
-    def delete_many(self, keys: Sequence[str]) -> None:
-        """Take out the records of these keys, where there are any."""
-        ...
-
     def claim(self, key: str, value: bytes, ttl_s: int) -> bytes:
         """Store `value` unless the key exists; return what is stored then. Atomic between
         processes. The record may be dropped `ttl_s` seconds later, not before."""

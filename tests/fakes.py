@@ -105,12 +105,6 @@ class MemoryStore:
         with self._lock:
             self.records.update(records)
 
-    def delete_many(self, keys: Sequence[str]) -> None:
-        self._answer()
-        with self._lock:
-            for key in keys:
-                self.records.pop(key, None)
-
     def claim(self, key: str, value: bytes, ttl_s: int) -> bytes:
         key_bytes(key)  # the adapters' limit
         self._answer()

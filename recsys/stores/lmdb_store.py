@@ -96,13 +96,6 @@ class LmdbStore:
             for raw_key, stored in raw_records:
                 txn.put(raw_key, stored)
 
-    def delete_many(self, keys: Sequence[str]) -> None:
-        """See ProfileStore; all or nothing."""
-        raw_keys = [key_bytes(key) for key in keys]
-        with self._writing() as txn:
-            for key in raw_keys:
-                txn.delete(key)
-
     def claim(self, key: str, value: bytes, ttl_s: int) -> bytes:
         """See ProfileStore."""
         return self.claim_many(((key, value),), ttl_s)[0]

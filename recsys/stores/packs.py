@@ -45,12 +45,6 @@ def rows_of(seq: int, records: Sequence[Record]) -> list[Row]:
     return rows
 
 
-def spans_of(row: Row) -> dict[int, tuple[int, int]]:
-    """See `Pack.spans`, for any row."""
-    _, partition, offset, _, value, _ = row
-    return unpacked(value).spans if partition == PACKED else {partition: (offset, offset + 1)}
-
-
 def flat(rows: Sequence[Row]) -> list[int | str | bytes]:
     """Rows as the values of one statement."""
     return list(chain.from_iterable(rows))

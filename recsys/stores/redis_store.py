@@ -125,13 +125,6 @@ class RedisStore:
             for batch in _batches(raw_records):
                 mset(batch)
 
-    def delete_many(self, keys: Sequence[str]) -> None:
-        """See ProfileStore."""
-        raw_keys = [self._prefix + key_bytes(key) for key in keys]
-        with self._blaming():
-            for start in range(0, len(raw_keys), BATCH_KEYS):
-                self._client.unlink(*raw_keys[start : start + BATCH_KEYS])
-
     def claim(self, key: str, value: bytes, ttl_s: int) -> bytes:
         """See ProfileStore."""
         check_value(key, value)

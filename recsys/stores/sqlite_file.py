@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recsys.ports import LogUnavailable
-from recsys.sqlite_files import connect, patiently
+from recsys.sqlite_files import patiently
 
 VERSION = 2
 """2: rows of many records (`recsys.stores.packs`). A log of version 1 is read, and is one of 2
@@ -70,7 +70,7 @@ def set_version(connection: sqlite3.Connection) -> None:
 
 
 def kept(connection: sqlite3.Connection) -> dict[int, tuple[int, int]]:
-    """Per partition the first offset kept and the offset behind the last one."""
+    """Per partition the first offset there is and the offset behind the last one."""
     rows = connection.execute("SELECT partition, first_offset, next_offset FROM heads")
     return {partition: (first, end) for partition, first, end in rows}
 
@@ -82,16 +82,6 @@ def blaming(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.Error, OSError) as error:
         raise LogUnavailable(f"{path}: {error}") from error
-
-
-@contextmanager
-def connected(path: Path, timeout_s: float) -> Iterator[sqlite3.Connection]:
-    """A connection for the while."""
-    connection = connect(path, timeout_s)
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 One table in order of commit (`seq`) holds every partition, so a reader follows one number. `seq`
 counts all records ever appended, offsets count per partition; both continue from the table
-`heads`, so trimming never lets one be used again. There is no index by position: it would cost a
-third of an append. Sparse `marks` say from which `seq` on to look for an offset instead. Records of one
-commit stand in rows of many (`recsys.stores.packs`).
+`heads`. Nothing is ever taken out: the state is a function of the whole log. There is no index by
+position: it would cost a third of an append. Sparse `marks` say from which `seq` on to look for an
+offset instead. Records of one commit stand in rows of many (`recsys.stores.packs`).
 `synchronous=FULL` makes one fsync per commit, which concurrent appends share.
 
 Several processes may append and read at the same time. Open it after a fork, not before.
@@ -13,20 +13,17 @@ Several processes may append and read at the same time. Open it after a fork, no
 from __future__ import annotations
 
 import math
-import sqlite3
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 
 from recsys.ports import LogUnavailable, NewRecord, Position, Record
 from recsys.sqlite_files import connect
 from recsys.stores.limits import place
-from recsys.stores.packs import flat, rows_of, spans_of
+from recsys.stores.packs import flat, rows_of
 from recsys.stores.sqlite_file import (
     VERSION,
     blaming,
-    connected,
     kept,
     prepare,
     set_version,
@@ -162,23 +159,6 @@ class SqliteLog:
         with blaming(self._path), self._asking:
             return {partition: end - 1 for partition, (_, end) in kept(self._asked).items() if end > 0}
 
-    def trim(self, before: Mapping[int, int], limit: int = 10_000) -> int:
-        """Delete the oldest records as long as each has an offset below `before[partition]`, up to
-        the row that holds the `limit`th; return how many went. Call again until 0. The first record
-        to keep stops it, with those that share its row, so what is kept has no holes. Later appends
-        use the space again; the file does not shrink."""
-        with (
-            blaming(self._path),
-            connected(self._path, self._timeout_s) as connection,
-            transaction(connection, self._timeout_s),
-        ):
-            last_seq, trimmed, first = _oldest(connection, before, limit)
-            moved = [(offset, partition) for partition, offset in first.items()]
-            connection.executemany("UPDATE heads SET first_offset = ? WHERE partition = ?", moved)
-            connection.execute("DELETE FROM records WHERE seq <= ?", (last_seq,))
-            connection.execute("DELETE FROM marks WHERE seq <= ?", (last_seq,))
-        return trimmed
-
     def receipt_note(self) -> str:
         """See EventLog."""
         return ""
@@ -191,23 +171,6 @@ class SqliteLog:
             self._connection.close()
         with self._asking:
             self._asked.close()
-
-
-def _oldest(
-    connection: sqlite3.Connection, before: Mapping[int, int], limit: int
-) -> tuple[int, int, dict[int, int]]:
-    """What `trim` may delete: up to which `seq`, how many records, and what is the first kept then of
-    each partition."""
-    last_seq, found, first = -1, 0, {}
-    with closing(connection.execute("SELECT * FROM records ORDER BY seq")) as rows:
-        for row in rows:
-            spans = spans_of(row)
-            if found >= limit or any(end > before.get(each, 0) for each, (_, end) in spans.items()):
-                break
-            last_seq = row[0]
-            found += sum(end - start for start, end in spans.values())
-            first.update({each: end for each, (_, end) in spans.items()})
-    return last_seq, found, first
 
 
 class _Append:

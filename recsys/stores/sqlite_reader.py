@@ -67,8 +67,6 @@ class SqliteReader:
                     self._next_seq = seq + 1
                     if offset < wanted[partition]:
                         continue
-                    if offset > wanted[partition]:
-                        self._check_kept()
                     wanted[partition] = offset + 1
                     position = new_tuple(Position, (partition, offset))
                     records.append(new_tuple(Record, (position, key, value, received_ms)))
@@ -77,25 +75,15 @@ class SqliteReader:
                     return
         finally:
             rows.close()  # an open statement would hold back the checkpoint, and the WAL would grow
-        self._check_kept()
         self._at_end = True
 
     def _wanted_of(self, pack: Pack) -> list[Record]:
         """The records of a pack that were not read before; they count as read."""
         wanted, records, spans = self._wanted, pack.records, pack.spans
-        if any(first > wanted[partition] for partition, (first, _) in spans.items()):
-            self._check_kept()
         if any(first < wanted[partition] for partition, (first, _) in spans.items()):
             records = [one for one in records if one.position.offset >= wanted[one.position.partition]]
         wanted.update({each: max(wanted[each], end) for each, (_, end) in spans.items()})
         return records
-
-    def _check_kept(self) -> None:
-        """Raise when records were trimmed before this reader came to them."""
-        for partition, (first, end) in kept(self._connection).items():
-            if self._wanted[partition] < first:
-                self._at_end = False  # the next read finds out again
-                raise offset_gone(str(self._path), partition, self._wanted[partition], first, end)
 
     def close(self) -> None:
         """See LogReader."""

@@ -28,18 +28,11 @@ class ProfileStoreContract:
         assert store.get_many(["v:anna"]) == [None]
         assert list(store.scan("")) == []
         store.put_many({})
-        store.delete_many([])
-        store.delete_many(["v:anna"])
 
     def test_put_replaces_and_get_keeps_the_order_of_keys(self, store):
         store.put_many({"v:a": b"1", "v:b": b"2", "p:a": b""})
         store.put_many({"v:b": b"two"})
         assert store.get_many(["v:b", "v:none", "p:a", "v:a", "v:b"]) == [b"two", None, b"", b"1", b"two"]
-
-    def test_delete(self, store):
-        store.put_many({"v:a": b"1", "v:b": b"2", "v:c": b"3"})
-        store.delete_many(["v:a", "v:c", "v:none"])
-        assert store.get_many(["v:a", "v:b", "v:c"]) == [None, b"2", None]
 
     def test_any_bytes_and_any_key(self, store):
         records = {
@@ -59,8 +52,6 @@ class ProfileStoreContract:
         store.put_many(records)
         assert store.get_many(list(records)) == list(records.values())
         assert dict(store.scan("v:")) == records
-        store.delete_many(list(records))
-        assert list(store.scan("")) == []
 
     def test_scan_takes_the_prefix_literally(self, store):
         keys = ["v:a", "v:ab", "v:b", "v", "w:a", "v:*", "v:*x", "v:[a]", "v:a\\b", "v:\U0010ffff"]
@@ -92,8 +83,6 @@ class ProfileStoreContract:
         assert store.claim("c:1", b"second", 1000) == b"first"
         assert store.get_many(["c:1"]) == [b"first"]
         assert dict(store.scan("c:")) == {"c:1": b"first"}
-        store.delete_many(["c:1"])
-        assert store.claim("c:1", b"third", 1000) == b"third"
 
     def test_claims_of_many_are_claims_of_each(self, store):
         store.claim("c:2", b"before", 1000)
@@ -210,7 +199,6 @@ class ProfileStoreContract:
         for use in (
             lambda: store.get_many(["v:fine", key]),
             lambda: store.put_many({"v:fine": b"", key: b""}),
-            lambda: store.delete_many([key]),
             lambda: store.claim(key, b"", 1),
             lambda: store.journal("changed", [key]),
         ):
