@@ -109,12 +109,11 @@ def in_words(all_said: AllSaid, choice: Choice, query: Query) -> Told:
 
 def _tell_of_search(told: Told, choice: Choice, visit: Visit) -> None:
     """Of what has the words of a search: it stands there for them, whichever source names it."""
-    text = f"you searched for {_cut(visit.sought.query)}"
     for index, row in enumerate(choice.rows):
         if row in visit.sought_rows:
             source = told.of(index).source
             told.places[index] = len(told.reasons)
-            told.reasons.append(Reason(source, text))
+            told.reasons.append(_searched_for(source, visit))
 
 
 def evidence(choice: Choice, query: Query) -> Told:
@@ -187,6 +186,8 @@ def _without_deed(said: Said, query: Query) -> Reason:
         return _in_category(visit)
     if source == "trending":
         return _demand(visit.columns.counters[row], visit)
+    if source == "content" and visit.queries and row in visit.sought_rows:
+        return _searched_for(source, visit)
     if source == "complements":
         return _complement(row, visit)
     if source == "cart":
@@ -273,6 +274,11 @@ def _news(row: int, source: str, query: Query) -> Reason:
 def _in_category(visit: Visit) -> Reason:
     """What an unknown person came for."""
     return Reason("trending", f"in demand in {_cut(_category(visit.came_for, visit))}, which you came for")
+
+
+def _searched_for(source: str, visit: Visit) -> Reason:
+    """What has the words of a search."""
+    return Reason(source, f"you searched for {_cut(visit.sought.query)}")
 
 
 def _category(code: int, visit: Visit) -> str:

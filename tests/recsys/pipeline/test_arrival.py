@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from recsys.block import Block
+from recsys.block import DEFAULT_PLACEMENTS, Block
+from recsys.decide import View, why
+from recsys.fold import SessionRules
 from recsys.pipeline.arrival import CategoryNames, came_for, looked_for
 from recsys.pipeline.shelf import Shelf
 from recsys.profile import Profile, Session
 from tests.recsys.pipeline.shops import (
     CATALOGUE,
+    FRESH,
     NOW_MS,
     NOW_S,
     ask,
@@ -214,3 +217,20 @@ def test_a_newer_search_counts_before_an_older_one() -> None:
     session = Session(NOW_MS - 60_000, NOW_MS - 60_000, queries=("harrowfell",))
     (searched,) = ask(brand_shop(), visitor("m1", session=session), slot("home.feed", 4))
     assert shown(searched) == shown(known), "what somebody did counts more"
+
+
+def test_the_account_of_what_was_sought_names_the_search() -> None:
+    placement = DEFAULT_PLACEMENTS["home.feed"]
+    view = View(
+        shelf=brand_shop(),
+        person="a:v",
+        profile=searching("harrowfell"),
+        now_ms=NOW_MS,
+        rules=SessionRules(),
+        freshness=FRESH,
+    )
+    _, accounts = why(view, slot("home.feed", 2), placement, {}, [])
+    for told in accounts:
+        assert told.reason is not None
+        assert told.reason.text == "you searched for harrowfell"
+        assert [one.reason.text for one in told.shares if one.source == "content"] == [told.reason.text]
