@@ -95,8 +95,8 @@ def came_for(addresses: Sequence[str], names: CategoryNames) -> int:
 
 def looked_for(category: str, queries: Sequence[str], names: CategoryNames) -> tuple[int, tuple[str, ...]]:
     """The code of the category that a session tells without any item: that of the list it looked at last,
-    else what its newest search means that means one; -1 for none. And, the newest first, the searches behind
-    that one, which mean none, and that one itself where it says more than a category."""
+    else that of the newest search that means one; -1 for none. And, the newest first, the searches since that
+    one, which mean none, with that one itself where it says more than a category."""
     listed = names.called((slug(leaf_of(category)),)) if category else -1
     if listed >= 0:
         return listed, ()
