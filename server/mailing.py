@@ -12,15 +12,16 @@ server knows, and decides for one of them; the others' answers are without items
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from math import ceil
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from threading import Condition
 from typing import BinaryIO, Final
 
 import grpc
@@ -33,13 +34,19 @@ from server.wire import unpacked
 
 CHUNK: Final = 15 * PACK
 """Most people of one call: what a server that dies has to be asked for again."""
-TRIES: Final = 8
-"""How often a chunk is asked for while no server answers, with pauses that double."""
-BUSY_TRIES: Final = 500
-"""How often while servers answer that they have streams enough: others' chunks come first, which takes
-minutes where machines are busy."""
+ANSWER_S: Final = 60.0
+"""A call that takes longer is made again, by another connection where there is one: its server hangs, or is
+so slow that what it has decided by then is found decided the next time."""
+SILENCE_S: Final = 60.0
+"""So long after the last answer of any server it is given up."""
 FIRST_PAUSE_S: Final = 0.25
-LONGEST_PAUSE_S: Final = 16.0
+LONGEST_PAUSE_S: Final = 8.0
+AGAIN: Final = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    # Of a server that has streams enough, those of another mailing perhaps: its chunks come first.
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+)
 _VARINT_BYTES: Final = 5
 
 Progress = Callable[[int, int], None]
@@ -179,33 +186,52 @@ def send_all(
     are used; whichever is free takes the next chunk, as the system may have led most connections to one
     process. At most two chunks a client are under way, and as many read ahead. Every chunk is durable before
     it is counted.
-    Raises CallFailed when no server has answered for a minute, OtherMailing for a file of another one.
+    Raises CallFailed when no server has answered for a minute, OtherMailing for a file of another one, or one
+    that another process writes just now.
     """
-    outcome = Outcome()
-    before = gone_on_with(out, people, slots, outcome)
-    chunks = chunks_of(people, len(clients))
-    waiting: deque[Future[list[memoryview]]] = deque()
-    free: SimpleQueue[Client] = SimpleQueue()
-    for client in clients:
-        free.put(client)
-    with out.open("ab") as file, ThreadPoolExecutor(len(clients), thread_name_prefix="mailing") as pool:
-        while True:
-            chunk = next(chunks, None) if len(waiting) < 2 * len(clients) else None
-            if chunk:
-                request = pb.GetBlocksBulkRequest(
-                    slots=slots, people=chunk, request_id=request_id, campaign=campaign, context=context
-                )
-                waiting.append(pool.submit(_answers, free, request))
-                continue
-            if not waiting:
-                return outcome
-            answers = waiting.popleft().result()
-            file.writelines(answers)
-            file.flush()
-            os.fsync(file.fileno())
-            for answer in answers:
-                outcome.count(_without_length(answer))
-            progress(outcome.n_people, outcome.n_people - before)
+    with out.open("ab") as file:
+        _lock(file, out)
+        outcome = Outcome()
+        before = gone_on_with(out, people, slots, outcome)
+        chunks = enumerate(chunks_of(people, len(clients)))
+        waiting: deque[Future[list[memoryview]]] = deque()
+        free = _Connections(clients)
+        with ThreadPoolExecutor(len(clients), thread_name_prefix="mailing") as pool:
+            try:
+                while True:
+                    ahead = next(chunks, None) if len(waiting) < 2 * len(clients) else None
+                    if ahead is not None:
+                        number, chunk = ahead
+                        request = pb.GetBlocksBulkRequest(
+                            slots=slots,
+                            people=chunk,
+                            request_id=request_id,
+                            campaign=campaign,
+                            context=context,
+                        )
+                        waiting.append(pool.submit(_answers, free, number, request))
+                        continue
+                    if not waiting:
+                        return outcome
+                    answers = waiting.popleft().result()
+                    file.writelines(answers)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    for answer in answers:
+                        outcome.count(_without_length(answer))
+                    progress(outcome.n_people, outcome.n_people - before)
+            except BaseException:  # an interrupt as well: nobody waits for what is not wanted any more
+                free.close()
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _lock(file: BinaryIO, out: Path) -> None:
+    """Until it is closed or its process ends no other mailing writes to this file. Raises OtherMailing."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OtherMailing(f"Expected a file of its own, got `{out}`, which another mailing writes") from None
 
 
 def chunks_of(people: Iterator[pb.BulkPerson], n_clients: int) -> Iterator[list[pb.BulkPerson]]:
@@ -220,40 +246,87 @@ def chunks_of(people: Iterator[pb.BulkPerson], n_clients: int) -> Iterator[list[
         yield [ahead.popleft() for _ in range(min(packs * PACK, CHUNK, len(ahead)))]
 
 
-def _answers(free: SimpleQueue[Client], request: pb.GetBlocksBulkRequest) -> list[memoryview]:
-    """The chunk's answers as the file has them; asked for again while no server answers. Several
-    connections may have met at one process, which takes so many streams only: one that was refused for
-    that is put aside, and the next that is free is asked at once, for behind a chunk that waits all
-    others do."""
-    aside: deque[Client] = deque()
-    pause_s, silent = FIRST_PAUSE_S, 0
-    try:
-        for _ in range(TRIES + BUSY_TRIES):
+class _Stopped(Exception):
+    """The mailing has ended meanwhile."""
+
+
+class _Connections:
+    """Those of a mailing: each serves one chunk at a time, the one first that stands first in the file, since
+    all others wait for it."""
+
+    def __init__(self, clients: Sequence[Client]) -> None:
+        self._changed = Condition()
+        self._free = deque(clients)
+        self._asking: set[int] = set()
+        self._is_closed = False
+        self.answered_s = time.monotonic()
+        """When a server last answered, on the monotonic clock."""
+
+    def take(self, chunk: int, timeout_s: float | None) -> Client | None:
+        """One that is free; None where there is none within the time. Raises _Stopped."""
+        with self._changed:
+            self._asking.add(chunk)
             try:
-                # With none aside one comes: there are no more threads than clients.
-                client = free.get(timeout=pause_s if aside else None)
-            except Empty:
+                self._changed.wait_for(
+                    lambda: self._is_closed or (bool(self._free) and chunk == min(self._asking)), timeout_s
+                )
+                self.check()
+                is_first = chunk == min(self._asking)
+                return self._free.popleft() if is_first and self._free else None
+            finally:
+                self._asking.remove(chunk)
+                self._changed.notify_all()
+
+    def give_back(self, clients: Iterable[Client]) -> None:
+        with self._changed:
+            self._free.extend(clients)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        """Raises _Stopped."""
+        if self._is_closed:
+            raise _Stopped
+
+    def answered(self) -> None:
+        """A server has."""
+        self.answered_s = time.monotonic()
+
+
+def _answers(free: _Connections, chunk: int, request: pb.GetBlocksBulkRequest) -> list[memoryview]:
+    """The chunk's answers as the file has them. A connection whose process does not answer, or takes no more
+    streams, as several may have met at one, is put aside, and the next that is free is asked at once; where
+    none is, those aside again, after pauses. Raises CallFailed, _Stopped."""
+    aside: deque[Client] = deque()
+    pause_s, began_s = FIRST_PAUSE_S, time.monotonic()
+    try:
+        while True:
+            # With none aside one comes: there are no more threads than clients.
+            client = free.take(chunk, pause_s if aside else None)
+            if client is None:
                 client = aside.popleft()
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+            aside.append(client)  # until it has answered
+            answers: list[memoryview] = []
             try:
-                answers = [answer for pack in client.packs(request) for answer in unpacked(pack)]
+                for pack in client.packs(request, deadline_s=ANSWER_S):
+                    free.check()
+                    free.answered()
+                    answers += unpacked(pack)
             except CallFailed as error:
                 if error.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
-                    aside.append(client)
-                    continue
-                free.put(client)
-                silent += 1
-                if error.code is not grpc.StatusCode.UNAVAILABLE or silent == TRIES:
+                    free.answered()
+                silent_s = time.monotonic() - max(free.answered_s, began_s)
+                if error.code not in AGAIN or silent_s >= SILENCE_S:
                     raise
-                time.sleep(pause_s)
-                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
             else:
-                free.put(client)
                 return answers
     finally:
-        for client in aside:
-            free.put(client)
-    raise CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, "Expected a server with a free stream, got none")
+        free.give_back(aside)
 
 
 def _without_length(answer: memoryview) -> pb.GetBlocksResponse:

@@ -41,6 +41,9 @@ log = structlog.get_logger("server.running")
 GC_THRESHOLDS = (20_000, 20, 20)
 """Young objects, and collections of the younger ones, before the collector looks: Python's own 700 would
 be five looks a request."""
+LEAST_PING_MS = 10_000
+"""Who looks more often whether a connection lives loses it. With gRPC's own five minutes a mailing would wait
+that long for a process that hangs."""
 CALLS_A_THREAD = 32
 """Calls that may wait for a thread, for each there is; further ones get RESOURCE_EXHAUSTED."""
 
@@ -149,6 +152,7 @@ class RunningServer:
                 ("grpc.so_reuseport", int(share_port)),
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+                ("grpc.http2.min_ping_interval_without_data_ms", LEAST_PING_MS),
             ),
             maximum_concurrent_rpcs=most_calls,
         )

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import count
+from math import inf
 from pathlib import Path
-from threading import Event, Semaphore, Thread
+from queue import SimpleQueue
+from threading import Event, Semaphore, Thread, Timer
 
 import grpc
 import pytest
@@ -66,11 +69,11 @@ class Held(Client):
         super().__init__(address)
         self._others, self._wanted = others, wanted
 
-    def packs(self, request: pb.GetBlocksBulkRequest) -> Iterator[bytes]:
+    def packs(self, request: pb.GetBlocksBulkRequest, *, deadline_s: float | None = None) -> Iterator[bytes]:
         for _ in range(self._wanted):
             assert self._others.acquire(timeout=10)
         self._wanted = 0
-        yield from super().packs(request)
+        yield from super().packs(request, deadline_s=deadline_s)
 
 
 class Counted(Client):
@@ -80,8 +83,8 @@ class Counted(Client):
         super().__init__(address)
         self._answered = answered
 
-    def packs(self, request: pb.GetBlocksBulkRequest) -> Iterator[bytes]:
-        yield from super().packs(request)
+    def packs(self, request: pb.GetBlocksBulkRequest, *, deadline_s: float | None = None) -> Iterator[bytes]:
+        yield from super().packs(request, deadline_s=deadline_s)
         self._answered.release()
 
 
@@ -94,29 +97,139 @@ def test_a_connection_that_is_free_takes_the_next_chunk(shop: Shop, tmp_path: Pa
     assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(20)]
 
 
-class Full(Client):
-    """Of a process that has all the streams it takes."""
+class Failing(Client):
+    """Fails with `error`, so many times or always."""
 
-    asked = 0
+    def __init__(self, address: str, error: Exception, times: float = inf) -> None:
+        super().__init__(address)
+        self._error, self._times, self.asked = error, times, 0
 
-    def packs(self, request: pb.GetBlocksBulkRequest) -> Iterator[bytes]:
+    def packs(self, request: pb.GetBlocksBulkRequest, *, deadline_s: float | None = None) -> Iterator[bytes]:
+        assert deadline_s, "a server that hangs would be waited for"
         self.asked += 1
-        raise CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, "Expected fewer bulk requests at once")
+        if self.asked <= self._times:
+            raise self._error
+        yield from super().packs(request, deadline_s=deadline_s)
 
 
-def test_who_is_refused_takes_another_connection_at_once(shop: Shop, tmp_path: Path, monkeypatch) -> None:
+FULL = CallFailed(grpc.StatusCode.RESOURCE_EXHAUSTED, "Expected fewer bulk requests at once")
+AWAY = CallFailed(grpc.StatusCode.UNAVAILABLE, "The catalogue is still being read")
+LATE = CallFailed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+
+@pytest.mark.parametrize("error", [FULL, AWAY, LATE])
+def test_who_is_refused_takes_another_connection_at_once(
+    shop: Shop, tmp_path: Path, monkeypatch, error: CallFailed
+) -> None:
     """All that is behind a chunk waits for it, so it must not sleep while a process has room."""
     monkeypatch.setattr(mailing, "CHUNK", 5)
-    monkeypatch.setattr(mailing, "FIRST_PAUSE_S", 3600.0)
+    monkeypatch.setattr(mailing, "FIRST_PAUSE_S", 45.0)
     address, out = f"127.0.0.1:{shop.port}", tmp_path / "out.pb"
-    with Full(address) as full, Full(address) as other, Client(address) as free:
-        asked = [full, other, free], DIGEST, people_of(lines(40), "may"), out, nothing
+    with Failing(address, error) as one, Failing(address, error) as other, Client(address) as free:
+        asked = [one, other, free], DIGEST, people_of(lines(40), "may"), out, nothing
         sending = Thread(target=send_all, args=asked, daemon=True)
         sending.start()
         sending.join(30)
-        assert full.asked + other.asked >= 2
+        assert one.asked + other.asked >= 2
     assert not sending.is_alive()
     assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(40)]
+
+
+@pytest.mark.parametrize("error", [FULL, AWAY, LATE])
+def test_a_server_that_comes_back_is_waited_for(
+    shop: Shop, tmp_path: Path, monkeypatch, error: CallFailed
+) -> None:
+    monkeypatch.setattr(mailing, "FIRST_PAUSE_S", 0.001)
+    out = tmp_path / "out.pb"
+    with Failing(f"127.0.0.1:{shop.port}", error, times=5) as client:
+        send_all([client], DIGEST, people_of(lines(5), "may"), out, nothing)
+    assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(5)]
+
+
+def test_while_one_process_answers_nobody_gives_up_for_another(
+    shop: Shop, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(mailing, "CHUNK", 5)
+    monkeypatch.setattr(mailing, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(mailing, "SILENCE_S", 2.0)
+
+    class Slow(Client):
+        def packs(
+            self, request: pb.GetBlocksBulkRequest, *, deadline_s: float | None = None
+        ) -> Iterator[bytes]:
+            time.sleep(0.1)
+            yield from super().packs(request, deadline_s=deadline_s)
+
+    address, out = f"127.0.0.1:{shop.port}", tmp_path / "out.pb"
+    with Failing(address, AWAY) as away, Slow(address) as slow:
+        assert send_all([away, slow], DIGEST, people_of(lines(150), "may"), out, nothing).n_people == 150
+        assert away.asked
+
+
+def test_what_nobody_expected_ends_a_mailing_and_says_so(shop: Shop, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(mailing, "CHUNK", 5)
+    address, out = f"127.0.0.1:{shop.port}", tmp_path / "out.pb"
+    with Failing(address, IndexError("a pack that ends too soon")) as client, pytest.raises(IndexError):
+        send_all([client], DIGEST, people_of(lines(40), "may"), out, nothing)
+
+
+def test_an_interrupt_asks_for_nobody_any_more(shop: Shop, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(mailing, "CHUNK", 1)
+    interrupted, asked = Event(), count()
+
+    class Held(Client):
+        def packs(
+            self, request: pb.GetBlocksBulkRequest, *, deadline_s: float | None = None
+        ) -> Iterator[bytes]:
+            if next(asked):
+                assert interrupted.wait(20)
+            yield from super().packs(request, deadline_s=deadline_s)
+
+    def interrupt(done: int, new: int) -> None:
+        Timer(0.3, interrupted.set).start()
+        raise KeyboardInterrupt
+
+    address, out = f"127.0.0.1:{shop.port}", tmp_path / "out.pb"
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Held(address)) for _ in range(4)]
+        with pytest.raises(KeyboardInterrupt):
+            send_all(clients, DIGEST, people_of(lines(400), "may"), out, interrupt)
+    assert next(asked) <= 1 + len(clients), "no more than were under way"
+    assert cut_back(out) == 1
+
+
+def test_a_free_connection_goes_to_the_chunk_that_all_others_wait_for() -> None:
+    with Client("127.0.0.1:1") as client:
+        connections, order = mailing._Connections([]), SimpleQueue[int]()
+
+        def take(chunk: int) -> None:
+            assert connections.take(chunk, 20) is client
+            order.put(chunk)
+            connections.give_back([client])
+
+        threads = [Thread(target=take, args=(chunk,)) for chunk in (7, 3, 5)]
+        for thread in threads:
+            thread.start()
+        until(lambda: len(connections._asking) == len(threads))
+        connections.give_back([client])
+        for thread in threads:
+            thread.join(20)
+    assert [order.get_nowait() for _ in threads] == [3, 5, 7]
+
+
+def test_two_mailings_do_not_write_one_file(shop: Shop, client: Client, tmp_path: Path) -> None:
+    out, seen = tmp_path / "out.pb", list[str]()
+
+    def a_second_one(done: int, new: int) -> None:
+        with pytest.raises(OtherMailing, match="another mailing writes") as refused:
+            send_all([client], DIGEST, people_of(lines(40), "may"), out, nothing)
+        seen.append(str(refused.value))
+
+    send_all([client], DIGEST, people_of(lines(40), "may"), out, a_second_one)
+    assert seen
+    assert [answer.render_id for answer in answers(out)] == [f"may:{line}" for line in lines(40)]
+    send_all([client], DIGEST, people_of(lines(41), "may"), out, nothing)  # free again
+    assert cut_back(out) == 41
 
 
 @pytest.mark.parametrize("count", [1, 64, 1000, 7777, 20_000])
@@ -345,6 +458,7 @@ def test_a_file_of_another_mailing_is_refused_and_left_as_it_is(
 
 def test_without_a_server_it_gives_up_and_loses_nothing(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(mailing, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(mailing, "SILENCE_S", 0.5)
     out = tmp_path / "out.pb"
     with Client("127.0.0.1:1") as client, pytest.raises(CallFailed):
         send_all([client], DIGEST, people_of(lines(5), "may"), out, nothing)
