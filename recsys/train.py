@@ -195,6 +195,7 @@ def _check_sound(models: Models) -> None:
     if models.ranker is not None:
         arrays |= {
             "ranker.signals.vectors": models.ranker.signals.arrays.vectors,
+            "ranker.signals.next_vectors": models.ranker.signals.arrays.next_vectors,
             "ranker.signals.columns": models.ranker.signals.arrays.columns,
             "ranker.trees.values": models.ranker.trees.values,
         }

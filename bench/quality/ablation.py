@@ -25,6 +25,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         *_of_channels("following", "preceding", "around", "next"), "following_last_best",
     ),
     "item vectors": (*_of_channels("cosine"), "cosine_last", "cosine_session", "cosine_earlier"),
+    "next vectors": ("pointed_session", "pointed_last"),
     "item's past": (*COLUMNS, "last_popularity", "last_repeat"),
     "own session": ("steps_back", "times_in_session", "seconds_back"),
     "earlier sessions": (

@@ -38,7 +38,7 @@ from recsys.models.repurchase import Repurchase
 from recsys.models.scratch import Scratch
 from recsys.models.transitions import Transitions
 
-FORMAT = 9
+FORMAT = 10
 """2: lists instead of FAISS indexes, neighbours by content. Bundles of format 1 are read: without
 those neighbours, so that content is searched by its vectors. 3: a learned ranker, where there was enough
 to learn from. Bundles without one are read: sources are then weighed by the placement. 4: the ranker asks
@@ -47,7 +47,8 @@ where sessions tell no order; what is ordered again, and when. Bundles without t
 nothing by them. 6: that ranker hears a spectrum; one that does not is read.
 7: texts may be read by a sentence model, and not by words. 8: the spectrum is heard through a narrower filter
 besides; a ranker that does not ask for it is read. 9: rankers are told of surges of an hour; one that does
-not ask for them is read."""
+not ask for them is read. 10: rankers are told where a session points by vectors taught to foretell; one that
+does not ask for them is read."""
 MANIFEST_FILE = "manifest.json"
 _ITEMS_FILE = "item_ids.json"
 _BLOCK_BYTES: Final = 1 << 17

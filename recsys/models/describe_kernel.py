@@ -18,6 +18,7 @@ from recsys.models.signal_arrays import (
     N_CHANNELS,
     N_COLUMNS,
     PAST,
+    POINTED_AT,
     POOLED,
     SESSION,
     SIGNALS_TYPE,
@@ -28,6 +29,7 @@ from recsys.models.signal_arrays import (
 )
 
 _I4, _I8, _F4, _U1 = (read_only(dtype) for dtype in (i4, i8, f4, u1))
+_F4_2D = read_only(f4, 2)
 
 _COMPARED_ITEMS = 6
 """How many of the session's newest items a candidate is compared with."""
@@ -42,10 +44,10 @@ _POPULARITY, _REPEAT = COLUMNS.index("popularity"), COLUMNS.index("repeat")
 _NEAR, _FOLLOWING = FEATURES.index("neighbours_near"), FEATURES.index("following_last")
 
 
-@kernel(void(SIGNALS_TYPE, DESK_TYPE), fastmath=True)
-def _average(model: SignalArrays, desk: DeskArrays) -> None:
-    """The direction of the session in `desk.mean`: an item counts half for every three steps back."""
-    mean, vectors = desk.mean, model.vectors
+@kernel(void(DESK_TYPE, _F4_2D, f4[::1]), fastmath=True)
+def _average(desk: DeskArrays, vectors: Array, mean: Array) -> None:
+    """The direction of the session by `vectors` float32[n, d] into `mean` float32[d], of length 1: an item
+    counts half for every three steps back."""
     mean[:] = np.float32(0)
     for slot in range(min(desk.facts[SESSION], _AVERAGED_ITEMS)):
         row, weight = desk.rows[slot], _HALVED_BY_THREE[desk.step[slot]]
@@ -83,6 +85,25 @@ def _likenesses(model: SignalArrays, desk: DeskArrays, rows: Array, features: Ar
         features[_COSINES, index] = last
         features[_COSINES + 1, index] = session
         features[_COSINES + 2, index] = earlier
+
+
+@kernel(void(SIGNALS_TYPE, DESK_TYPE, _I4, f4[:, ::1]), fastmath=True)
+def _pointed(model: SignalArrays, desk: DeskArrays, rows: Array, features: Array) -> None:
+    """How near the candidates are to where the session, and its last item, point."""
+    vectors, aim, last_row = model.next_vectors, desk.aim, len(rows) - 1
+    knows_last = desk.facts[SESSION] > 0
+    last, dimensions = unsigned(desk.rows[0]), len(aim)
+    for index in range(len(rows)):
+        row, soon = unsigned(rows[index]), rows[min(index + AHEAD, last_row)] * dimensions
+        for place in range(0, dimensions, LINE_F4):
+            fetch(vectors, soon + place)
+        of_session, of_last = np.float32(0), np.float32(0)
+        if row < len(vectors) and knows_last:
+            for place in range(dimensions):
+                of_session += vectors[row, place] * aim[place]
+                of_last += vectors[row, place] * vectors[last, place]
+        features[POINTED_AT, index] = of_session
+        features[POINTED_AT + 1, index] = of_last
 
 
 @kernel(void(DESK_TYPE, _I4, _I8, f8, f4[:, ::1]))
@@ -149,14 +170,17 @@ def describe(
     """Fill `features` float32[N_FEATURES, m >= n] for the candidates `rows` int32[n].
 
     kinds uint8[t], at_s int64[t] epoch seconds and `start` are the trail that `gather` was asked about. The
-    last rows, from LIVE_AT on, are left as they are: demand now, what other models and the catalogue tell.
+    rows from LIVE_AT to SLOW_SURGE_AT are left as they are: demand now, what other models and the catalogue
+    tell.
     """
     model, desk, n = joined.model, joined.desk, len(rows)
     for row in rows:
         fetch(model.columns, row * N_COLUMNS)
-    _average(model, desk)
+    _average(desk, model.vectors, desk.mean)
+    _average(desk, model.next_vectors, desk.aim)
     _circumstances(model, desk, kinds, at_s, start, n, features)
     _likenesses(model, desk, rows, features)
+    _pointed(model, desk, rows, features)
     _acquaintance(desk, rows, at_s, now_s, features)
     place, sums, best, columns = desk.place, desk.sums, desk.best, model.columns
     for index in range(n):

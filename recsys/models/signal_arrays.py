@@ -50,7 +50,7 @@ FEATURES = (
     "demand", "surge", "after_last", "after_last_share",
     *OPINIONS,
     *AFFINITIES,
-    "slow_surge",
+    "slow_surge", "pointed_session", "pointed_last",
 )  # fmt: skip
 """The rows of the ranker's features; `_share` is the share of the channel's best. New ones come last:
 trees of an older bundle ask for the others by their places."""
@@ -61,6 +61,8 @@ AFFINITIES_AT = FEATURES.index(AFFINITIES[0])
 """Where the features begin that are told by live counters, by other models, and by the catalogue."""
 SLOW_SURGE_AT = FEATURES.index("slow_surge")
 """The last one of live counters: it came later."""
+POINTED_AT = FEATURES.index("pointed_session")
+"""Where the features begin that are told by the vectors that are taught to foretell."""
 
 MAX_POOL = 192
 """Candidates of one session."""
@@ -101,6 +103,7 @@ class SignalArrays(NamedTuple):
     vectors: Array
     columns: Array
     popular: Array
+    next_vectors: Array
 
 
 class DeskArrays(NamedTuple):
@@ -142,6 +145,8 @@ class DeskArrays(NamedTuple):
     """float32[candidates]: what like sessions say of each, as a share of what they say of the best."""
     mean: Array
     """float32[d]: the session's mean vector."""
+    aim: Array
+    """float32[d']: where it points by the vectors that are taught."""
     facts: Array
     """int64: how many slots are used, are of the session, of the past; steps; sessions found; candidates."""
 
@@ -150,13 +155,13 @@ SLOTS, SESSION, PAST, STEPS, FOUND, POOLED = range(6)
 N_FACTS = 6
 
 SIGNALS_TYPE = types.NamedTuple(
-    (_I8, _I4, _I8, _I4, _F4, _F4, *(_I8, _I4, _F4) * 4, _F4_2D, _F4_2D, _I4), SignalArrays
+    (_I8, _I4, _I8, _I4, _F4, _F4, *(_I8, _I4, _F4) * 4, _F4_2D, _F4_2D, _I4, _F4_2D), SignalArrays
 )
 DESK_TYPE = types.NamedTuple(
     (
         *(i4[::1], i4[::1], f4[:, ::1], i4[::1], i4[::1], i8[::1], i4[::1], i8[::1], i4[::1], u1[::1]),
         *(f4[::1], f4[::1], i4[::1], i4[:, ::1], f4[:, ::1], i8[:, ::1], f4[::1], i4[::1], f4[::1], f4[::1]),
-        i8[::1],
+        *(f4[::1], i8[::1]),
     ),
     DeskArrays,
 )
@@ -207,6 +212,7 @@ class Desk:
             voter=np.zeros((m_sessions, 5), np.int64), fade=np.zeros(m_sessions, np.float32),
             gathered=np.zeros(MAX_POOL, np.int32), votes=np.zeros(MAX_POOL, np.float32),
             mean=np.zeros(model.vectors.shape[1], np.float32),
+            aim=np.zeros(model.next_vectors.shape[1], np.float32),
             facts=np.zeros(N_FACTS, np.int64),
         )  # fmt: skip
         self.joined = _join(model, self.arrays)

@@ -3,7 +3,8 @@
 Sources (`recsys.models.signal_kernels` has the loops): sessions that share items with this one, voting in
 seven ways; tables of what follows and precedes an item within a session, of what follows it of late, and
 of the items nearest to it in a truncated SVD of the item graph; the session's own items, those of the
-person's earlier sessions, and what is popular of late.
+person's earlier sessions, and what is popular of late. Vectors that are taught to foretell name nothing, and
+say of every candidate how near it is to where the session points.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from recsys.models.demand import Live
 from recsys.models.describe_kernel import describe
 from recsys.models.direct import direct
 from recsys.models.interactions import Interactions
+from recsys.models.next_vectors import NextSettings, taught
 from recsys.models.progress import Progress, silent
 from recsys.models.signal_arrays import (
     AFFINITIES_AT,
@@ -125,7 +127,9 @@ class Signals:
     `signal_arrays.COLUMNS`: occurrences, the faded ones and those of late, each divided by their mean;
     the ratio of the last and the first of these; how long before the end of the training it was last
     and first seen, as shares of its span; how often a session comes back to it; how often one ends
-    with it; popular int32[p]: the most popular of late."""
+    with it; popular int32[p]: the most popular of late; next_vectors
+    float32[n_items, d] of length 1 or 0: `vectors`, taught to foretell (`recsys.models.next_vectors`); zeros
+    where a bundle of format 9 is read."""
 
     def __init__(self, settings: SignalSettings, arrays: SignalArrays) -> None:
         self.settings = settings
@@ -155,7 +159,8 @@ class Signals:
         counts = np.bincount(single.item, minlength=single.n_items)
         per_occurrence = 1.0 / np.maximum(counts, 1)
         vectors = _vectors(following, settings)
-        progress(_STEP, 0.8)
+        progress(_STEP, 0.6)
+        next_vectors = taught(vectors, single, NextSettings(seed=settings.seed), progress)
         index = VectorIndex.build(vectors, threads=threads)
         rows = np.arange(len(vectors), dtype=np.int32)
         cosine = likeness_table(vectors, settings.k_cosine, index, rows, threads, silent, _STEP)
@@ -170,6 +175,7 @@ class Signals:
             vectors,
             columns,
             popular,
+            next_vectors,
         ]
         return cls(settings, SignalArrays(*arrays))
 
@@ -211,8 +217,14 @@ class Signals:
 
     @classmethod
     def load(cls, directory: Path) -> Signals:
-        arrays = SignalArrays(*(load_array(directory, name) for name in SignalArrays._fields))
-        return cls(load_settings(directory, SignalSettings), arrays)
+        names = SignalArrays._fields
+        arrays = {name: load_array(directory, name) for name in names[:-1]}
+        has_taught = (directory / f"{names[-1]}.npy").exists()
+        untaught = np.zeros((len(arrays["columns"]), 1), np.float32)
+        next_vectors = load_array(directory, names[-1]) if has_taught else untaught
+        return cls(
+            load_settings(directory, SignalSettings), SignalArrays(**arrays, next_vectors=next_vectors)
+        )
 
 
 def _starts(counts: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -12,6 +12,7 @@ _ABOUT: Final = (
     ("next_of_late", "what people go on to of late"),
     ("after_last", "what people go on to of late"),
     ("cosine", "what stands in the same sessions"),
+    ("pointed", "what sessions like this went on to"),
     ("popularity", "its popularity"),
     ("demand", "its popularity"),
     ("trend", "how its demand moves"),

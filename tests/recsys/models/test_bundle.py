@@ -133,7 +133,7 @@ def test_a_later_format_is_refused_by_name(tmp_path):
     directory = published(tmp_path)
     edited(directory, format=FORMAT + 1, n_items={"whatever": "it will be"})
     with pytest.raises(
-        BundleTooNew, match=r"^Expected bundle format 9 or older, got 10 - at `manifest\.json` in"
+        BundleTooNew, match=r"^Expected bundle format 10 or older, got 11 - at `manifest\.json` in"
     ):
         load_current(tmp_path)
 
