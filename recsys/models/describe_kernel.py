@@ -27,6 +27,7 @@ from recsys.models.signal_arrays import (
     DeskArrays,
     SignalArrays,
 )
+from recsys.models.vote_kernels import HALVED_BY_TWO
 
 _I4, _I8, _F4, _U1 = (read_only(dtype) for dtype in (i4, i8, f4, u1))
 _F4_2D = read_only(f4, 2)
@@ -44,13 +45,13 @@ _POPULARITY, _REPEAT = COLUMNS.index("popularity"), COLUMNS.index("repeat")
 _NEAR, _FOLLOWING = FEATURES.index("neighbours_near"), FEATURES.index("following_last")
 
 
-@kernel(void(DESK_TYPE, _F4_2D, f4[::1]), fastmath=True)
-def _average(desk: DeskArrays, vectors: Array, mean: Array) -> None:
-    """The direction of the session by `vectors` float32[n, d] into `mean` float32[d], of length 1: an item
-    counts half for every three steps back."""
+@kernel(void(DESK_TYPE, _F4_2D, _F4, f4[::1]), fastmath=True)
+def _average(desk: DeskArrays, vectors: Array, weights: Array, mean: Array) -> None:
+    """The direction of the session by `vectors` float32[n, d] into `mean` float32[d], of length 1; weights
+    float32[512]: what an item counts so many steps back."""
     mean[:] = np.float32(0)
     for slot in range(min(desk.facts[SESSION], _AVERAGED_ITEMS)):
-        row, weight = desk.rows[slot], _HALVED_BY_THREE[desk.step[slot]]
+        row, weight = desk.rows[slot], weights[desk.step[slot]]
         for place in range(len(mean)):
             mean[place] += weight * vectors[row, place]
     squares: Any = np.float32(0)
@@ -176,8 +177,8 @@ def describe(
     model, desk, n = joined.model, joined.desk, len(rows)
     for row in rows:
         fetch(model.columns, row * N_COLUMNS)
-    _average(desk, model.vectors, desk.mean)
-    _average(desk, model.next_vectors, desk.aim)
+    _average(desk, model.vectors, _HALVED_BY_THREE, desk.mean)
+    _average(desk, model.next_vectors, HALVED_BY_TWO, desk.aim)
     _circumstances(model, desk, kinds, at_s, start, n, features)
     _likenesses(model, desk, rows, features)
     _pointed(model, desk, rows, features)

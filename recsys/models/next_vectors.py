@@ -39,7 +39,7 @@ class NextSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """They are drawn by how often an item occurs to this power, which is taken out of the loss again."""
     temperature: float = 0.08
     """Cosines are divided by it: the smaller, the more the nearest wrong items count."""
-    rate: float = 0.002
+    rate: float = 0.008
     """Of the first step; it falls to nothing."""
     seed: int = 0
 

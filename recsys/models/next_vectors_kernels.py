@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from recsys.models.compiled import Array, boolean, f4, f8, i4, i8, kernel, read_only, void
+from recsys.models.vote_kernels import HALVED_BY_TWO
 
 _I4, _I8, _F4, _F4_2D = read_only(i4), read_only(i8), read_only(f4), read_only(f4, 2)
 
 REACH = 8
 """How many of a session's newest items tell its direction, as when a decision is asked for."""
-_HALVED_BY_THREE = np.exp2(-np.arange(REACH) / 3.0).astype(np.float32)
 _LEAST = np.float32(1e-9)
 _KEPT, _KEPT_SQUARES = np.float32(0.9), np.float32(0.99)
 
@@ -29,7 +29,7 @@ def point(
         for at in range(dimensions):
             directions[index, at] = np.float32(0)
         for back in range(min(place - begin[place], REACH)):
-            row, weight = item[place - 1 - back], _HALVED_BY_THREE[back]
+            row, weight = item[place - 1 - back], HALVED_BY_TWO[back]
             for at in range(dimensions):
                 directions[index, at] += weight * vectors[row, at]
         squares: Any = np.float32(0)
@@ -65,7 +65,7 @@ def add_gradients(
                 index
             ]
         for back in range(min(place - begin[place], REACH)):
-            row, weight = item[place - 1 - back], _HALVED_BY_THREE[back]
+            row, weight = item[place - 1 - back], HALVED_BY_TWO[back]
             if not touched[row]:
                 touched[row] = True
                 gradient[row] = np.float32(0)

@@ -38,7 +38,7 @@ _I4, _I8, _F4, _U1 = (read_only(dtype) for dtype in (i4, i8, f4, u1))
     _FOLLOWING, _PRECEDING, _FOLLOWING_SECOND, _AROUND, _FOLLOWING_SESSION, _NEXT_OF_LATE, _COSINE,
 ) = range(CHANNELS.index("following_last"), N_CHANNELS)  # fmt: skip
 _NEAR = CHANNELS.index("neighbours_near")
-_QUOTAS = np.array((50, 20, 30, 40, 30, 20, 0, 30, 15, 15, 0, 0, 20, 15), np.int64)
+_QUOTAS = np.array((50, 20, 30, 40, 30, 20, 0, 30, 15, 15, 0, 0, 20, 40), np.int64)
 """How many of each channel's best become candidates."""
 _TABLED_ITEMS = 6
 _LEAST_VOTES = np.float32(1e-3)

@@ -77,7 +77,7 @@ class SignalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     k_following: int = 80
     k_preceding: int = 50
     k_next: int = 40
-    k_cosine: int = 30
+    k_cosine: int = 40
     """How many items each table keeps for an item."""
     dimensions: int = 96
     """Of the item vectors."""
