@@ -57,7 +57,7 @@ class KindredRankerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     """The replay fits its sources on people drawn who have about so many, lest a large shop be factorised
     three times: what is learned is what evidence is worth, not which items go together."""
     boosting: BoostingSettings = BoostingSettings(
-        trees=160, learning_rate=0.1, max_groups=6000, max_rows=300_000
+        trees=120, learning_rate=0.1, max_groups=6000, max_rows=300_000
     )
     """Each tree looks at half of what trees about sessions do: more taught nothing about who is kindred."""
     fits: int = 3
