@@ -41,7 +41,7 @@ log = structlog.get_logger("server.running")
 GC_THRESHOLDS = (20_000, 20, 20)
 """Young objects, and collections of the younger ones, before the collector looks: Python's own 700 would
 be five looks a request."""
-LEAST_PING_MS = 10_000
+LEAST_PING_MS = 5_000
 """Who looks more often whether a connection lives loses it. With gRPC's own five minutes a mailing would wait
 that long for a process that hangs."""
 CALLS_A_THREAD = 32
