@@ -87,10 +87,10 @@ def empty_server(
 
 def cpu_of_a_request(pid: int, measure: Measure, rate: float, seconds: float) -> float | None:
     """Processor microseconds of the server for each request, all of its threads together, at a rate
-    that it holds with ease."""
+    that it holds with ease; None where that took less than the system's clock of it tells."""
     before_s, found = cpu_s(pid), measure(rate, seconds)
     after_s = cpu_s(pid)
-    if before_s is None or after_s is None or not found.answered:
+    if before_s is None or after_s is None or after_s == before_s or not found.answered:
         return None
     return round((after_s - before_s) / found.answered * 1e6)
 
