@@ -72,6 +72,11 @@ class View(msgspec.Struct, frozen=True):
     """Ids to use, one for each slot; empty: made here."""
     zone: tzinfo = timezone.utc
     """The shop's: in which reasons tell clock times and days."""
+    beside: tuple[str, ...] = ()
+    """What other blocks of the same page or email show, which are not decided now."""
+    keeps: tuple[tuple[str, ...], ...] = ()
+    """For each slot what stands in its block already and stays there: of `limit` places it has its own, and
+    only what comes beside it is decided and told. Empty: nothing, in none."""
 
 
 class Asked(NamedTuple):
@@ -82,7 +87,7 @@ class Asked(NamedTuple):
 
 
 def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement]) -> list[Block]:
-    """One block for each slot, in order, no item in two of them.
+    """One block for each slot, in order, no item in two of them, nor in what `view` says stands already.
 
     A block has items as long as the catalogue has one of the placement's types that may be shown there;
     the exception is email to somebody who has unsubscribed. Raises KeyError for a placement that is not
@@ -118,6 +123,11 @@ class _Decision:
         self._queries = [
             (slot, _query(self._visit, view, slot, placements[slot.placement])) for slot in slots
         ]
+        if view.keeps:
+            self._queries = [
+                (slot, _keeping(query, kept))
+                for (slot, query), kept in zip(self._queries, view.keeps, strict=True)
+            ]
         self._companies: list[Company] = []
         """Whose candidates can be found ahead."""
         self._choices: list[tuple[Query, Choice | None, list[str]]] = []
@@ -154,12 +164,15 @@ class _Decision:
 
     def choose(self) -> None:
         """No item in two slots, and no banner."""
-        view, taken, shown_banners = self._view, list[int](), list[str]()
-        for slot, query in self._queries:
+        view = self._view
+        # What stands already, before anything is chosen: a slot may keep what an earlier one would take.
+        taken, shown_banners = _standing(view) if view.beside or view.keeps else ([], [])
+        for place, (slot, query) in enumerate(self._queries):
             if _unsubscribed(view.profile, query.placement):
                 self._choices.append((query, None, []))
                 continue
-            banners, rest = _with_banners(view, slot, query, shown_banners)
+            n_kept = len(_banners_in(view.keeps[place])) if view.keeps else 0
+            banners, rest = _with_banners(view, slot, query, shown_banners, n_kept)
             shown_banners += banners
             choice = choose(rest, taken)
             taken += choice.rows
@@ -262,14 +275,34 @@ def _shown_when(view: View, slot: Slot, placement: Placement, item: str) -> str:
     return f"{last.placement} has shown {what} to the person {ago} ago ({rule})"
 
 
-def _with_banners(view: View, slot: Slot, query: Query, taken: Sequence[str]) -> tuple[list[str], Query]:
-    """The names of the banners of a slot, none of them in `taken`, and what is left to decide."""
-    if not view.banners:
+def _with_banners(
+    view: View, slot: Slot, query: Query, taken: Sequence[str], n_kept: int = 0
+) -> tuple[list[str], Query]:
+    """The names of the banners of a slot, none of them in `taken`, and what is left to decide; `n_kept`: how
+    many it has already."""
+    if not view.banners and not n_kept:
         return [], query
-    banners = banners_for(query, slot.placement, view.banners, view.shown, view.market, taken)
-    if not banners:
+    banners = banners_for(query, slot.placement, view.banners, view.shown, view.market, taken, n_kept)
+    if not banners and not n_kept:
         return banners, query
-    return banners, msgspec.structs.replace(query, limit=query.limit - len(banners))
+    return banners, msgspec.structs.replace(query, limit=query.limit - n_kept - len(banners))
+
+
+def _banners_in(items: Sequence[str]) -> list[str]:
+    """Their names."""
+    return [item.removeprefix(BANNER_PREFIX) for item in items if item.startswith(BANNER_PREFIX)]
+
+
+def _standing(view: View) -> tuple[list[int], list[str]]:
+    """The rows, and the names of banners, that stand in some block already."""
+    items = [item for many in (view.beside, *view.keeps) for item in many]
+    return [row for row in view.shelf.columns.rows_of(items) if row >= 0], _banners_in(items)
+
+
+def _keeping(query: Query, kept: Sequence[str]) -> Query:
+    """The query of a slot whose block has these items already."""
+    rows = [row for row in query.visit.columns.rows_of(kept) if row >= 0]
+    return msgspec.structs.replace(query, keeps=rows, limit=max(query.limit, len(kept))) if kept else query
 
 
 def _visit(view: View) -> Visit:

@@ -10,6 +10,8 @@ from itertools import compress
 from threading import BoundedSemaphore
 from typing import NamedTuple
 
+import msgspec
+
 from recsys.banner import Banner
 from recsys.block import Block, Freshness, Placement
 from recsys.decide import Asked, View, decide_all, said_no
@@ -308,7 +310,7 @@ class Blocks:
         self, cases: Sequence[_Case], wanted: Sequence[Wanted], deadline: Deadline | None
     ) -> list[list[Served]]:
         """Raises CallerGone, before anything is kept, when it has come too late."""
-        asked = [Asked(self._view(cases[one.request], one.ids), one.slots) for one in wanted]
+        asked = [Asked(self._view_of(cases[one.request], one), one.slots) for one in wanted]
         decided = self._decider(asked, self._placements)
         if deadline is not None and deadline.is_over:
             raise CallerGone
@@ -316,6 +318,13 @@ class Blocks:
             _served(cases[one.request], one, view.person, blocks)
             for one, (view, _), blocks in zip(wanted, asked, decided, strict=True)
         ]
+
+    def _view_of(self, case: _Case, wanted: Wanted) -> View:
+        view = self._view(case, wanted.ids)
+        if not wanted.beside and not wanted.keeps:
+            return view
+        beside = tuple([item for block in wanted.beside for item in block.items.ids])
+        return msgspec.structs.replace(view, beside=beside, keeps=tuple(wanted.keeps))
 
     def _view(self, case: _Case, ids: Sequence[str]) -> View:
         request, found = case.request, case.found
@@ -366,6 +375,7 @@ class Blocks:
 
 def _served(case: _Case, wanted: Wanted, person: str, blocks: Sequence[Block]) -> list[Served]:
     request, profile, ids_above = case.request, case.profile, tuple(wanted.ids)
+    standing = tuple([block.decision_id for block in wanted.beside])
     without_consent = profile is not None and profile.personalization is False
     return [
         Served(
@@ -376,7 +386,7 @@ def _served(case: _Case, wanted: Wanted, person: str, blocks: Sequence[Block]) -
             request.render_id,
             b"",
             slot,
-            ids_above[:place],
+            standing + ids_above[:place],
             without_consent,
         )
         for place, (block, slot) in enumerate(zip(blocks, wanted.slots, strict=True))

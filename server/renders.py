@@ -1,10 +1,10 @@
 """Blocks decided once: every rendering of one email, by any server, shows the same while that is right.
 
-A rendering is decided again when its placement's `render_ttl_s` is over, or when the person has said no to
-it since; items that cannot be had any more are replaced. Each of these answers says what changed. Nothing
-names the newest decision of a rendering: its id follows from the first one, the time that is over, what the
-person refused, and the items that are gone, so that servers which look at the same state find the same one,
-whoever decided it.
+A rendering is decided again when its placement's `render_ttl_s` is over, or when the person has said no to it
+since; items that may not be shown any more are replaced. Each
+of these answers says what changed. Nothing names the newest decision of a rendering: its id follows from the
+first one, the time that is over, what the person refused, and the items that are gone, so that servers which
+look at the same state find the same one, whoever decided it.
 
 A `request_id` is such a rendering too, for as long as callers retry a call: within `retry_s` the same
 question under the same id gets the answer that was given, and is one impression.
@@ -48,6 +48,10 @@ class Wanted(NamedTuple):
     slots: Sequence[Slot]
     ids: Sequence[str]
     """The decision ids that these are to have."""
+    keeps: Sequence[tuple[str, ...]] = ()
+    """For each slot what stays in its block, as `recsys.decide.View.keeps`."""
+    beside: Sequence[Block] = ()
+    """The blocks of the request that stand as they are."""
 
 
 Decide = Callable[[Sequence[Wanted]], list[list[Served]]]
@@ -111,6 +115,21 @@ class _Place:
     @property
     def is_new_impression(self) -> bool:
         return not self.gone
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The items of `before` that stay."""
+        if self.before is None or not self.gone:
+            return ()
+        return tuple([item for item in self.before.block.items.ids if item not in self.gone])
+
+    @property
+    def wanted(self) -> Slot:
+        """What to decide."""
+        if self.before is None or not self.gone:
+            return self.slot
+        slot, limit = self.slot, len(self.before.block.items)
+        return msgspec.structs.replace(slot, exclude=slot.exclude + self.gone, limit=limit)
 
     def follow(self, before: Served, why: str, *words: str, gone: tuple[str, ...] = ()) -> None:
         """What stands in place of `before`, under the id that follows from its own and `words`."""
@@ -242,9 +261,10 @@ class Renders:
             missing = [place for place in own if place.served is None]
             if not missing:
                 continue
-            there = [place.served for place in own if place.served is not None]
-            slots = [_wanted(place, there) for place in missing]
-            wanted.append(Wanted(index, slots, [place.decision_id for place in missing]))
+            slots, ids = [place.wanted for place in missing], [place.decision_id for place in missing]
+            there = [place.served.block for place in own if place.served is not None]
+            keeps = [place.kept for place in missing]
+            wanted.append(Wanted(index, slots, ids, keeps if any(keeps) else (), there))
             undecided += missing
         if not wanted:
             return []
@@ -311,17 +331,6 @@ def _uuid5(namespace: bytes, name: bytes) -> str:
     return versioned(sha1(namespace + name, usedforsecurity=False).digest()[:16], 5)
 
 
-def _wanted(place: _Place, there: Sequence[Served]) -> Slot:
-    """What to decide: nothing that the rendering shows already, `there` or before in its place."""
-    if place.gone and place.before is not None:
-        there = [*there, place.before]
-    if not there:
-        return place.slot
-    slot, shown = place.slot, tuple([item for one in there for item in one.block.items.ids])
-    limit = len(place.gone) or slot.limit
-    return msgspec.structs.replace(slot, exclude=slot.exclude + shown, limit=limit) if shown else slot
-
-
 def _heeds(served: Served, refused: str) -> bool:
     if refused == "unsubscribed":
         return served.block.fallback == refused
@@ -347,7 +356,12 @@ def _changed(decided: Served, before: Served, place: _Place) -> Served:
         if (item := next(fill, None) if old.item in gone else old) is not None
     )
     whole = msgspec.structs.replace(
-        before.block, decision_id=new.decision_id, items=items, at_ms=new.at_ms, freshness=new.freshness
+        before.block,
+        decision_id=new.decision_id,
+        items=items,
+        fallback=before.block.fallback if items else new.fallback,
+        at_ms=new.at_ms,
+        freshness=new.freshness,
     )
     return msgspec.structs.replace(decided, block=_told(whole, before.block, place.why))
 

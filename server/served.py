@@ -40,7 +40,8 @@ class Served(msgspec.Struct, frozen=True, gc=False):
     asked: Slot | None = None
     """What it answers: with it the decision can be taken again. None for one written before 0.3."""
     beside: tuple[str, ...] = ()
-    """Decision ids of the blocks above it in the request: it repeats none of their items."""
+    """Decision ids of the blocks above it in the request, and of those that stood there before: it repeats
+    none of their items."""
     without_consent: bool = False
     """Whether nothing known of the person was used, because they said so."""
     encoded: bytes = b""

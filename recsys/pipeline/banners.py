@@ -28,9 +28,10 @@ def banners_for(
     shown: Sequence[Impression],
     market: str,
     taken: Sequence[str],
+    n_kept: int = 0,
 ) -> list[str]:
     """The names of the banners of a slot of the placement of this name, as many as its share gives them
-    and rules allow; none that stands in `taken`."""
+    and rules allow, but for those `n_kept` that it has already; none that stands in `taken`."""
     share = query.placement.shares.get("banner", 0.0)
     if not banners or not share > 0:
         return []
@@ -42,7 +43,9 @@ def banners_for(
     ]
     may.sort(key=lambda one: (-banners[one].priority, crc32(f"{query.visit.salt}{one}".encode())))
     # One at least, beside something else: a small share is no reason to fill a block of one place.
-    return may[: max(round(share * query.limit), min(query.limit - 1, 1))]
+    most = max(round(share * query.limit), min(query.limit - 1, 1)) - n_kept
+    left = query.limit - len(query.keeps) - n_kept
+    return may[: max(min(most, left), 0)]
 
 
 def with_banners(items: Lineup, chosen: Sequence[str], banners: Mapping[str, Banner], share: float) -> Lineup:

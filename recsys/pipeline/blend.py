@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -15,7 +15,7 @@ Choose = Callable[[Query, Sequence[int]], Choice]
 
 def blend(query: Query, taken: Sequence[int], choose: Choose) -> Choice:
     """A block in which each kind of item has its share of the places; those that one kind leaves empty
-    go to the others. `choose` fills a slot with one kind."""
+    go to the others. `choose` fills a slot with one kind. What the block keeps takes of its kind's places."""
     shares: dict[str, float] = {
         kind: share
         for kind, share in query.placement.shares.items()
@@ -23,24 +23,35 @@ def blend(query: Query, taken: Sequence[int], choose: Choose) -> Choice:
     }
     whole = sum(shares.values())
     found: dict[str, Choice] = {}
-    missing = query.limit
+    kept = _kept(query, shares)
+    limit = query.limit - len(query.keeps) + sum(map(len, kept.values()))
+    missing = limit
     # The smallest share first: what it cannot fill is left to the greater ones, and then once more.
     for kind in (*sorted(shares, key=lambda kind: shares[kind]), *sorted(shares)):
-        others = sum(len(choice.rows) for name, choice in found.items() if name != kind)
+        there = {name: len(kept[name]) + (len(found[name].rows) if name in found else 0) for name in shares}
+        left = limit - sum(there.values()) + there[kind]
         is_last = len(found) >= len(shares) - 1
-        wanted = query.limit - others if is_last else round(query.limit * shares[kind] / whole)
-        if wanted > len(found[kind].rows) if kind in found else wanted:
+        wanted = left if is_last else min(round(limit * shares[kind] / whole), left)
+        if wanted > there[kind]:
             # As a page behind the first: one kind may have nothing to show.
             of_kind = msgspec.structs.replace(
-                query, limit=wanted, types=type_set((kind,)), is_first_page=False
+                query, limit=wanted, types=type_set((kind,)), is_first_page=False, keeps=kept[kind]
             )
             found[kind] = choose(of_kind, taken)
-        missing = query.limit - sum(len(choice.rows) for choice in found.values())
+        missing = limit - sum(map(len, kept.values())) - sum(len(choice.rows) for choice in found.values())
         if not missing and len(found) == len(shares):
             break
     if missing == query.limit:
         return choose(msgspec.structs.replace(query, types=type_set(query.placement.item_types)), taken)
     return _joined(found, shares)
+
+
+def _kept(query: Query, kinds: Iterable[str]) -> dict[str, list[int]]:
+    """By kind what the block keeps."""
+    if not query.keeps:
+        return {kind: [] for kind in kinds}
+    offer = query.visit.columns.offer
+    return {kind: [row for row in query.keeps if offer[row] & type_set((kind,))] for kind in kinds}
 
 
 def places_of(shares: Mapping[str, float], counts: Mapping[str, int]) -> list[str]:

@@ -37,8 +37,8 @@ class Exploration(NamedTuple):
 
 
 def explored(query: Query, shown: Sequence[int], sources: Sequence[str], bars: Bars) -> Exploration | None:
-    """The rows `shown`, some of them but those of the cart replaced by new items that may be shown and fit,
-    none twice. None where nothing could have been drawn: then every place was certain."""
+    """The rows `shown`, some of them but those of the cart and those kept replaced by new items that may be
+    shown and fit, none twice. None where nothing could have been drawn: then every place was certain."""
     share = query.placement.explore
     if not share > 0 or not query.visit.columns.cold.count:
         return None
@@ -50,6 +50,7 @@ def explored(query: Query, shown: Sequence[int], sources: Sequence[str], bars: B
     uniform(query.visit.salt ^ _salt_of(query), chances.reshape(-1))
     block, is_new = np.array(shown, np.int32), np.empty(len(shown), np.bool_)
     fixed = np.array([source == "cart" for source in sources], np.bool_)
+    fixed[: len(query.keeps)] = True
     propensities = np.empty(len(shown))
     draw(block, fixed, np.array(new, np.int32), chances, share, *caps_of(query), is_new, propensities)
     return Exploration(block.tolist(), is_new.tolist(), propensities.tolist())

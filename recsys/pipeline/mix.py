@@ -59,9 +59,9 @@ class _Block:
     def __init__(self, query: Query, bars: Bars) -> None:
         self.query = query
         self.bars = bars
-        self.rows: list[int] = []
-        self.scores: list[float] = []
-        self.sources: list[str] = []
+        self.rows: list[int] = list(query.keeps)
+        self.scores: list[float] = [0.0] * len(query.keeps)
+        self.sources: list[str] = [""] * len(query.keeps)
         self.propensities: list[float] = []
         self.spoke = 0
 
@@ -116,6 +116,10 @@ class _Block:
         for place in compress(range(len(self.rows)), found.is_new):
             self.scores[place], self.sources[place] = 0.0, NEW
 
+    def leave(self, count: int) -> None:
+        """Let go of the first so many rows."""
+        del self.rows[:count], self.scores[:count], self.sources[:count], self.propensities[:count]
+
     def _fill(self, rows: Rows, bars: int) -> list[int]:
         """Those of `rows` that may be shown, fit and are not there yet, as many as are missing."""
         self.bars.add(self.rows, CHOSEN)
@@ -144,7 +148,8 @@ def _told(count: int) -> Struct:
 
 
 def mix(scored: Scored, query: Query, bars: Bars) -> Choice:
-    """The block: ranked for the places that are left when the cart has had its own."""
+    """The block: ranked for the places that are left when the cart has had its own; of what it keeps only
+    that it is there."""
     block = _Block(query, bars)
     if query.placement.lead_with_cart:
         block.take_cart(scored)
@@ -155,6 +160,8 @@ def mix(scored: Scored, query: Query, bars: Bars) -> Choice:
         if block.rows:
             break
     block.explore()
+    if query.keeps:
+        block.leave(len(query.keeps))
     return _choice(block, scored.pool)
 
 

@@ -40,6 +40,22 @@ def _fits(
     return n_brand < max_per_brand and n_leaf < max_per_category
 
 
+@kernel(i8(i4, i4[::1], _I4, _F4_2D, f4[::1]))
+def _liken(row: int, order: Array, rows: Array, vectors: Array, likeness: Array) -> int:
+    """Raise the greatest likeness of each of `order` that is left to that to the row, a place of a block."""
+    if row < 0 or row >= len(vectors):
+        return 0
+    for index in range(len(order)):
+        if order[index] < 0 or rows[order[index]] >= len(vectors):
+            continue
+        alike = np.float32(0)
+        other = rows[order[index]]
+        for dimension in range(vectors.shape[1]):
+            alike += vectors[row, dimension] * vectors[other, dimension]
+        likeness[index] = max(likeness[index], alike)
+    return 1
+
+
 @kernel(i8(i4[::1], _I4, _F4, _I4, _I4, _I4, i8, i8, f4, _F4_2D, f4[::1], i4[::1], i4[::1], i8))
 def arrange(
     order: Array,
@@ -60,7 +76,7 @@ def arrange(
     """Pick from `order` (places in the pool, the best first) into `picked`, as far as `_fits` allows.
 
     With `diversity` d > 0 by maximal marginal relevance (Carbonell and Goldstein, SIGIR 1998): each time
-    the one with the greatest (1 - d) x relevance - d x its greatest likeness to those picked, where
+    the one with the greatest (1 - d) x relevance - d x its greatest likeness to those of the block, where
     relevance is the total brought to 0..1 and likeness the cosine of `vectors` float32[n, d] of unit
     length; rows beyond them are like nothing. `block` int32[limit] has the `size` rows that stand
     there already and gets those picked behind them; `likeness` float32[len(order)] and `order` are
@@ -71,6 +87,9 @@ def arrange(
     most, least = totals[order[0]], totals[order[n_left - 1]]
     span = max(most - least, np.float32(1e-9))
     likeness[:n_left] = 0
+    if diversity > 0:
+        for place in range(size):
+            _liken(block[place], order, rows, vectors, likeness)
     start = 0
     while n_picked < limit and start < n_left:
         best = start
@@ -96,15 +115,8 @@ def arrange(
         picked[n_picked] = place
         block[size + n_picked] = row
         n_picked += 1
-        if diversity > 0 and row < len(vectors):
-            for index in range(n_left):
-                if order[index] < 0 or rows[order[index]] >= len(vectors):
-                    continue
-                alike = np.float32(0)
-                other = rows[order[index]]
-                for dimension in range(vectors.shape[1]):
-                    alike += vectors[row, dimension] * vectors[other, dimension]
-                likeness[index] = max(likeness[index], alike)
+        if diversity > 0:
+            _liken(row, order, rows, vectors, likeness)
     return n_picked
 
 

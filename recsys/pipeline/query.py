@@ -273,6 +273,9 @@ class Query(msgspec.Struct, frozen=True, eq=False, dict=True):
     """Items that were shown too short a while ago; see `recsys.shown.cooling`."""
     seen: Sequence[str] = ()
     """Of `exclude` what the pages before have shown."""
+    keeps: Sequence[int] = ()
+    """Rows that stand in the block already, and stay: `limit` counts them, and what is chosen fits beside
+    them."""
 
     @lazy
     def context(self) -> Context:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
+from recsys.banner import Banner
 from recsys.block import DEFAULT_PLACEMENTS, Placement
 from recsys.models.als import Als
 from recsys.models.neighbours import SessionNeighbours
 from recsys.pipeline import candidates, pipeline
 from recsys.pipeline.find_kernel import Loop
-from tests.recsys.pipeline.shops import CATALOGUE, PRODUCTS, article, ask, shelf, shown, slot, visitor
+from tests.recsys.pipeline.shops import (
+    CATALOGUE,
+    PRODUCTS,
+    article,
+    ask,
+    bare_shelf,
+    shelf,
+    shown,
+    slot,
+    visitor,
+)
 
 
 def test_slots_of_a_request_share_what_depends_on_the_person_only(monkeypatch) -> None:
@@ -103,3 +115,55 @@ def test_slots_of_other_types_are_one_company_where_only_one_type_may_be_shown(
     monkeypatch.setattr(pipeline, "found", lambda *of: united.append(of) or real(*of))
     ask(shelf(catalogue), visitor("t1", "t2"), slot("home.hero"), slot("email.digest"))
     assert len(united) == companies
+
+
+VARIANTS = [replace(item, group="g") if item.id in ("t1", "t4", "s0") else item for item in CATALOGUE]
+
+
+def beside(kept: tuple[str, ...], limit: int, on=None, name: str = "home.feed", **rules: object) -> list[str]:
+    """What comes beside what a slot keeps, of a placement with these rules."""
+    placement = replace(DEFAULT_PLACEMENTS[name], explore=0.0, **rules)
+    view = {"placements": {"ruled": placement}, "keeps": (kept,), "banners": BANNERS}
+    (block,) = ask(on or shelf(VARIANTS), visitor("t2", "t3"), slot("ruled", limit), **view)
+    return shown(block)
+
+
+BANNERS = {"one": Banner(title="One", priority=2), "two": Banner(title="Two", priority=1)}
+
+
+@pytest.mark.parametrize("build", [shelf, bare_shelf])
+def test_beside_what_a_slot_keeps_comes_what_its_rules_allow(build) -> None:
+    on = build(VARIANTS)
+    assert not {"t1", "t4", "s0"} & {*beside(("t1", "m1"), 15, on)}
+    tents = beside(("t1", "t0"), 9, on, max_per_category=2)
+    assert len(tents) == 4, "two of each other category"
+    assert not any(item.startswith("t") for item in tents)
+    assert len(beside(("t1", "m1"), 4, on)) == 2
+
+
+def test_what_is_kept_is_like_what_comes_beside_it() -> None:
+    """As when all of it is decided together: diversity looks at the whole block."""
+    (first, *_) = beside((), 2, diversity=0.9)
+    assert beside((first,), 2, diversity=0.9) == beside((), 2, diversity=0.9)[1:]
+    assert beside((first,), 2, diversity=0.0) != beside((first,), 2, diversity=0.9)
+
+
+def test_a_mixed_block_keeps_its_shares_whatever_it_keeps() -> None:
+    whole = beside((), 10, name="home.mixed")
+    assert [item for item in whole if ":" in item and "banner" not in item]
+    for gone in whole:
+        (new,) = beside(tuple([item for item in whole if item != gone]), 10, name="home.mixed")
+        assert new not in whole or new == gone
+        # There are three articles: of a product comes a product, and of the banner the banner.
+        assert (":" in new) is (":" in gone)
+
+
+def test_no_item_of_another_block_and_no_variant_of_one_comes_beside_it() -> None:
+    slots = [slot("home.feed", 5, name="a"), slot("home.mixed", 5, name="b")]
+    stands = {"beside": ("t1", "banner:one"), "keeps": (("m1",), ("s1", "s2")), "banners": BANNERS}
+    blocks = ask(shelf(VARIANTS), visitor("t2", "t3"), *slots, **stands)
+    found = [item for block in blocks for item in shown(block)]
+    assert [len(block.items) for block in blocks] == [4, 3]
+    assert len(set(found)) == len(found)
+    assert not {"t1", "t4", "s0", "m1", "s1", "s2", "banner:one"}.intersection(found)
+    assert "banner:two" in found

@@ -13,6 +13,7 @@ import grpc
 import msgspec
 import pytest
 
+from recsys.block import DEFAULT_PLACEMENTS
 from recsys.catalog import Item, PriceSince
 from recsys.ports import StoreUnavailable
 from recsys.profile import CartLine, Profile
@@ -178,3 +179,69 @@ def test_mailings_and_explain_wait_for_a_state_that_pages_do_not_wait_for(
         assert mail.person.known
         decision = mail.blocks[0].decision_id
         assert shop.client.Explain(pb.ExplainRequest(decision_id=decision), timeout=10).as_taken
+
+
+FEED, HERO = (
+    pb.Slot(name="a", placement="home.feed", limit=5),
+    pb.Slot(name="b", placement="home.hero", limit=5),
+)
+
+
+def all_ids(answer: pb.GetBlocksResponse) -> list[str]:
+    return [item for block in answer.blocks for item in ids(block)]
+
+
+def sell_out(shop: Shop, *items: str) -> None:
+    put(shop, *(product(int(item[1:]), available=False) for item in items))
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["each loses one", "the time of one is over"])
+def test_no_item_stands_twice_where_several_slots_change(
+    tmp_path: Path, store: MemoryStore, is_over: bool
+) -> None:
+    clock = Clock()
+    hero = msgspec.structs.replace(DEFAULT_PLACEMENTS["home.hero"], render_ttl_s=60 if is_over else None)
+    with Shop(tmp_path, store=store, now_ms=clock, placements={"home.hero": hero}).open() as shop:
+        first = render(shop, "m/1", FEED, HERO)
+        gone = [ids(first.blocks[0])[0]] if is_over else [ids(block)[0] for block in first.blocks]
+        sell_out(shop, *gone)
+        clock.ms += 120_000
+        now = render(shop, "m/1", FEED, HERO)
+        assert len(all_ids(now)) == len(set(all_ids(now))) == 10
+        assert not set(gone) & set(all_ids(now))
+        kept = [item for block in first.blocks[: 2 - is_over] for item in ids(block) if item not in gone]
+        assert set(kept) <= set(all_ids(now))
+        # So it is whatever of it is asked for again, and whoever asks.
+        assert render(shop, "m/1", HERO, FEED).blocks[1] == now.blocks[0]
+        assert render(shop, "m/1", HERO).blocks[0] == now.blocks[1]
+
+
+@pytest.mark.parametrize(
+    ("rules", "alike", "fields"),
+    [
+        ({}, {"p1", "p5", "p6", "p7", "p8"}, {"group": "g"}),
+        ({"max_per_brand": 1}, {f"p{n}" for n in range(1, 10)}, {"brand": "Ridge"}),
+        ({"max_per_category": 1}, {f"p{n}" for n in range(1, 10)}, {"category": ("Mugs",)}),
+    ],
+    ids=["variants", "brand", "category"],
+)
+def test_a_replacement_keeps_to_the_rules_of_its_block(
+    tmp_path: Path, store: MemoryStore, rules: dict[str, int], alike: set[str], fields: dict[str, object]
+) -> None:
+    feed = msgspec.structs.replace(DEFAULT_PLACEMENTS["home.feed"], explore=0.0, **rules)
+    store_of = {f"p{n}": msgspec.structs.replace(product(n), category=(f"c{n}",)) for n in range(30)}
+    with Shop(tmp_path, store=store, placements={"home.feed": feed}).open() as shop:
+        put(
+            shop,
+            *(
+                msgspec.structs.replace(item, **fields) if name in alike else item
+                for name, item in store_of.items()
+            ),
+        )
+        block = render(shop, "m/1", FEED).blocks[0]
+        assert len(alike.intersection(ids(block))) == 1
+        for _ in range(3):
+            sell_out(shop, next(item for item in ids(block) if item not in alike))
+            block = render(shop, "m/1", FEED).blocks[0]
+            assert len(alike.intersection(ids(block))) == 1
+            assert len(block.items) == 5
