@@ -18,6 +18,7 @@ from recsys.banner import BANNER_PREFIX, Banner
 from recsys.block import NO_ITEMS, Block, Freshness, Lineup, Placement, Slot
 from recsys.cursor import encode_cursor
 from recsys.fold import SessionRules
+from recsys.models.arrays import Offer
 from recsys.picked import picked
 from recsys.pipeline.account import Account, account_of_banner, accounts_of
 from recsys.pipeline.arrival import came_for, looked_for
@@ -303,6 +304,21 @@ def _keeping(query: Query, kept: Sequence[str]) -> Query:
     """The query of a slot whose block has these items already."""
     rows = [row for row in query.visit.columns.rows_of(kept) if row >= 0]
     return msgspec.structs.replace(query, keeps=rows, limit=max(query.limit, len(kept))) if kept else query
+
+
+def offer_of(view: View, slot: Slot, placement: Placement) -> Offer:
+    """What may be shown in the slot, as a decision would have it: on offer, of the placement's types, for
+    the market and the age, and past the filters."""
+    return _query(_visit(view), view, slot, placement).context.on_offer
+
+
+def banner_holds(view: View, name: str, placement: str) -> bool:
+    """Whether a banner that the placement of this name has shown the person may stand there still. Its cap
+    does not ask: it counts that very time."""
+    if name not in view.banners:
+        return False
+    person = Person.of(view.profile, view.shelf.columns, view.now_ms, view.rules)
+    return not rule_against(name, view.banners[name], placement, person, view.market, ())
 
 
 def _visit(view: View) -> Visit:

@@ -27,8 +27,8 @@ from server.live import Live
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.people import Found, People
-from server.renders import Renders, Wanted, retry_id_of
-from server.repeats import as_of_now, gone_of
+from server.renders import Now, Renders, Wanted, retry_id_of
+from server.repeats import Still, as_of_now
 from server.requests import SAME_PERSON, BlocksRequest
 from server.served import RecentDecisions, Served
 from server.served_queue import ServedQueue
@@ -260,15 +260,19 @@ class Blocks:
     ) -> list[list[Served]]:
         """What each rendering shows; the cases are of one shelf and moment."""
         shelf = cases[0].shelf
-        columns = shelf.columns
+        columns, still = shelf.columns, Still(self._placements)
         renderings = lookups.renders.of(
             [case.request for case in cases],
             lambda wanted: self._decide(cases, wanted, deadline),
             # A rendering is repeated byte for byte, so its bytes are kept with it.
             lambda block: self._block_message(block, shelf),
-            lambda served: gone_of(served, columns),
-            lambda index, placement: said_no(cases[index].profile, self._placements[placement]),
-            cases[0].now_ms,
+            Now(
+                lambda index, placement, slot, served: still.gone_of(
+                    served, slot, placement, self._view(cases[index], ())
+                ),
+                lambda index, placement: said_no(cases[index].profile, self._placements[placement]),
+                cases[0].now_ms,
+            ),
         )
         self._keep([one for rendering in renderings for one in rendering.new])
         new = {one.block.decision_id for rendering in renderings for one in rendering.new}

@@ -58,17 +58,16 @@ Decide = Callable[[Sequence[Wanted]], list[list[Served]]]
 """Decides all of it together."""
 Finish = Callable[[Block], bytes]
 """The message of a block, once nothing of it changes any more."""
-Gone = Callable[[Served], tuple[str, ...]]
-"""The items of an earlier block that cannot be shown any more."""
-Refusal = Callable[[int, str], str]
-"""What the person of the request at this place has refused of a placement: unsubscribed, no_consent or ""."""
 
 
-class _Now(NamedTuple):
-    """What a decision of before is measured by."""
+class Now(NamedTuple):
+    """What a decision of before is measured by. Each is asked by the place of the request, and the placement
+    of the block."""
 
-    gone: Gone
-    refusal: Refusal
+    gone: Callable[[int, str, Slot, Served], tuple[str, ...]]
+    """The items of the block that may not be shown any more in this slot."""
+    refusal: Callable[[int, str], str]
+    """What the person has refused of the placement: unsubscribed, no_consent or ""."""
     now_ms: int
 
 
@@ -161,15 +160,13 @@ class Renders:
         requests: Sequence[BlocksRequest],
         decide: Decide,
         finish: Finish,
-        gone: Gone,
-        refusal: Refusal,
-        now_ms: int,
+        now: Now,
     ) -> list[Rendering]:
         """One a request; all of them looked up, and kept, together. Raises StoreUnavailable."""
         places = [
             _place(index, request, slot) for index, request in enumerate(requests) for slot in request.slots
         ]
-        self._look_up(places, _Now(gone, refusal, now_ms))
+        self._look_up(places, now)
         new = self._decide(requests, places, decide, finish)
         renderings = [Rendering([], []) for _ in requests]
         for place in places:
@@ -199,7 +196,7 @@ class Renders:
         """Whether what answered a request id still answers it."""
         return now_ms - served.block.at_ms < self._retry_s * 1000
 
-    def _look_up(self, places: Sequence[_Place], now: _Now) -> None:
+    def _look_up(self, places: Sequence[_Place], now: Now) -> None:
         """Follow each place to its present decision, as far as it was taken already."""
         following = list(places)
         for step in range(MAX_STEPS):
@@ -215,7 +212,7 @@ class Renders:
                 if served is not None and not self._is_right(place, served, now, step)
             ]
 
-    def _is_right(self, place: _Place, served: Served, now: _Now, step: int) -> bool:
+    def _is_right(self, place: _Place, served: Served, now: Now, step: int) -> bool:
         """Whether what was found may be shown as it is; else `place` is told what to look for next."""
         place.served = served
         since_s = (now.now_ms - served.block.at_ms) // 1000
@@ -232,14 +229,13 @@ class Renders:
                 place.follow(served, "decided_anew", "again", str(turn))
                 return False
         # Before what is gone, and at the last step too: a refusal is never passed over.
-        refused = now.refusal(place.request, self._placement_of(place, served))
+        placement = self._placement_of(place, served)
+        refused = now.refusal(place.request, placement)
         if refused and not _heeds(served, refused):
             place.follow(served, refused, "refused", refused)
             return False
-        if step == MAX_STEPS - 1:
-            return True
-        gone = now.gone(served)
-        if not gone:
+        gone = now.gone(place.request, placement, place.slot, served)
+        if not gone or step == MAX_STEPS - 1:
             return True
         place.follow(served, "sold_out", "without", *gone, gone=gone)
         return False

@@ -7,11 +7,15 @@ now. A mail that is rendered again must not promise a sale that has ended.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from recsys.banner import BANNER_PREFIX
+from recsys.block import Placement, Slot
+from recsys.decide import View, banner_holds, offer_of
+from recsys.models.arrays import Offer
 from recsys.pipeline.columns import Columns
 from recsys.pipeline.urgency import still_urgent
 from server.pb import headrace_pb2 as pb
@@ -23,12 +27,37 @@ PRICE_DROP: Final = "price_drop"
 """The source of items whose reason tells their price."""
 
 
-def gone_of(served: Served, columns: Columns) -> tuple[str, ...]:
-    """The ids of items that may not be shown any more, or whose reason does not hold: a price that fell has
-    changed again."""
-    items = served.block.items
-    told = _prices_told(served) if any(why.source == PRICE_DROP for why in items.told) else {}
-    return tuple([item for item in items.ids if not _is_there(item, columns, told)])
+class Still:
+    """What of earlier blocks may be shown still, by the rules of decisions; for one moment of one shelf."""
+
+    def __init__(self, placements: Mapping[str, Placement]) -> None:
+        self._placements = placements
+        self._offers: dict[tuple[str, str, str, int], Offer] = {}
+
+    def gone_of(self, served: Served, slot: Slot, placement: str, view: View) -> tuple[str, ...]:
+        """The ids of items that may not be shown any more in the slot, a block of the placement of this name,
+        or whose reason does not hold: a price that fell has changed again."""
+        items, offer = served.block.items, self._offer(slot, placement, view)
+        told = _prices_told(served) if any(why.source == PRICE_DROP for why in items.told) else {}
+        return tuple(
+            [
+                item
+                for item in items.ids
+                if not (
+                    banner_holds(view, item.removeprefix(BANNER_PREFIX), placement)
+                    if item.startswith(BANNER_PREFIX)
+                    else _is_there(item, view.shelf.columns, offer, told)
+                )
+            ]
+        )
+
+    def _offer(self, slot: Slot, placement: str, view: View) -> Offer:
+        """The same for all people of a mailing who are somewhere alike."""
+        asked = (placement, slot.filter, view.market, view.age)
+        known = self._offers.get(asked)
+        if known is None:
+            known = self._offers[asked] = offer_of(view, slot, self._placements[placement])
+        return known
 
 
 def as_of_now(served: Served, columns: Columns, now_ms: int) -> Served:
@@ -56,11 +85,9 @@ def as_of_now(served: Served, columns: Columns, now_ms: int) -> Served:
     return msgspec.structs.replace(served, message=message.SerializeToString())
 
 
-def _is_there(item: str, columns: Columns, told: dict[str, float]) -> bool:
-    if item.startswith(BANNER_PREFIX):
-        return True
+def _is_there(item: str, columns: Columns, offer: Offer, told: dict[str, float]) -> bool:
     row = columns.row(item)
-    if row < 0 or not columns.offer[row]:
+    if row < 0 or row >= len(offer.of_row) or not offer.of_row[row] & offer.types:
         return False
     known = columns.items[row]
     return item not in told or (known is not None and known.price_now == told[item])

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from pathlib import Path
 from threading import Barrier
 
@@ -13,6 +14,7 @@ import grpc
 import msgspec
 import pytest
 
+from recsys.banner import Banner
 from recsys.block import DEFAULT_PLACEMENTS
 from recsys.catalog import Item, PriceSince
 from recsys.ports import StoreUnavailable
@@ -245,3 +247,66 @@ def test_a_replacement_keeps_to_the_rules_of_its_block(
             block = render(shop, "m/1", FEED).blocks[0]
             assert len(alike.intersection(ids(block))) == 1
             assert len(block.items) == 5
+
+
+MIXED = pb.Slot(placement="home.mixed")
+
+
+@pytest.mark.parametrize("how", ["ended", "other market", "taken out"])
+def test_a_banner_stands_in_a_rendering_no_longer_than_its_rules_say(
+    tmp_path: Path, store: MemoryStore, how: str
+) -> None:
+    clock = Clock()
+    ends = datetime.fromtimestamp(clock() / 1000 + 3600, timezone.utc)
+    flash = Banner(title="Ends tonight", ends=ends, markets=("DE",), max_per_day=1)
+
+    def block(shop: Shop, market: str = "DE") -> pb.Block:
+        context = pb.Context(market=market)
+        request = pb.GetBlocksRequest(slots=[MIXED], anonymous_id="v1", render_id="m/1", context=context)
+        return shop.client.GetBlocks(request, timeout=10).blocks[0]
+
+    with Shop(tmp_path, store=store, banners={"flash": flash}, now_ms=clock).open() as shop:
+        first = block(shop)
+        assert "banner:flash" in ids(first)
+        assert block(shop) == first, "its cap counts this very rendering"
+        if how == "ended":
+            clock.ms += 2 * HOUR_MS
+        elif how == "other market":
+            now = block(shop, "FR")
+        else:
+            with Shop(tmp_path, shop.log, store, now_ms=clock).open() as other:
+                now = block(other)
+        if how == "ended":
+            now = block(shop)
+        assert len(now.items) == len(first.items)
+        place = ids(first).index("banner:flash")
+        assert changes(now) == [("banner:flash", ids(now)[place], "sold_out")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"min_age": 18}, ""),
+        ({"not_markets": ("DE",)}, ""),
+        ({"price": 900.0}, "price_now < 200.0"),
+    ],
+    ids=["age", "market", "filter"],
+)
+def test_what_the_rules_of_a_decision_keep_out_goes_from_a_rendering(
+    shop: Shop, fields: dict[str, object], text: str
+) -> None:
+    slot = pb.Slot(placement="home.feed", limit=5, filter=text)
+
+    def block(render_id: str) -> pb.Block:
+        context = pb.Context(market="DE")
+        request = pb.GetBlocksRequest(slots=[slot], anonymous_id="v1", render_id=render_id, context=context)
+        return shop.client.GetBlocks(request, timeout=10).blocks[0]
+
+    first = block("m/1")
+    item = ids(first)[1]
+    put(shop, msgspec.structs.replace(product(int(item[1:])), **fields))
+    now = block("m/1")
+    assert item not in ids(block("m/2"))
+    assert changes(now) == [(item, ids(now)[1], "sold_out")]
+    assert len(now.items) == 5
+    assert block("m/1") == now
