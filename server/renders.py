@@ -37,7 +37,8 @@ KEPT_TIMES: Final = 2
 MOST_UNHEARD: Final = 10_000
 """Claims of which is remembered that the state did not answer."""
 MAX_STEPS: Final = 6
-"""From the first decision of a rendering to its present one: each replaces what is gone of the one before."""
+"""From the first decision of a rendering to its present one: each replaces what is gone of the one before.
+What is gone of the last one is left out without another in its place."""
 
 
 class Wanted(NamedTuple):
@@ -110,6 +111,8 @@ class _Place:
         """What is wrong with `before`, as `Change.why`."""
         self.gone: tuple[str, ...] = ()
         """Items of `before` to replace; none of it changes else. () where all of it is decided."""
+        self.left_out: tuple[str, ...] = ()
+        """Items of `served` that are not shown, for it is the last step."""
 
     @property
     def is_new_impression(self) -> bool:
@@ -167,6 +170,9 @@ class Renders:
             _place(index, request, slot) for index, request in enumerate(requests) for slot in request.slots
         ]
         self._look_up(places, now)
+        for place in places:
+            if place.served is not None and place.left_out:
+                place.served = _shortened(place.served, place.left_out, finish)
         new = self._decide(requests, places, decide, finish)
         renderings = [Rendering([], []) for _ in requests]
         for place in places:
@@ -235,7 +241,10 @@ class Renders:
             place.follow(served, refused, "refused", refused)
             return False
         gone = now.gone(place.request, placement, place.slot, served)
-        if not gone or step == MAX_STEPS - 1:
+        if step == MAX_STEPS - 1:
+            place.left_out = gone
+            return True
+        if not gone:
             return True
         place.follow(served, "sold_out", "without", *gone, gone=gone)
         return False
@@ -360,6 +369,15 @@ def _changed(decided: Served, before: Served, place: _Place) -> Served:
         freshness=new.freshness,
     )
     return msgspec.structs.replace(decided, block=_told(whole, before.block, place.why))
+
+
+def _shortened(served: Served, gone: Sequence[str], finish: Finish) -> Served:
+    """The block without these items."""
+    before = served.block
+    items = Lineup.of(one for one in before.items if one.item not in gone)
+    fallback = before.fallback if items else "no_match"
+    short = _told(msgspec.structs.replace(before, items=items, fallback=fallback), before, "sold_out")
+    return msgspec.structs.replace(served, block=short, message=finish(short), encoded=b"")
 
 
 def _told(block: Block, before: Block, why: str) -> Block:

@@ -20,8 +20,9 @@ from recsys.catalog import Item, PriceSince
 from recsys.ports import StoreUnavailable
 from recsys.profile import CartLine, Profile
 from server.pb import headrace_pb2 as pb
+from server.renders import MAX_STEPS
 from tests.fakes import MemoryStore
-from tests.server.shop import Shop, product, put_items, put_visitor, until, viewed
+from tests.server.shop import PRODUCTS, Shop, product, put_items, put_visitor, until, viewed
 from tests.server.test_renders import CART, Clock, bulk, ids, render
 
 HOUR_MS = 3_600_000
@@ -281,6 +282,28 @@ def test_a_banner_stands_in_a_rendering_no_longer_than_its_rules_say(
         assert len(now.items) == len(first.items)
         place = ids(first).index("banner:flash")
         assert changes(now) == [("banner:flash", ids(now)[place], "sold_out")]
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+def test_however_often_items_sell_out_none_that_has_is_shown(shop: Shop, limit: int) -> None:
+    slot = pb.Slot(placement="home.feed", limit=limit)
+    block = render(shop, "m/1", slot).blocks[0]
+    for n in range(MAX_STEPS):
+        assert len(block.items) == limit
+        gone = ids(block)[0]
+        sell_out(shop, gone)
+        block = render(shop, "m/1", slot).blocks[0]
+        assert gone not in ids(block)
+        last = n == MAX_STEPS - 1
+        assert changes(block) == [(gone, "" if last else ids(block)[0], "sold_out")]
+        assert render(shop, "m/1", slot).blocks[0] == block
+    assert len(block.items) == limit - 1
+    assert (block.fallback == "no_match") is (limit == 1)
+    # And with nothing that is left in the shop there is nothing, at whichever step.
+    sell_out(shop, *(f"p{number}" for number in range(PRODUCTS)))
+    block = render(shop, "m/1", slot).blocks[0]
+    assert (ids(block), block.fallback) == ([], "no_match")
+    assert len(until(shop.served)) == 1
 
 
 @pytest.mark.parametrize(
