@@ -379,7 +379,8 @@ class Change(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What it shows instead; "": nothing."""
     why: str
     """sold_out: it may not be shown any more; told_anew: something else is true of it; decided_anew: the time
-    of the decision was over; unsubscribed or no_consent: the person has said so since."""
+    of the decision was over; left_cart: something that was left in the cart is not there any more;
+    unsubscribed or no_consent: the person has said so since."""
 
 
 class Block(msgspec.Struct, frozen=True, gc=False):

@@ -28,7 +28,7 @@ from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.people import Found, People
 from server.renders import Now, Renders, Wanted, retry_id_of
-from server.repeats import Still, as_of_now
+from server.repeats import Still, as_of_now, left_cart_of
 from server.requests import SAME_PERSON, BlocksRequest
 from server.served import RecentDecisions, Served
 from server.served_queue import ServedQueue
@@ -269,6 +269,9 @@ class Blocks:
             Now(
                 lambda index, placement, slot, served: still.gone_of(
                     served, slot, placement, self._view(cases[index], ())
+                ),
+                lambda index, placement, served: left_cart_of(
+                    served, self._placements[placement], cases[index].profile
                 ),
                 lambda index, placement: said_no(cases[index].profile, self._placements[placement]),
                 cases[0].now_ms,

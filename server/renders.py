@@ -1,7 +1,7 @@
 """Blocks decided once: every rendering of one email, by any server, shows the same while that is right.
 
-A rendering is decided again when its placement's `render_ttl_s` is over, or when the person has said no to it
-since; items that may not be shown any more are replaced. Each
+A rendering is decided again when its placement's `render_ttl_s` is over, when the person has said no to it
+since, or when what it led with has left their cart; items that may not be shown any more are replaced. Each
 of these answers says what changed. Nothing names the newest decision of a rendering: its id follows from the
 first one, the time that is over, what the person refused, and the items that are gone, so that servers which
 look at the same state find the same one, whoever decided it.
@@ -67,6 +67,8 @@ class Now(NamedTuple):
 
     gone: Callable[[int, str, Slot, Served], tuple[str, ...]]
     """The items of the block that may not be shown any more in this slot."""
+    left_cart: Callable[[int, str, Served], tuple[str, ...]]
+    """Of those that it shows as what is in the cart those that are not any more."""
     refusal: Callable[[int, str], str]
     """What the person has refused of the placement: unsubscribed, no_consent or ""."""
     now_ms: int
@@ -240,9 +242,14 @@ class Renders:
         if refused and not _heeds(served, refused):
             place.follow(served, refused, "refused", refused)
             return False
+        left = now.left_cart(place.request, placement, served)
+        if left and step < MAX_STEPS - 1:
+            # All of it: whether such a mail may go out at all is for a new decision to say.
+            place.follow(served, "left_cart", "left_cart", *left)
+            return False
         gone = now.gone(place.request, placement, place.slot, served)
         if step == MAX_STEPS - 1:
-            place.left_out = gone
+            place.left_out = left + gone
             return True
         if not gone:
             return True

@@ -18,6 +18,7 @@ from recsys.decide import View, banner_holds, offer_of
 from recsys.models.arrays import Offer
 from recsys.pipeline.columns import Columns
 from recsys.pipeline.urgency import still_urgent
+from recsys.profile import Profile
 from server.pb import headrace_pb2 as pb
 from server.served import Served
 
@@ -58,6 +59,17 @@ class Still:
         if known is None:
             known = self._offers[asked] = offer_of(view, slot, self._placements[placement])
         return known
+
+
+def left_cart_of(served: Served, placement: Placement, profile: Profile | None) -> tuple[str, ...]:
+    """The ids of items that a block which leads with the cart shows as what was left there, and that are not
+    in it any more: bought, most likely."""
+    if not placement.lead_with_cart:
+        return ()
+    held = {line.item for line in profile.cart} if profile is not None else set()
+    return tuple(
+        [one.item for one in served.block.items if one.reason.source == "cart" and one.item not in held]
+    )
 
 
 def as_of_now(served: Served, columns: Columns, now_ms: int) -> Served:

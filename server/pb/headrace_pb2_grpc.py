@@ -88,15 +88,18 @@ class HeadraceServicer:
         Guarantees: idempotent by render_id. Until the placement's `render_ttl_s` has passed (7 days where
         it has none) the same render_id, person (a customer is the same with and without a device) and slot get
         the same block, byte for byte, from any
-        server of this state, and count as one impression. Four things change that: what the catalogue says
+        server of this state, and count as one impression. Five things change that: what the catalogue says
         of an item is told as it is now, urgency included, for a mail that is rendered again must not promise
-        a sale that is over; items that cannot be
-        had any more are replaced, the rest of the block stays as it was, and it is no new impression;
-        behind `render_ttl_s` the block is decided anew; and so it is for a person who has said no since:
+        a sale that is over; items that may not be
+        shown any more in the slot (sold out, or not for this age, market or filter; banners by all of their rules
+        but the cap) are replaced by what the rules of the slot allow beside the rest, which stays as it was, and it
+        is no new impression (behind five such steps, each of what the one before brought, they are left out);
+        behind `render_ttl_s` the block is decided anew; so it is where it shows something as left in the cart
+        that is not there any more, for it was bought (the block says `no_cart` where nothing is left); and so it
+        is for a person who has said no since:
         the block of an email is `unsubscribed` then and empty, and without consent to personalization
         nothing known of the person is used. All say so in `Block.changes`, for as long as the first
-        decision is kept (twice `render_ttl_s`). Nothing else does: what the person has ordered since still
-        leads an email.cart_recovery. Responses flow while later people are
+        decision is kept (twice `render_ttl_s`). Responses flow while later people are
         decided. A call that is cancelled or out of time stops within 64 people; those were decided, and logged
         as shown, together: asked again they get the same blocks, and it stays one impression.
         """

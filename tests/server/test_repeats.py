@@ -333,3 +333,20 @@ def test_what_the_rules_of_a_decision_keep_out_goes_from_a_rendering(
     assert changes(now) == [(item, ids(now)[1], "sold_out")]
     assert len(now.items) == 5
     assert block("m/1") == now
+
+
+def test_a_mail_about_a_cart_that_was_bought_since_does_not_lead_with_it(shop: Shop) -> None:
+    now_s = int(time.time())
+    lines = (CartLine("p3", 1, 100.0, now_s), CartLine("p4", 1, 100.0, now_s))
+    put_visitor(shop.store, "v1", viewed("p3", at_ms=now_s * 1000, cart=lines))
+    first = render(shop, "m/1", CART).blocks[0]
+    assert {"p3", "p4"} == set(ids(first)[:2])
+    put_visitor(shop.store, "v1", viewed("p3", at_ms=now_s * 1000, cart=lines[1:]))
+    one_left = render(shop, "m/1", CART).blocks[0]
+    assert (ids(one_left)[0], one_left.fallback) == ("p4", first.fallback)
+    assert ("p3", "left_cart") in [(one.item_id, one.why) for one in one_left.changes]
+    assert render(shop, "m/1", CART).blocks[0] == one_left
+    put_visitor(shop.store, "v1", viewed("p3", at_ms=now_s * 1000))
+    none_left = render(shop, "m/1", CART).blocks[0]
+    assert none_left.fallback == render(shop, "m/2", CART).blocks[0].fallback == "no_cart"
+    assert "cart" not in [one.source for one in none_left.items]
