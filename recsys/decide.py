@@ -90,9 +90,9 @@ class Asked(NamedTuple):
 def decide(view: View, slots: Sequence[Slot], placements: Mapping[str, Placement]) -> list[Block]:
     """One block for each slot, in order, no item in two of them, nor in what `view` says stands already.
 
-    A block has items as long as the catalogue has one of the placement's types that may be shown there;
-    the exception is email to somebody who has unsubscribed. Raises KeyError for a placement that is not
-    configured.
+    A block has items as long as the catalogue has one of the placement's types that may be shown there, by
+    its rules but the one on the session's items (`exclude_session_items`); the exception is email to somebody
+    who has unsubscribed. Raises KeyError for a placement that is not configured.
     """
     (blocks,) = decide_all((Asked(view, slots),), placements)
     return blocks

@@ -1,5 +1,5 @@
 """Mix: the final block. The cart first where it leads, then the ranked, then what is always good
-enough, so that a block is never empty while something may be shown."""
+enough, so that a block is never empty while something may be shown in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recsys.models.arrays import Rows
 from recsys.models.direct import direct
 from recsys.picked import picked
 from recsys.pipeline.explore import explored
-from recsys.pipeline.filter import ALL_BARS, CHOSEN, COOLING, IN_CART, IN_SESSION, SUBSTITUTE, Bars
+from recsys.pipeline.filter import ALL_BARS, CHOSEN, COOLING, IN_SESSION, SUBSTITUTE, Bars
 from recsys.pipeline.find import named_by
 from recsys.pipeline.place_kernels import fill
 from recsys.pipeline.pool import Pool
@@ -176,14 +176,12 @@ def _take_fallback(block: _Block, bars: int) -> None:
 
 
 def _relaxed(query: Query) -> Iterator[int]:
-    """Bars of the slot; then, for a block that would stay empty, ever fewer of them. A further page may
-    be empty: it is the end."""
+    """Bars of the slot; then, for a block that would stay empty, all but what the session has looked at: to
+    propose that again is better than nothing, and what is in the cart, or a substitute for it, is not. A
+    further page may be empty: it is the end."""
     yield ALL_BARS
-    if not query.is_first_page:
-        return
-    yield ALL_BARS & ~IN_SESSION
-    yield ALL_BARS & ~IN_SESSION & ~SUBSTITUTE
-    yield ALL_BARS & ~IN_SESSION & ~SUBSTITUTE & ~IN_CART
+    if query.is_first_page:
+        yield ALL_BARS & ~IN_SESSION
 
 
 def _choice(block: _Block, pool: Pool) -> Choice:

@@ -68,7 +68,8 @@ class HeadraceServicer:
         """Blocks for one person: what to show in several slots of one page.
 
         Guarantees: one block a slot, in the order of the slots. A block is not empty while the
-        catalogue has an item that may be shown in it. No item stands twice in a response, and none
+        catalogue has an item that may be shown in it: what is in the cart, or only a substitute for it, is not
+        shown where the placement leaves that out, however little else there is. No item stands twice in a response, and none
         that is unavailable in the catalogue the server knows (at most a second old), nor one that was
         shown to the person within the placement's cooldown (by another process of the server: once the flow has
         told it, half a second later). Answers within

@@ -52,10 +52,11 @@ def test_nothing_of_another_type_is_ever_shown(placement, other, build) -> None:
     assert (shown(block), block.fallback) == ([], "no_match")
 
 
-def test_rules_of_taste_give_way_before_a_block_stays_empty_but_the_callers_do_not() -> None:
-    on = shelf([product("t", 1)])
-    session = visitor("t1", cart=("t1",))
-    assert shown(ask(on, session, slot("cart.cross_sell"))[0]) == ["t1"]
+def test_what_was_looked_at_gives_way_before_a_block_stays_empty_and_no_other_rule_does() -> None:
+    on = shelf([product("t", 1), ARTICLES[0]])
+    session = visitor(ARTICLES[0].id, "t1", cart=("t1",))
+    assert shown(ask(on, session, slot("article.next"))[0]) == [ARTICLES[0].id]
+    assert shown(ask(on, session, slot("cart.cross_sell"))[0]) == []
     assert shown(ask(on, session, slot("home.feed", exclude=("t1",)))[0]) == []
     assert shown(ask(on, session, slot("product.similar", item="t1"))[0]) == []
 

@@ -126,6 +126,9 @@ def test_what_the_caller_excludes_is_that_item_alone() -> None:
     assert TENT.intersection(shown(block)) == {"t3"}
 
 
+CROSS, MAIL = "cart.cross_sell", "email.cart_recovery"
+
+
 def test_cross_selling_brings_no_substitute_of_what_is_in_the_cart() -> None:
     (block,) = ask(shelf(), visitor("t1", "s2", cart=("t1", "s2")), slot("cart.cross_sell", 6))
     assert families(shown(block)) == {"m"}
@@ -140,11 +143,21 @@ def test_behind_the_cart_that_leads_comes_no_substitute_of_what_is_in_it() -> No
     assert len(block.items) == 6
 
 
-def test_more_of_the_same_is_better_than_nothing() -> None:
-    on = bare_shelf([item for item in PRODUCTS if item.id[0] == "t"])
-    (block,) = ask(on, None, slot("product.complements", 3, "t2"))
-    assert len(block.items) == 3
-    assert "t2" not in shown(block)
+@pytest.mark.parametrize("build", [shelf, bare_shelf])
+def test_a_block_of_complements_is_rather_empty_than_of_substitutes(build: Callable[..., Shelf]) -> None:
+    on, profile = build([item for item in PRODUCTS if item.id[0] == "t"]), visitor("t1", cart=("t3",))
+    complements, cross, mail = (slot("product.complements", 3, "t2"), *map(slot, (CROSS, MAIL)))
+    for asked in (complements, cross):
+        (block,) = ask(on, profile, asked)
+        assert (shown(block), block.fallback) == ([], "no_match")
+    (block,) = ask(on, profile, mail)
+    assert (shown(block), block.fallback) == (["t3"], "")
+
+
+@pytest.mark.parametrize("name", ["cart.cross_sell", "home.hero"])
+def test_what_is_in_the_cart_is_not_proposed_where_nothing_else_is(name: str) -> None:
+    (block,) = ask(shelf(), visitor("t1", cart=("s2",)), replace(slot(name, 3), filter='id == "s2"'))
+    assert (shown(block), block.fallback) == ([], "no_match")
 
 
 def test_the_next_slot_is_not_kept_from_them() -> None:
