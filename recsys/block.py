@@ -92,8 +92,9 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     urgent_tiers: tuple[Tier, ...] = ("ready_to_buy",)
     """The tiers of intent in which people are told of stock and sale."""
     cooldown_s: Annotated[int, msgspec.Meta(ge=0)] = 0
-    """How long a person is not shown again what this placement has shown them, nor another variant of it; 0:
-    the next request may show the same. Of each placement the newest 24 blocks are remembered."""
+    """How long a person is not shown again what this placement has shown them, banners among it, nor another
+    variant of it; 0: the next request may show the same. Of each placement the newest 24 blocks are
+    remembered."""
     cooldown_blocks: Annotated[int, msgspec.Meta(ge=0, le=24)] = 0
     """Leave out what the last so many of its own blocks have shown this person, however long ago; 0: none."""
     cooldown_of: tuple[str, ...] = ()
@@ -395,7 +396,7 @@ class Block(msgspec.Struct, frozen=True, gc=False):
     unsubscribed, store_down, deadline; no_cart: it should lead with what is in the cart, or go with it
     (`other_categories`, on no item's page), and there is nothing; or no_match: nothing of the placement's
     types may be shown (any more, on a further page), or no source had anything for a block that is not
-    filled up. It is empty then, as for unsubscribed."""
+    filled up. It is empty then but for banners, as for unsubscribed without them."""
     model_version: str
     freshness: Freshness
     at_ms: int

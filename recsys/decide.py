@@ -22,7 +22,7 @@ from recsys.models.arrays import Offer
 from recsys.picked import picked
 from recsys.pipeline.account import Account, account_of_banner, accounts_of
 from recsys.pipeline.arrival import came_for, looked_for
-from recsys.pipeline.banners import banners_for, rule_against, with_banners
+from recsys.pipeline.banners import banners_for, names_of, rule_against, with_banners
 from recsys.pipeline.eligibility import rules_of
 from recsys.pipeline.mix import Choice
 from recsys.pipeline.person import Person
@@ -172,7 +172,7 @@ class _Decision:
             if _unsubscribed(view.profile, query.placement):
                 self._choices.append((query, None, []))
                 continue
-            n_kept = len(_banners_in(view.keeps[place])) if view.keeps else 0
+            n_kept = len(names_of(view.keeps[place])) if view.keeps else 0
             banners, rest = _with_banners(view, slot, query, shown_banners, n_kept)
             shown_banners += banners
             choice = choose(rest, taken)
@@ -201,7 +201,7 @@ class _Decision:
                 self.blocks.append(_block(view, place, slot, items, "unsubscribed", ""))
                 continue
             cursor = _next_cursor(slot, items, query) if query.placement.pages else ""
-            fallback = _fallback(view, query, choice, items)
+            fallback = _fallback(view, query, choice)
             self.blocks.append(_block(view, place, slot, items, fallback, cursor))
         self._visit.close()
 
@@ -229,16 +229,15 @@ def why(
         return _block(view, 0, slot, NO_ITEMS, "unsubscribed", ""), [
             Account(item, "unsubscribed") for item in items
         ]
-    others = [item.removeprefix(BANNER_PREFIX) for item in beside if item.startswith(BANNER_PREFIX)]
     query = _query(_visit(view), view, slot, placement)
-    banners, query = _with_banners(view, slot, query, others)
+    banners, query = _with_banners(view, slot, query, names_of(list(beside)))
     row = view.shelf.columns.row
     accounts = accounts_of(query, {row(item): name for item, name in beside.items()})
     choice = accounts.choice
     shown = _lineup(choice, said_of(choice.rows, choice.sources, query), query)
     if banners:
         shown = with_banners(shown, banners, view.banners, placement.shares["banner"])
-    block = _block(view, 0, slot, shown, _fallback(view, query, choice, shown), "")
+    block = _block(view, 0, slot, shown, _fallback(view, query, choice), "")
     places = {one.item: place for place, one in enumerate(shown, 1)}
     told = []
 
@@ -248,7 +247,7 @@ def why(
 
     for item in items or places:
         if item.startswith(BANNER_PREFIX):
-            one = account_of_banner(item, view.banners, shown, beside, broken)
+            one = account_of_banner(item, view.banners, shown, beside, query, broken)
         else:
             one = msgspec.structs.replace(accounts.of(item), place=places.get(item, 0))
         if one.verdict == "excluded" and item in slot.seen:
@@ -262,7 +261,8 @@ def why(
 def _shown_when(view: View, slot: Slot, placement: Placement, item: str) -> str:
     """When and where the person was last shown an item that rests, and the setting that says so."""
     counting, columns = view.counting.get(slot.placement, frozenset()), view.shelf.columns
-    variants = [columns.ids[row] for row in columns.with_variants([columns.row(item)])]
+    row = columns.row(item)
+    variants = [columns.ids[one] for one in columns.with_variants([row])] if row >= 0 else [item]
     setting, last, shown = next(
         (setting, one, shown)
         for setting, one in resting(slot.placement, placement, counting, view.shown, view.now_ms)
@@ -289,15 +289,10 @@ def _with_banners(
     return banners, msgspec.structs.replace(query, limit=query.limit - n_kept - len(banners))
 
 
-def _banners_in(items: Sequence[str]) -> list[str]:
-    """Their names."""
-    return [item.removeprefix(BANNER_PREFIX) for item in items if item.startswith(BANNER_PREFIX)]
-
-
 def _standing(view: View) -> tuple[list[int], list[str]]:
     """The rows, and the names of banners, that stand in some block already."""
     items = [item for many in (view.beside, *view.keeps) for item in many]
-    return [row for row in view.shelf.columns.rows_of(items) if row >= 0], _banners_in(items)
+    return [row for row in view.shelf.columns.rows_of(items) if row >= 0], names_of(items)
 
 
 def _keeping(query: Query, kept: Sequence[str]) -> Query:
@@ -395,13 +390,13 @@ def _next_cursor(slot: Slot, items: Lineup, query: Query) -> str:
     return encode_cursor(seen)
 
 
-def _fallback(view: View, query: Query, choice: Choice, items: Lineup) -> str:
+def _fallback(view: View, query: Query, choice: Choice) -> str:
     """Why nothing personal had a say; "" if something had, or if the page's item decided for
     somebody whose profile was at hand."""
     if not view.hint and _misses_cart(query, choice):
         return "no_cart"
-    if not items.ids and not view.hint:
-        return "no_match"
+    if not choice.rows and query.limit and not view.hint:
+        return "no_match"  # but for banners
     if choice.personal:
         return ""
     if view.hint:

@@ -97,6 +97,7 @@ def account_of_banner(
     banners: Mapping[str, Banner],
     shown: Lineup,
     beside: Mapping[str, str],
+    query: Query,
     rule: Callable[[str], str],
 ) -> Account:
     """Of a banner, by the name that blocks have for it; `shown`: what stands in the block; `rule`: which of
@@ -109,6 +110,10 @@ def account_of_banner(
         return Account(item, "unknown")
     if item in beside:
         return Account(item, "beside", beside[item])
+    if item in query.exclude:
+        return Account(item, "excluded")
+    if item in query.cooling:
+        return Account(item, "cooling")
     if not (broken := rule(name)):
         return Account(item, "banner_priority")
     return Account(item, "banner_rules", f"{broken} = {_told(getattr(banners[name], broken))}")

@@ -31,21 +31,28 @@ def banners_for(
     n_kept: int = 0,
 ) -> list[str]:
     """The names of the banners of a slot of the placement of this name, as many as its share gives them
-    and rules allow, but for those `n_kept` that it has already; none that stands in `taken`."""
+    and rules allow, but for those `n_kept` that it has already; none that stands in `taken`, that the caller
+    excludes, that a page before has shown or that rests."""
     share = query.placement.shares.get("banner", 0.0)
     if not banners or not share > 0:
         return []
     person = query.visit.person
+    out = {*taken, *names_of(query.exclude), *names_of(query.cooling)}
     may = [
         one
         for one, banner in banners.items()
-        if one not in taken and not rule_against(one, banner, placement, person, market, shown)
+        if one not in out and not rule_against(one, banner, placement, person, market, shown)
     ]
     may.sort(key=lambda one: (-banners[one].priority, crc32(f"{query.visit.salt}{one}".encode())))
     # One at least, beside something else: a small share is no reason to fill a block of one place.
     most = max(round(share * query.limit), min(query.limit - 1, 1)) - n_kept
     left = query.limit - len(query.keeps) - n_kept
     return may[: max(min(most, left), 0)]
+
+
+def names_of(items: Sequence[str]) -> list[str]:
+    """Those of the banners among these ids of blocks."""
+    return [item.removeprefix(BANNER_PREFIX) for item in items if item.startswith(BANNER_PREFIX)]
 
 
 def with_banners(items: Lineup, chosen: Sequence[str], banners: Mapping[str, Banner], share: float) -> Lineup:

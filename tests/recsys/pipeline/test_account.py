@@ -58,6 +58,28 @@ def test_the_rule_that_keeps_a_banner_out_is_named(banner, said):
     assert said in sentence(told, placement)
 
 
+@pytest.mark.parametrize(
+    ("asked", "verdict", "said"),
+    [
+        ({"exclude": ("banner:low",)}, "excluded", "the caller excluded it"),
+        ({"seen": ("banner:low",)}, "shown_before", "a page before this one has shown it"),
+        ({}, "cooling", "home.mixed has shown it to the person 1 min ago (`cooldown_s` is 3600)"),
+    ],
+)
+def test_what_keeps_a_banner_out_as_it_would_an_item_is_told(asked, verdict, said):
+    placement = msgspec.structs.replace(DEFAULT_PLACEMENTS["home.mixed"], cooldown_s=0 if asked else 3600)
+    seen = (Impression("d1", "home.mixed", NOW_MS - 60_000, ("banner:low",)),)
+    on = view(
+        None,
+        banners={"low": Banner(title="Low")},
+        shown=seen,
+        counting={"home.mixed": frozenset(("home.mixed",))},
+    )
+    _, (told,) = why(on, msgspec.structs.replace(slot("home.mixed"), **asked), placement, {}, ["banner:low"])
+    assert told.verdict == verdict
+    assert said in sentence(told, placement)
+
+
 def test_what_rests_tells_when_and_where_it_was_shown():
     placement = msgspec.structs.replace(DEFAULT_PLACEMENTS["home.feed"], cooldown_s=3600)
     seen = (Impression("d1", "home.feed", NOW_MS - 5 * 60_000, ("t4",)),)

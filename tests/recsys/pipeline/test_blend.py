@@ -155,6 +155,34 @@ def test_a_block_that_shows_a_banner_alone_is_not_empty() -> None:
     assert block.fallback == "no_profile"
 
 
+BOTH = {"low": Banner(title="Low"), "high": Banner(title="High", priority=5)}
+
+
+def test_what_the_caller_excludes_and_what_rests_goes_for_banners() -> None:
+    asked = slot("home.mixed", 10)
+    seen = (Impression("d1", "home.feed", NOW_MS - 60_000, ("t1", "banner:high")),)
+    rests = msgspec.structs.replace(
+        DEFAULT_PLACEMENTS["home.mixed"], cooldown_s=3600, cooldown_of=("home.feed",)
+    )
+    counting = {"home.mixed": frozenset(("home.feed", "home.mixed"))}
+    for asks, rules, view in (
+        (msgspec.structs.replace(asked, exclude=("banner:high",)), {}, {}),
+        (msgspec.structs.replace(asked, seen=("banner:high", "t1")), {}, {}),
+        (asked, {"home.mixed": rests}, {"shown": seen, "counting": counting}),
+    ):
+        (block,) = ask(shelf(), visitor("t2"), asks, placements=rules, banners=BOTH, **view)
+        assert "banner:low" in shown(block)
+        assert "banner:high" not in shown(block)
+
+
+@pytest.mark.parametrize("banners", [{}, SALE])
+def test_a_block_without_a_match_says_so_beside_a_banner_too(banners: dict[str, Banner]) -> None:
+    asked = msgspec.structs.replace(slot("home.mixed", 10), filter='brand == "nobody"')
+    (block,) = ask(shelf(), visitor("t2"), asked, banners=banners)
+    assert shown(block) == [f"banner:{name}" for name in banners]
+    assert block.fallback == "no_match"
+
+
 def test_a_banner_is_shown_no_more_often_a_day_than_it_says() -> None:
     banners = {"sale": Banner(title="Sale", max_per_day=2)}
     often = [Impression(f"d{n}", "home.mixed", NOW_MS - n, ("banner:sale", "t1")) for n in range(1, 3)]
