@@ -75,8 +75,9 @@ class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     explore: Annotated[float, msgspec.Meta(ge=0, le=0.5)] = 0.0
     """The share of places that goes to items newer than the model, drawn for each person anew each day."""
     shares: dict[Kind, Annotated[float, msgspec.Meta(ge=0, le=1)]] = {}
-    """A mixed block: about which part of its places each kind takes, spread over the block; where one runs
-    out, another takes its places. Banners are those of `[banners]`. Empty: whatever is best."""
+    """A mixed block: about which part of its places each kind takes, at most 1 together, spread over the
+    block; where one runs out, another takes its places. Banners are those of `[banners]`. Empty: whatever is
+    best."""
     prefer_tags: dict[Tier, tuple[str, ...]] = {}
     """Tags by the person's tier of intent: items with one of them come before items without."""
     fills: bool = True

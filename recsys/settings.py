@@ -34,6 +34,8 @@ Amount = Annotated[float, msgspec.Meta(gt=0)]
 Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
 IDLE_SNAPSHOTS = 3
+_ROUNDING = 1e-6
+"""By so much shares may come to more than 1, for decimals are not exact."""
 
 ENV_PREFIX = "HEADRACE_"
 _RESERVED = frozenset(("HEADRACE_HOME", "HEADRACE_CONFIG", "HEADRACE_DATA", "HEADRACE_CACHE", "HEADRACE_KEY"))
@@ -336,6 +338,11 @@ def _check_together(settings: Settings, where: str) -> None:
             raise SettingsError(
                 f'Expected at least one of product, article, got none - at `placements."{name}".item_types`'
                 f" - in `{where}`"
+            )
+        whole = sum(placement.shares.values())
+        if whole > 1 + _ROUNDING:
+            raise SettingsError(
+                f'Expected at most 1 together, got {whole:g} - at `placements."{name}".shares` - in `{where}`'
             )
     _check_names(settings, where)
     _check_idle(settings, where)

@@ -367,6 +367,33 @@ def test_a_cooldown_of_others_and_a_banner_of_some_placements_are_taken(tmp_path
     assert found.banners["w"].placements == ("home.hero",)
 
 
+@pytest.mark.parametrize(
+    "shares", ["product = 0.6, article = 0.6, banner = 0.6", "banner = 1.0, product = 0.8"]
+)
+def test_shares_are_parts_of_a_whole(tmp_path: Path, shares: str) -> None:
+    (tmp_path / "headrace.toml").write_text(f'[placements."home.mixed"]\nshares = {{ {shares} }}\n')
+    with pytest.raises(SettingsError, match=r"Expected at most 1 together, got 1\.8 - at") as caught:
+        load_settings(tmp_path)
+    assert '`placements."home.mixed".shares`' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "shares",
+    [
+        {"product": 0.33, "article": 0.56, "banner": 0.11},  # more than 1 by the last bit
+        {"product": 0.34, "article": 0.33, "banner": 0.33},
+        {"product": 0.5},
+        {},
+    ],
+)
+def test_shares_may_come_to_less_and_to_1_however_they_are_written(
+    tmp_path: Path, shares: dict[str, float]
+) -> None:
+    text = ", ".join(f"{kind} = {share}" for kind, share in shares.items())
+    found = loaded(tmp_path, f'[placements."home.mixed"]\nshares = {{ {text} }}\n')
+    assert found.placements["home.mixed"].shares == shares
+
+
 def test_names_of_ones_own_keep_their_case_in_the_environment(tmp_path: Path) -> None:
     found = loaded(
         tmp_path,
