@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from recsys.block import Tier
+from recsys.placement import Tier
 
 BANNER_PREFIX: Final = "banner:"
 """Before the name of a banner where blocks name items."""

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from recsys.banner import BANNER_PREFIX, Banner
-from recsys.block import NO_ITEMS, Block, Freshness, Lineup, Placement, Slot
+from recsys.block import NO_ITEMS, Block, Freshness, Lineup, Slot
 from recsys.cursor import encode_cursor
 from recsys.fold import SessionRules
 from recsys.models.arrays import Offer
@@ -32,6 +32,7 @@ from recsys.pipeline.reasons import in_words
 from recsys.pipeline.said import AllSaid, said_of
 from recsys.pipeline.shelf import Shelf
 from recsys.pipeline.urgency import urgencies_of
+from recsys.placement import Placement
 from recsys.profile import Profile
 from recsys.shown import Impression, cooling, resting
 from recsys.uuids import hyphenated

@@ -11,9 +11,9 @@ from typing import Literal
 
 import msgspec
 
-from recsys.block import Tier
 from recsys.events import Action
 from recsys.fold import SessionRules, is_open
+from recsys.placement import Tier
 from recsys.profile import Profile
 
 Stage = Literal["awareness", "consideration", "purchase", "post_purchase"]

@@ -7,9 +7,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
-from recsys.block import Placement
 from recsys.filters.expression import compile_filter
 from recsys.filters.syntax import FilterError
+from recsys.placement import Placement
 from recsys.settings import ServerSettings, Settings, SettingsError
 
 ROLES: Final = ("read", "write", "admin")

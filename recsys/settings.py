@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from recsys.banner import Banner
-from recsys.block import CHANNELS, DEFAULT_PLACEMENTS, Placement, SourceName
 from recsys.fold import SessionRules
+from recsys.placement import CHANNELS, DEFAULT_PLACEMENTS, Placement, SourceName
 from recsys.setting_errors import OWN_NAMES, wrong
 from recsys.touchpoints import Rule, Touchpoint, Touchpoints
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys.banner import Banner
-from recsys.block import DEFAULT_PLACEMENTS, Placement
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from recsys.printable import without_secrets
 from recsys.setting_errors import KEYS_PATH
 from recsys.settings import ENV_PREFIX, Settings, keys_of, load_settings

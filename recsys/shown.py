@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from recsys.banner import BANNER_PREFIX
-from recsys.block import Placement
+from recsys.placement import Placement
 from recsys.versioned import Versioned
 
 SHOWN_VERSION: Final = 1

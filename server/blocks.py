@@ -13,11 +13,12 @@ from typing import NamedTuple
 import msgspec
 
 from recsys.banner import Banner
-from recsys.block import Block, Freshness, Placement
+from recsys.block import Block, Freshness
 from recsys.decide import Asked, View, decide_all, said_no
 from recsys.fold import SessionRules
 from recsys.intent import intent, stage
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import Placement
 from recsys.ports import StoreUnavailable
 from recsys.profile import Profile
 from recsys.shown import Impression, person_of

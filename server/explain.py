@@ -11,13 +11,14 @@ import msgspec
 import structlog
 
 from recsys.banner import Banner
-from recsys.block import Block, Placement, Slot
+from recsys.block import Block, Slot
 from recsys.decide import View, why
 from recsys.fold import SessionRules
 from recsys.keys import decision_key
 from recsys.pipeline.account import SHOWN, Account, Share
 from recsys.pipeline.sentences import sentence
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import Placement
 from recsys.ports import ProfileStore
 from recsys.shown import person_of
 from server.blocks import NotLoaded

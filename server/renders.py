@@ -22,8 +22,9 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from recsys.block import Block, Change, Lineup, Placement, Slot
+from recsys.block import Block, Change, Lineup, Slot
 from recsys.keys import campaign_key, decision_key
+from recsys.placement import Placement
 from recsys.ports import ProfileStore, StoreUnavailable
 from recsys.uuids import versioned
 from server.requests import Asker, BlocksRequest

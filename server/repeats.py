@@ -13,11 +13,12 @@ from typing import Final
 import msgspec
 
 from recsys.banner import BANNER_PREFIX
-from recsys.block import Placement, Slot
+from recsys.block import Slot
 from recsys.decide import View, banner_holds, offer_of
 from recsys.models.arrays import Offer
 from recsys.pipeline.columns import Columns
 from recsys.pipeline.urgency import still_urgent
+from recsys.placement import Placement
 from recsys.profile import Profile
 from server.pb import headrace_pb2 as pb
 from server.served import Served

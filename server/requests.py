@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import msgspec
 
-from recsys.block import Placement, Slot
+from recsys.block import Slot
 from recsys.calls import SYSTEM_KEY
 from recsys.cursor import decode_cursor
 from recsys.events import (
@@ -25,6 +25,7 @@ from recsys.events import (
 from recsys.filters.expression import compile_filter
 from recsys.filters.syntax import FilterError
 from recsys.mend import UNREADABLE
+from recsys.placement import Placement
 from recsys.ports import Position
 from recsys.segment import split_batch
 from recsys.settings import ServerSettings

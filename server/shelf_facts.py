@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from recsys.block import Block, Placement
+from recsys.block import Block
 from recsys.picked import picked
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import Placement
 from server.wire import bare_item_field, block_message
 
 

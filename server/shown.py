@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from recsys.block import Placement, Slot
+from recsys.block import Slot
 from recsys.keys import shown_key
+from recsys.placement import Placement
 from recsys.ports import ProfileStore, StoreUnavailable
 from recsys.shown import Impression, decode_shown, person_of, remembered, remembering
 from server.people import Found

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from recsys.block import Placement
+from recsys.placement import Placement
 from recsys.printable import printable
 from server.pb import headrace_pb2 as pb
 

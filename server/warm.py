@@ -8,11 +8,12 @@ from collections.abc import Mapping
 import structlog
 
 from recsys.banner import Banner
-from recsys.block import Freshness, Placement, Slot
+from recsys.block import Freshness, Slot
 from recsys.decide import View, decide
 from recsys.filters.expression import compile_filter
 from recsys.fold import SessionRules
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import Placement
 
 log = structlog.get_logger("server.warm")
 

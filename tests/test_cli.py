@@ -13,7 +13,7 @@ from rich.console import Console
 
 import headrace
 from bench.demo.screen import scene
-from recsys.block import DEFAULT_PLACEMENTS, SourceName
+from recsys.placement import DEFAULT_PLACEMENTS, SourceName
 from recsys.servable import check_exposure
 from recsys.settings import load_settings
 from server.metrics import Metrics

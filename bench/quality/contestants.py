@@ -27,7 +27,6 @@ from bench.quality.replayed import asked_of_pipeline
 from bench.quality.score import AT, Answers, score
 from bench.quality.trial import Questions, Trial
 from bench.quality.tuning import CURRENT, NEAREST, tuned
-from recsys.block import Placement
 from recsys.models.als import Als, AlsSettings
 from recsys.models.arrays import Rows
 from recsys.models.bundle import Models
@@ -35,6 +34,7 @@ from recsys.models.interactions import Interactions
 from recsys.models.item_to_item import ItemToItem
 from recsys.models.tables import TopTable
 from recsys.pipeline.replay import FEED, unsaved
+from recsys.placement import Placement
 from recsys.settings import TrainSettings
 from recsys.train import Progress, fit_models
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from bench.quality.score import AT, Answers
 from bench.quality.trial import Trial
-from recsys.block import Placement
 from recsys.models.arrays import Rows
 from recsys.models.bundle import Bundle
 from recsys.pipeline.replay import FEED, Replay
+from recsys.placement import Placement
 from recsys.train import Progress
 
 _SAY_EVERY = 500

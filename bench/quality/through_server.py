@@ -21,7 +21,6 @@ from bench.quality.score import AT
 from bench.quality.trial import Trial
 from bench.runner import running
 from bench.system import HOST, argument_of
-from recsys.block import Placement
 from recsys.catalog import Item, encode_item
 from recsys.counters import ItemCounters, encode_counters
 from recsys.events import Event, article_key
@@ -31,6 +30,7 @@ from recsys.models.bundle import Models, TrainingRange, load_current
 from recsys.models.publish import Draft
 from recsys.open import open_log, open_store
 from recsys.pipeline.replay import FEED, Replay
+from recsys.placement import Placement
 from recsys.ports import EventLog, NewRecord, ProfileStore
 from recsys.profile import PersonRecord, Standing, VisitorLink, encode_record
 from recsys.progress import progress_in

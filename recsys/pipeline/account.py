@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from recsys.banner import BANNER_PREFIX, Banner
-from recsys.block import Lineup, Reason, SourceName
+from recsys.block import Lineup, Reason
 from recsys.catalog import Item
 from recsys.models.signal_arrays import FEATURES
 from recsys.models.signals import Features
@@ -38,6 +38,7 @@ from recsys.pipeline.query import Query
 from recsys.pipeline.rank import UNLIMITED, caps_of, ordered
 from recsys.pipeline.reasons import evidence, reasons
 from recsys.pipeline.score import Scored, score
+from recsys.placement import SourceName
 
 MAX_EFFECTS: Final = 6
 """Features that are told of an item: those that moved its score most."""

@@ -14,7 +14,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from recsys.block import SourceName
 from recsys.counters import AFTER_HALF_LIFE_S
 from recsys.models.arrays import NOTHING, Ranked, Rows, Vectors
 from recsys.models.interactions import InteractionKind
@@ -23,6 +22,7 @@ from recsys.pipeline.find_kernel import COLD_POOL, Loop
 from recsys.pipeline.kindred import named_by_kindred
 from recsys.pipeline.news import dropped, ranked_news, returned
 from recsys.pipeline.query import Context, Visit
+from recsys.placement import SourceName
 
 NEIGHBOUR_POOL: Final = 200
 CONTENT_POOL: Final = 30

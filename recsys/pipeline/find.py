@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from recsys.block import SourceName
 from recsys.counters import SURGE_HALF_LIFE_S
 from recsys.fold import leaf_of
 from recsys.models.arrays import NOTHING, Ranked, Rows
@@ -20,6 +19,7 @@ from recsys.pipeline.learned import Learned
 from recsys.pipeline.pool import Ask, Pool
 from recsys.pipeline.query import Company, Context
 from recsys.pipeline.workplace_arrays import MAX_NAMED, MAX_SEEDS, Memory
+from recsys.placement import SourceName
 
 _find: Final = direct(find)
 TABLE_POOL: Final = 30

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from recsys.block import Tier
 from recsys.events import Action
 from recsys.fold import SessionRules, is_open
 from recsys.intent import intent
@@ -18,6 +17,7 @@ from recsys.models.interactions import InteractionKind
 from recsys.picked import INT32S, INT64S
 from recsys.pipeline.columns import Columns
 from recsys.pipeline.lazy import lazy
+from recsys.placement import Tier
 from recsys.profile import Order, Profile
 
 SEED_ITEMS: Final = 5

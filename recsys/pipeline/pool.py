@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from recsys.block import SourceName
 from recsys.models.arrays import Rows, Scores
+from recsys.placement import SourceName
 
 Ask = tuple[SourceName, int]
 """A source, and which seeds it is asked about: the `seeds_kind` of a context."""

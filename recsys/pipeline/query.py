@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from recsys.block import Placement, Reason, SourceName
+from recsys.block import Reason
 from recsys.models.als_kernels import fade
 from recsys.models.arrays import NOTHING, Offer, Ranked, Rows, Scores, Vectors
 from recsys.models.bundle import Bundle
@@ -28,6 +28,7 @@ from recsys.pipeline.person import Person, Seeds, page_seeds
 from recsys.pipeline.pool import Ask, Pool
 from recsys.pipeline.shelf import PipelineScratch
 from recsys.pipeline.sought import NOTHING_SOUGHT, Sought, sought
+from recsys.placement import Placement, SourceName
 
 FEW_ROWS: Final = 2000
 """Of no more than this every one is compared with the person's taste: no search in lists would reach

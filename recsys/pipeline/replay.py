@@ -11,7 +11,6 @@ from typing import Final
 
 import numpy as np
 
-from recsys.block import PRODUCT_FEED, Placement
 from recsys.catalog import Item, type_of
 from recsys.counters import ItemCounters
 from recsys.events import Action, Event
@@ -24,6 +23,7 @@ from recsys.pipeline.person import Person
 from recsys.pipeline.pipeline import choose
 from recsys.pipeline.query import Query, Visit, salt_of
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import PRODUCT_FEED, Placement
 from recsys.profile import MAX_TOUCHES, Profile, Session, Touch
 from recsys.view import View, look
 from recsys.visitor import StageRules

@@ -8,12 +8,12 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from recsys.block import SourceName
 from recsys.models.arrays import Scores
 from recsys.pipeline.pool import Pool
 from recsys.pipeline.pool_kernels import put_in_front, weigh
 from recsys.pipeline.preference import preferred_rows
 from recsys.pipeline.query import Query
+from recsys.placement import SourceName
 
 TIE_WEIGHT: Final = 1e-3
 """What popularity counts where the sources say the same: less than any of them."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from recsys.block import Placement
 from recsys.pipeline.account import SHOWN, Account
 from recsys.pipeline.feature_words import about
 from recsys.pipeline.mix import CATALOGUE, NEW
+from recsys.placement import Placement
 
 MAX_SOURCES: Final = 3
 MAX_MOVES: Final = 3

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from recsys.block import Placement
 from recsys.catalog import Item
 from recsys.counters import ItemCounters
 from recsys.filters.attributes import Attributes
@@ -21,6 +20,7 @@ from recsys.pipeline.cold import MAX_COLD_ITEMS
 from recsys.pipeline.columns import HOT_ITEMS, TYPE_SETS, Columns, Heats32, offer_of
 from recsys.pipeline.passing import Passing
 from recsys.pipeline.workplace import Workplace
+from recsys.placement import Placement
 
 Serialise = Callable[[Item], bytes]
 """How a server sends an item; called once for each version of it."""

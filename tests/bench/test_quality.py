@@ -12,8 +12,8 @@ import pytest
 import headrace
 from bench.quality import main, through_server
 from bench.quality.contestants import BASELINES, OURS
-from recsys.block import PRODUCT_FEED
 from recsys.models.lessons import Lessons
+from recsys.placement import PRODUCT_FEED
 
 NOW_S = 1_600_041_600
 KEYS = {

@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from recsys.block import DEFAULT_PLACEMENTS, Placement
 from recsys.catalog import Item
 from recsys.events import Action
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from recsys.profile import Order, Profile, Touch
 from tests.recsys.pipeline.shops import (
     ARTICLES,

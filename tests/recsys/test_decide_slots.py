@@ -6,11 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from recsys.banner import Banner
-from recsys.block import DEFAULT_PLACEMENTS, Placement
 from recsys.models.als import Als
 from recsys.models.neighbours import SessionNeighbours
 from recsys.pipeline import candidates, pipeline
 from recsys.pipeline.find_kernel import Loop
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from tests.recsys.pipeline.shops import (
     CATALOGUE,
     PRODUCTS,

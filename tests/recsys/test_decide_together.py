@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.banner import Banner
-from recsys.block import DEFAULT_PLACEMENTS, Block, Placement, Slot
+from recsys.block import Block, Slot
 from recsys.counters import ItemCounters
 from recsys.decide import Asked, View, decide, decide_all
 from recsys.fold import SessionRules
@@ -19,6 +19,7 @@ from recsys.models.boosting import BoostingSettings
 from recsys.models.kindred import Kindred
 from recsys.models.kindred_ranker import KindredRanker, KindredRankerSettings
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from recsys.profile import Order, Profile
 from recsys.shown import Impression
 from tests.recsys.pipeline.shops import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recsys.block import Placement
+from recsys.placement import Placement
 from recsys.servable import check, check_exposure
 from recsys.settings import ServerSettings, Settings, SettingsError
 

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from recsys.banner import Banner
-from recsys.block import DEFAULT_PLACEMENTS, Placement, SourceName
 from recsys.fold import SessionRules
+from recsys.placement import DEFAULT_PLACEMENTS, Placement, SourceName
 from recsys.settings import ServerSettings, Settings, SettingsError, load_settings
 from recsys.settings_table import as_toml
 from recsys.stores.urls import split_path_url

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys.block import DEFAULT_PLACEMENTS, Placement
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from recsys.shown import MAX_BLOCKS, Impression, cooling, remembered, remembering, shown_by
 from tests.recsys.pipeline.shops import NOW_MS, ask, shelf, shown, slot, visitor
 

@@ -14,10 +14,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from recsys.banner import Banner
-from recsys.block import Placement
 from recsys.catalog import Item, encode_item
 from recsys.decide import decide_all
 from recsys.keys import ITEMS_JOURNAL, item_key, person_key, visitor_key
+from recsys.placement import Placement
 from recsys.ports import EventLog, Position, ProfileStore
 from recsys.profile import PersonRecord, Profile, Standing, Touch, VisitorLink, encode_record
 from recsys.settings import ServerSettings, Settings

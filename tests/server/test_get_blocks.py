@@ -11,9 +11,10 @@ from uuid import UUID
 import grpc
 import pytest
 
-from recsys.block import Block, Placement
+from recsys.block import Block
 from recsys.decide import Asked, decide_all
 from recsys.keys import FLOW_KEY
+from recsys.placement import Placement
 from recsys.ports import Position
 from recsys.progress import FlowProgress, encode_progress
 from server.pb import headrace_pb2 as pb

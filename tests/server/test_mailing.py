@@ -21,8 +21,9 @@ import pytest
 from google.protobuf.proto import parse_length_prefixed
 from msgspec.structs import replace
 
-from recsys.block import Block, Placement
+from recsys.block import Block
 from recsys.decide import Asked, decide_all
+from recsys.placement import Placement
 from server import mailing
 from server.client import CallFailed, Client
 from server.mailing import OtherMailing, cut_back, send_all

@@ -10,8 +10,8 @@ import grpc
 import msgspec
 import pytest
 
-from recsys.block import DEFAULT_PLACEMENTS
 from recsys.catalog import Item
+from recsys.placement import DEFAULT_PLACEMENTS
 from recsys.profile import CartLine, Profile
 from server.pb import headrace_pb2 as pb
 from tests.fakes import MemoryStore

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from recsys.banner import Banner
-from recsys.block import DEFAULT_PLACEMENTS
 from recsys.catalog import Item, PriceSince
+from recsys.placement import DEFAULT_PLACEMENTS
 from recsys.ports import StoreUnavailable
 from recsys.profile import CartLine, Profile
 from server.pb import headrace_pb2 as pb

@@ -10,8 +10,9 @@ from threading import Event
 import grpc
 import pytest
 
-from recsys.block import Block, Placement
+from recsys.block import Block
 from recsys.decide import Asked, decide_all
+from recsys.placement import Placement
 from server.pb import headrace_pb2 as pb
 from tests.fakes import MemoryStore
 from tests.server.shop import Shop, catalogue, put_items, put_visitor, until, viewed

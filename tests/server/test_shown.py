@@ -10,8 +10,8 @@ import pytest
 from msgspec.structs import replace
 
 from recsys.banner import Banner
-from recsys.block import DEFAULT_PLACEMENTS
 from recsys.keys import shown_key
+from recsys.placement import DEFAULT_PLACEMENTS
 from recsys.profile import Profile
 from recsys.shown import Impression, ShownRecord, encode_shown
 from server.pb import headrace_pb2 as pb

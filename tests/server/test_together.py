@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from recsys.block import DEFAULT_PLACEMENTS, Block, Placement, Slot
+from recsys.block import Block, Slot
 from recsys.decide import Asked, decide_all
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from recsys.ports import Position
 from server.blocks import Blocks, Prepared
 from server.deadline import CallerGone, Deadline

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recsys.block import Placement
 from recsys.filters.syntax import FilterError
+from recsys.placement import Placement
 from recsys.settings import SessionSettings
 from server import warm as warm_module
 from server.warm import warm

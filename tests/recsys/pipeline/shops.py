@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys.block import DEFAULT_PLACEMENTS, Block, Freshness, Placement, Slot
+from recsys.block import Block, Freshness, Slot
 from recsys.catalog import Item
 from recsys.counters import ItemCounters
 from recsys.decide import View, decide
@@ -32,6 +32,7 @@ from recsys.models.trees import Trees
 from recsys.pipeline.columns import types_of
 from recsys.pipeline.replay import unsaved
 from recsys.pipeline.shelf import Shelf, text_of
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from recsys.profile import CartLine, Profile, Session, Touch
 
 NOW_S = 1_790_000_000  # 21 September 2026, 14:13:20 UTC

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from recsys.banner import Banner
-from recsys.block import DEFAULT_PLACEMENTS, Placement
 from recsys.decide import View, decide, why
 from recsys.fold import SessionRules
 from recsys.pipeline.sentences import sentence
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from recsys.profile import Order
 from recsys.shown import Impression
 from tests.recsys.pipeline.shops import CATALOGUE, FRESH, NOW_MS, product, shelf, shown, slot, visitor

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from recsys.block import DEFAULT_PLACEMENTS, Block
+from recsys.block import Block
 from recsys.decide import View, why
 from recsys.fold import SessionRules
 from recsys.pipeline.arrival import CategoryNames, came_for, looked_for
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import DEFAULT_PLACEMENTS
 from recsys.profile import Profile, Session
 from tests.recsys.pipeline.shops import (
     CATALOGUE,

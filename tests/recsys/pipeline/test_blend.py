@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from recsys.banner import Banner
-from recsys.block import DEFAULT_PLACEMENTS, Block
+from recsys.block import Block
 from recsys.pipeline.blend import places_of
+from recsys.placement import DEFAULT_PLACEMENTS
 from recsys.profile import Affinity, Order, Profile, Session
 from recsys.shown import Impression, remembered
 from tests.recsys.pipeline.shops import (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsys.block import Block, Placement
+from recsys.block import Block
 from recsys.events import Action
 from recsys.models.repurchase import Repurchase, RepurchaseSettings
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import Placement
 from recsys.profile import Order, Profile, Touch
 from tests.recsys.pipeline.shops import CATALOGUE, NOW_S, ask, bundle, shown, slot
 

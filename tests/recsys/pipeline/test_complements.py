@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recsys.block import Block, Placement
+from recsys.block import Block
 from recsys.counters import ItemCounters
 from recsys.models.complements import MOST_COMPLEMENTS, complements_of
 from recsys.models.tables import TopTable
+from recsys.placement import Placement
 from tests.recsys.pipeline.shops import NOW_S, ask, shelf, shown, slot, visitor
 
 ONLY = {"goes.with": Placement(sources={"complements": 1.0}, fills=False)}

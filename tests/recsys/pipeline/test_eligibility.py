@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from recsys.block import DEFAULT_PLACEMENTS, Placement
 from recsys.catalog import Item
 from recsys.counters import ItemCounters
 from recsys.decide import View, why
@@ -14,6 +13,7 @@ from recsys.fold import SessionRules
 from recsys.pipeline.find_kernel import POPULAR_POOL
 from recsys.pipeline.sentences import sentence
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from tests.recsys.pipeline.shops import (
     CATALOGUE,
     FRESH,

@@ -7,9 +7,10 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from recsys.block import DEFAULT_PLACEMENTS, Block, Placement
+from recsys.block import Block
 from recsys.catalog import Item
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from tests.recsys.pipeline.shops import CATALOGUE, NOW_MS, ask, known_bundle, shelf, shown, slot, visitor
 
 DAY_MS = 86_400_000

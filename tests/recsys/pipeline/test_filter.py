@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from recsys.block import DEFAULT_PLACEMENTS, Block, Placement
+from recsys.block import Block
 from recsys.catalog import Item
 from recsys.counters import ItemCounters
 from recsys.filters.syntax import FilterError
 from recsys.models.interactions import InteractionKind, Interactions
 from recsys.pipeline import candidates, find
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from recsys.profile import Order
 from tests.recsys.pipeline.shops import (
     CATALOGUE,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from recsys.block import Block, Placement
+from recsys.block import Block
 from recsys.models.als import AlsSettings
 from recsys.models.boosting import BoostingSettings
 from recsys.models.kindred import Kindred
 from recsys.models.kindred_ranker import KindredRanker, KindredRankerSettings
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import Placement
 from recsys.profile import Session
 from tests.recsys.pipeline.shops import (
     CATALOGUE,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from recsys.block import Block, Placement
+from recsys.block import Block
 from recsys.catalog import Item
 from recsys.counters import SURGE_HALF_LIFE_S, ItemCounters
 from recsys.events import Action
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import Placement
 from recsys.profile import Profile
 from tests.recsys.pipeline.shops import CATALOGUE, NOW_S, ask, known_bundle, shelf, shown, slot, visitor
 

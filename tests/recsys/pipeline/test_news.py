@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from recsys.block import DEFAULT_PLACEMENTS, Urgency
+from recsys.block import Urgency
 from recsys.catalog import ComingSale, Item, apply_change, decode_change, encode_change
 from recsys.events import Action
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import DEFAULT_PLACEMENTS
 from recsys.ports import Position
 from recsys.profile import Order, Profile, Session, Touch
 from tests.recsys.pipeline.shops import CATALOGUE, NOW_MS, NOW_S, ask, product, shelf, shown, slot, visitor

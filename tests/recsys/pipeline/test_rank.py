@@ -6,9 +6,10 @@ from collections import Counter
 
 from msgspec.structs import replace
 
-from recsys.block import DEFAULT_PLACEMENTS, Block, Placement
+from recsys.block import Block
 from recsys.catalog import Item
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from tests.recsys.pipeline.shops import CATALOGUE, ask, bare_shelf, product, shelf, shown, slot, visitor
 
 FEED = DEFAULT_PLACEMENTS["home.feed"]

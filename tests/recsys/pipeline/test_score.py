@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from recsys.block import DEFAULT_PLACEMENTS, Placement
 from recsys.counters import ItemCounters
 from recsys.pipeline.shelf import Shelf
+from recsys.placement import DEFAULT_PLACEMENTS, Placement
 from tests.recsys.pipeline.shops import (
     CATALOGUE,
     NOW_S,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from recsys.block import DEFAULT_PLACEMENTS, Reason
+from recsys.block import Reason
 from recsys.models.kindred_signals import FEATURES as KINDRED_FEATURES
 from recsys.models.signal_arrays import FEATURES
 from recsys.pipeline.account import SHOWN, Account, Effect, Share
 from recsys.pipeline.feature_words import about
 from recsys.pipeline.sentences import sentence
+from recsys.placement import DEFAULT_PLACEMENTS
 
 FEED = DEFAULT_PLACEMENTS["home.feed"]
 
