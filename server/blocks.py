@@ -28,11 +28,11 @@ from server.live import Live
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.people import Found, People
-from server.renders import Now, Renders, Wanted, retry_id_of
+from server.renders import Now, Rendering, Renders, Wanted, retry_id_of
 from server.repeats import Still, as_of_now, left_cart_of
 from server.requests import SAME_PERSON, BlocksRequest
 from server.served import RecentDecisions, Served
-from server.served_queue import ServedQueue
+from server.served_queue import Logging, ServedQueue
 from server.shelf_facts import message_of
 from server.shown import Shown
 from server.wire import banner_fields, person_message, response_message
@@ -56,6 +56,15 @@ class Lookups(NamedTuple):
     people: People
     shown: Shown
     renders: Renders
+
+
+class Pack(NamedTuple):
+    """What was decided together in bulk."""
+
+    answers: list[bytes]
+    """A serialised GetBlocksResponse each."""
+    logging: Logging
+    """What they show, on its way to the log."""
 
 
 class _Case(NamedTuple):
@@ -173,24 +182,28 @@ class Blocks:
         self._keep(prepared.served)
         return self._response(prepared.case, prepared.messages, started_s)
 
-    def answer_each(self, requests: Sequence[BlocksRequest], campaign: str = "") -> list[bytes]:
-        """One serialised GetBlocksResponse a request; all of them ask for the same slots, and their
-        people are looked up together. `campaign`: under it each person is decided for once; see the
-        contract. Raises NotLoaded and StoreUnavailable: an email can wait, so it never goes out less
-        personal."""
+    def answer_each(self, requests: Sequence[BlocksRequest], campaign: str = "") -> Pack:
+        """One answer a request; all of them ask for the same slots, and their people are looked up together.
+        `campaign`: under it each person is decided for once; see the contract. Nothing of it may go out
+        before it is logged: a kill would take the impressions for good. Raises NotLoaded and
+        StoreUnavailable: an email can wait, so it never goes out less personal."""
         founds = self._mails.people.read_all([request.asker for request in requests])
         if not campaign:
             return self._answer_all(requests, founds)
         first = self._mails.renders.are_first(campaign, [found.person for found in founds], requests)
-        answers = iter(self._answer_all(list(compress(requests, first)), list(compress(founds, first))))
-        return [
-            next(answers) if is_first else self._same_person(request, found)
-            for request, found, is_first in zip(requests, founds, first, strict=True)
-        ]
+        decided = self._answer_all(list(compress(requests, first)), list(compress(founds, first)))
+        answers = iter(decided.answers)
+        return Pack(
+            [
+                next(answers) if is_first else self._same_person(request, found)
+                for request, found, is_first in zip(requests, founds, first, strict=True)
+            ],
+            decided.logging,
+        )
 
-    def _answer_all(self, requests: Sequence[BlocksRequest], founds: Sequence[Found]) -> list[bytes]:
+    def _answer_all(self, requests: Sequence[BlocksRequest], founds: Sequence[Found]) -> Pack:
         if not requests:
-            return []
+            return Pack([], self._queue.put_pack([]))
         started_s = time.monotonic()
         askers = [request.asker for request in requests]
         shelf, now_ms = self._shelf(), self._now_ms()
@@ -199,10 +212,15 @@ class Blocks:
             _Case(request, found, shelf, now_ms, "", seen)
             for request, found, seen in zip(requests, founds, shown, strict=True)
         ]
-        return [
+        renderings = self._renderings(cases, self._mails, None)
+        new = [one for rendering in renderings for one in rendering.new]
+        self._remember(new)
+        logging = self._queue.put_pack(new)
+        answers = [
             self._message(case, served, started_s)
-            for case, served in zip(cases, self._rendered(cases, self._mails), strict=True)
+            for case, served in zip(cases, _as_of_now(renderings, shelf, now_ms), strict=True)
         ]
+        return Pack(answers, logging)
 
     def _found(self, request: BlocksRequest, deadline: Deadline) -> Found:
         position = request.at_least_as_fresh
@@ -260,9 +278,17 @@ class Blocks:
         self, cases: Sequence[_Case], lookups: Lookups, deadline: Deadline | None = None
     ) -> list[list[Served]]:
         """What each rendering shows; the cases are of one shelf and moment."""
+        renderings = self._renderings(cases, lookups, deadline)
+        self._keep([one for rendering in renderings for one in rendering.new])
+        return _as_of_now(renderings, cases[0].shelf, cases[0].now_ms)
+
+    def _renderings(
+        self, cases: Sequence[_Case], lookups: Lookups, deadline: Deadline | None
+    ) -> list[Rendering]:
+        """As they stand in the state; what is new of them is still to be kept."""
         shelf = cases[0].shelf
-        columns, still = shelf.columns, Still(self._placements)
-        renderings = lookups.renders.of(
+        still = Still(self._placements)
+        return lookups.renders.of(
             [case.request for case in cases],
             lambda wanted: self._decide(cases, wanted, deadline),
             # A rendering is repeated byte for byte, so its bytes are kept with it.
@@ -278,17 +304,6 @@ class Blocks:
                 cases[0].now_ms,
             ),
         )
-        self._keep([one for rendering in renderings for one in rendering.new])
-        new = {one.block.decision_id for rendering in renderings for one in rendering.new}
-        return [
-            [
-                as_of_now(one, columns, cases[0].now_ms)
-                if one.render_id and one.block.decision_id not in new
-                else one
-                for one in rendering.shown
-            ]
-            for rendering in renderings
-        ]
 
     def _message(self, case: _Case, served: Sequence[Served], started_s: float) -> bytes:
         blocks = [one.message or self._block_message(one.block, case.shelf) for one in served]
@@ -374,11 +389,28 @@ class Blocks:
         return person_message(record.person, shown.tier, shown.score, shown.reasons, stands, known=True)
 
     def _keep(self, served: Sequence[Served]) -> None:
-        self._recent.add(served)
+        self._remember(served)
         self._queue.put(served)
+
+    def _remember(self, served: Sequence[Served]) -> None:
+        self._recent.add(served)
         self._pages.shown.add(served)
         for one in served:
             self._metrics.shown(one.block.placement, one.block.fallback)
+
+
+def _as_of_now(renderings: Sequence[Rendering], shelf: Shelf, now_ms: int) -> list[list[Served]]:
+    """What each shows; of what was decided before it tells what holds now."""
+    new = {one.block.decision_id for rendering in renderings for one in rendering.new}
+    return [
+        [
+            as_of_now(one, shelf.columns, now_ms)
+            if one.render_id and one.block.decision_id not in new
+            else one
+            for one in rendering.shown
+        ]
+        for rendering in renderings
+    ]
 
 
 def _served(case: _Case, wanted: Wanted, person: str, blocks: Sequence[Block]) -> list[Served]:

@@ -93,7 +93,7 @@ class Metrics:
         self.served_logged = Counter("headrace_served_logged", "Blocks served and logged.", registry=registry)
         self.served_dropped = Counter(
             "headrace_served_dropped",
-            "Blocks served and never logged: the queue was full.",
+            "Blocks served and never logged: the queue was full, or the log down at the stop.",
             registry=registry,
         )
         self.flow_lag_s = Gauge(

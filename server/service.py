@@ -20,7 +20,7 @@ from recsys.events import Arrival, DeadLetter
 from recsys.ports import EventLog, LogUnavailable, NewRecord, Position, Record, StoreUnavailable
 from recsys.segment import with_message_id
 from server.auth import Keys
-from server.blocks import Blocks, NotLoaded, Prepared
+from server.blocks import Blocks, NotLoaded, Pack, Prepared
 from server.deadline import CallerGone, Deadline
 from server.explain import Decisions
 from server.lane import Call, Method, Refused
@@ -35,6 +35,8 @@ log = structlog.get_logger("server.service")
 
 SERVICE = "headrace.v1.Headrace"
 BULK_PAUSE_S = 0.02
+LOOK_S = 0.1
+"""So often a stream that waits for the log looks whether its caller is still there."""
 NO_DEADLINE_S = 1e6
 LOG_WAITED_S = 0.5
 LOG_REST_S = 1.0
@@ -163,24 +165,49 @@ class HeadraceService:
     def _chunks(
         self, message: pb.GetBlocksBulkRequest, context: grpc.ServicerContext
     ) -> Iterator[list[bytes]]:
-        """The responses to a bulk request, those that were decided together."""
+        """The responses to a bulk request, those that were decided together, once what they show is durable
+        in the log."""
         bulk = self._checks.bulk(message)
         if not self._bulk_streams.acquire(blocking=False):
             raise try_again(grpc.StatusCode.RESOURCE_EXHAUSTED, "Expected fewer bulk requests at once")
         try:
+            before: Pack | None = None
             for start in range(0, len(bulk.people), PACK):
                 requests = []
                 for index in range(start, min(start + PACK, len(bulk.people))):
                     asker, render_id, caller = render_of(bulk.people[index], index, bulk.caller)
                     requests.append(BlocksRequest(asker, bulk.slots, None, render_id, caller))
-                # What was served must not be dropped for going out too fast: wait for the log.
+                # Of two packs one is decided while the other is written; no more, for a log that is down.
+                if before is not None and (before.logging.is_over or not self._queue.has_room):
+                    if not self._is_logged(before, context):
+                        return
+                    yield before.answers
+                    before = None
                 while not self._queue.has_room and context.is_active():
+                    self._queue.hurry()
                     time.sleep(BULK_PAUSE_S)
                 if not context.is_active():
                     return
-                yield self._blocks.answer_each(requests, bulk.campaign)
+                pack = self._blocks.answer_each(requests, bulk.campaign)
+                if before is not None:
+                    if not self._is_logged(before, context):
+                        return
+                    yield before.answers
+                before = pack
+            if before is not None and self._is_logged(before, context):
+                yield before.answers
         finally:
             self._bulk_streams.release()
+
+    def _is_logged(self, pack: Pack, context: grpc.ServicerContext) -> bool:
+        """Wait until what a pack shows is durable; False: its caller has gone. Raises LogUnavailable when the
+        server stops first."""
+        while not pack.logging.wait(0):
+            if not context.is_active():
+                return False
+            self._queue.hurry()
+            pack.logging.wait(LOOK_S)
+        return True
 
     def _track(self, message: pb.TrackRequest, context: grpc.ServicerContext, started_s: float) -> bytes:
         if not context.is_active():

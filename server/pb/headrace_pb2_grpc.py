@@ -101,7 +101,8 @@ class HeadraceServicer:
         the block of an email is `unsubscribed` then and empty, and without consent to personalization
         nothing known of the person is used. All say so in `Block.changes`, for as long as the first
         decision is kept (twice `render_ttl_s`). Responses flow while later people are
-        decided. A call that is cancelled or out of time stops within 64 people; those were decided, and logged
+        decided, each once what it shows is durable in the log; they wait for a log that is down. A call that is
+        cancelled or out of time stops within 64 people; those were decided, and logged
         as shown, together: asked again they get the same blocks, and it stays one impression.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

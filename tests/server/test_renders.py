@@ -322,10 +322,10 @@ class TestBulk:
 
     def test_streams_leave_threads_to_pages(self, tmp_path: Path, store: MemoryStore) -> None:
         with Shop(tmp_path, store=store, threads=2, served_queue=1).open() as shop:
-            shop.log.down = True  # so that the stream has to wait for the queue
+            shop.log.down = True  # so that the stream has to wait for it
             request = pb.GetBlocksBulkRequest(slots=[DIGEST], people=people(200))
             call = shop.client.GetBlocksBulk(request)
-            next(call)
+            until(lambda: shop.running.queue.depth)
             with pytest.raises(grpc.RpcError) as caught:
                 bulk(shop, people(1))
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 
+from recsys.ports import LogUnavailable
 from server.metrics import Metrics
 from server.served import decode_served
 from server.served_queue import ServedQueue
@@ -71,6 +73,51 @@ def test_a_log_that_stays_down_does_not_hold_up_the_stop() -> None:
     queue.put([served()])
     queue.stop(drain_s=0.1)
     assert registry.get_sample_value("headrace_served_dropped_total") == 1
+
+
+def test_who_waits_for_a_pack_hears_when_it_is_durable() -> None:
+    log = MemoryLog()
+    queue, _ = queue_to(log, 10)
+    log.down = True
+    queue.start()
+    pack = queue.put_pack([served(number) for number in range(300)])
+    queue.hurry()
+    assert not pack.wait(0.2)
+    log.down = False
+    assert pack.wait(10)
+    assert len(log.records) == 300
+    assert queue.put_pack([]).wait(0)
+    queue.stop(drain_s=1)
+
+
+def test_a_log_that_is_down_is_not_asked_the_sooner_for_being_waited_for() -> None:
+    log = MemoryLog()
+    log.down = True
+    asked = []
+    append = log.append
+    log.append = lambda records: asked.append(1) or append(records)  # type: ignore[assignment,method-assign,func-returns-value]
+    queue, _ = queue_to(log, 10)
+    queue.start()
+    pack = queue.put_pack([served()])
+    until_s = time.monotonic() + 0.5
+    while time.monotonic() < until_s:
+        queue.hurry()
+        pack.wait(0.01)
+    queue.stop(drain_s=0)
+    assert 1 <= len(asked) <= 5
+
+
+def test_who_waits_for_a_pack_hears_of_the_stop() -> None:
+    log = MemoryLog()
+    log.down = True
+    queue, registry = queue_to(log, 10)
+    queue.start()
+    pack = queue.put_pack([served(1), served(2)])
+    queue.stop(drain_s=0.1)
+    for one in (pack, queue.put_pack([served(3)])):
+        with pytest.raises(LogUnavailable):
+            one.wait(0)
+    assert registry.get_sample_value("headrace_served_dropped_total") == 2
 
 
 def test_one_that_the_log_refuses_does_not_hold_up_the_others() -> None:
