@@ -35,6 +35,11 @@ def campaign_key(campaign: str, person: str) -> str:
     return f"w:{blake2b(campaign.encode(), digest_size=12).hexdigest()}:{person}"  # ids are long enough
 
 
+def logged_key(mark: str) -> str:
+    """-> that a pack of a mailing, or a decision by itself, is in the log."""
+    return f"l:{mark}"
+
+
 def shown_key(person: str) -> str:
     """-> `ShownRecord` of `u:<user id>` or `a:<visitor>`."""
     return f"x:{person}"

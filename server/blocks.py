@@ -25,6 +25,7 @@ from recsys.shown import Impression, person_of
 from recsys.uuids import versioned
 from server.deadline import CallerGone, Deadline
 from server.live import Live
+from server.logged import Logged, marks_of, new_pack
 from server.metrics import Metrics
 from server.pb import headrace_pb2 as pb
 from server.people import Found, People
@@ -78,6 +79,8 @@ class _Case(NamedTuple):
     """Why nothing is known of the person, where that is not for want of a profile."""
     shown: tuple[Impression, ...]
     """What the person was shown of late, where that matters."""
+    pack: str = ""
+    """Of those who are decided together in bulk."""
 
     @property
     def profile(self) -> Profile | None:
@@ -103,6 +106,7 @@ class Blocks:
         pages: Lookups,
         mails: Lookups,
         queue: ServedQueue,
+        logged: Logged,
         recent: RecentDecisions,
         placements: Mapping[str, Placement],
         rules: SessionRules,
@@ -117,6 +121,7 @@ class Blocks:
         self._pages = pages
         self._mails = mails
         self._queue = queue
+        self._logged = logged
         self._recent = recent
         self._placements = placements
         self._rules = rules
@@ -203,19 +208,23 @@ class Blocks:
 
     def _answer_all(self, requests: Sequence[BlocksRequest], founds: Sequence[Found]) -> Pack:
         if not requests:
-            return Pack([], self._queue.put_pack([]))
-        started_s = time.monotonic()
+            return Pack([], self._queue.put_pack([], []))
+        started_s, pack = time.monotonic(), new_pack()
         askers = [request.asker for request in requests]
         shelf, now_ms = self._shelf(), self._now_ms()
         shown = self._mails.shown.to_each(founds, askers, requests[0].slots)
         cases = [
-            _Case(request, found, shelf, now_ms, "", seen)
+            _Case(request, found, shelf, now_ms, "", seen, pack)
             for request, found, seen in zip(requests, founds, shown, strict=True)
         ]
         renderings = self._renderings(cases, self._mails, None)
         new = [one for rendering in renderings for one in rendering.new]
         self._remember(new)
-        logging = self._queue.put_pack(new)
+        lost = self._logged.missing(_found_in(renderings), now_ms)
+        self._recent.add(lost)
+        self._pages.shown.add(lost)
+        to_log = [*new, *lost]
+        logging = self._queue.put_pack(to_log, marks_of(to_log, pack))
         answers = [
             self._message(case, served, started_s)
             for case, served in zip(cases, _as_of_now(renderings, shelf, now_ms), strict=True)
@@ -399,6 +408,12 @@ class Blocks:
             self._metrics.shown(one.block.placement, one.block.fallback)
 
 
+def _found_in(renderings: Sequence[Rendering]) -> list[Served]:
+    """What had been decided before."""
+    new = {one.block.decision_id for rendering in renderings for one in rendering.new}
+    return [one for rendering in renderings for one in rendering.shown if one.block.decision_id not in new]
+
+
 def _as_of_now(renderings: Sequence[Rendering], shelf: Shelf, now_ms: int) -> list[list[Served]]:
     """What each shows; of what was decided before it tells what holds now."""
     new = {one.block.decision_id for rendering in renderings for one in rendering.new}
@@ -428,6 +443,7 @@ def _served(case: _Case, wanted: Wanted, person: str, blocks: Sequence[Block]) -
             slot,
             standing + ids_above[:place],
             without_consent,
+            case.pack,
         )
         for place, (block, slot) in enumerate(zip(blocks, wanted.slots, strict=True))
     ]

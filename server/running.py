@@ -24,6 +24,7 @@ from server.blocks import Blocks, Decider, Lookups
 from server.explain import Decisions
 from server.lane import Lane, open_lane
 from server.live import BundleWatch, Live
+from server.logged import Logged
 from server.metrics import Metrics, ModelNote
 from server.patience import patience
 from server.people import People
@@ -87,7 +88,8 @@ class RunningServer:
             now_ms,
             self._on_loaded,
         )
-        self.queue = ServedQueue(event_log, server.served_queue, metrics, now_ms)
+        logged = Logged(store)
+        self.queue = ServedQueue(event_log, server.served_queue, metrics, now_ms, logged.note)
         recent = RecentDecisions()
         asked = asked if asked is not None else store
         renders = partial(Renders, placements=placements, ttl_s=server.render_ttl_s, retry_s=server.retry_s)
@@ -103,6 +105,7 @@ class RunningServer:
             pages,
             mails,
             self.queue,
+            logged,
             recent,
             placements,
             settings.session.rules,

@@ -44,6 +44,8 @@ class Served(msgspec.Struct, frozen=True, gc=False):
     none of their items."""
     without_consent: bool = False
     """Whether nothing known of the person was used, because they said so."""
+    pack: str = ""
+    """Those who were decided together in bulk: they are logged together; see `server.logged`."""
     encoded: bytes = b""
     """What `encode_served` made of it, where that has been done."""
 
@@ -123,6 +125,7 @@ class _Properties(msgspec.Struct, frozen=True, omit_defaults=True):
     asked: _Asked | None = None
     beside: tuple[str, ...] = ()
     without_consent: bool = False
+    pack: str = ""
 
 
 class _ServedEvent(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -205,6 +208,7 @@ def _event(served: Served) -> _ServedEvent:
         asked=_Asked.of(served.asked) if served.asked is not None else None,
         beside=served.beside,
         without_consent=served.without_consent,
+        pack=served.pack,
         **caller.context,
     )
     at = _in_utc(block.at_ms)
@@ -249,6 +253,7 @@ def decode_served(encoded: bytes) -> Served:
         given.asked.slot(given.slot, given.placement) if given.asked is not None else None,
         given.beside,
         given.without_consent,
+        given.pack,
     )
 
 

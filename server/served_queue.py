@@ -28,8 +28,9 @@ LONGEST_PAUSE_S = 2.0
 class Logging:
     """A pack on its way to the log; whoever waits for it asks `wait`."""
 
-    def __init__(self, records: Sequence[NewRecord]) -> None:
+    def __init__(self, records: Sequence[NewRecord], marks: Sequence[str]) -> None:
         self.records = records
+        self.marks = marks
         self._over = Event()
         self._is_lost = False
 
@@ -55,7 +56,8 @@ class ServedQueue:
 
     `put` writes them as events, there and then: a thread that did so in the background would take the
     interpreter from the requests for milliseconds at a time. It never waits for the log. A log that is
-    down is tried again, in order, until it answers.
+    down is tried again, in order, until it answers. `logged` is told the marks of packs once they are
+    durable.
     """
 
     def __init__(
@@ -64,11 +66,13 @@ class ServedQueue:
         bound: int,
         metrics: Metrics,
         now_ms: Callable[[], int],
+        logged: Callable[[Sequence[str]], None] = lambda _: None,
     ) -> None:
         self._event_log = event_log
         self._bound = bound
         self._metrics = metrics
         self._now_ms = now_ms
+        self._logged = logged
         self._lock = Lock()
         self._waiting: deque[tuple[int, NewRecord]] = deque()
         self._last = 0
@@ -119,10 +123,10 @@ class ServedQueue:
         if dropped:
             self._metrics.served_dropped.inc(dropped)
 
-    def put_pack(self, served: Sequence[Served]) -> Logging:
+    def put_pack(self, served: Sequence[Served], marks: Sequence[str]) -> Logging:
         """As `put`, for who waits until it is durable."""
         now_ms = self._now_ms()
-        pack = Logging([record_of(one, now_ms) for one in served])
+        pack = Logging([record_of(one, now_ms) for one in served], marks)
         if not pack.records:
             pack.end()
             return pack
@@ -200,6 +204,8 @@ class ServedQueue:
                 self._filled.clear()
         for pack in packs:
             pack.end()
+        if packs:
+            self._logged([mark for pack in packs for mark in pack.marks])
         return len(records)
 
     def _next(self) -> tuple[list[tuple[int, NewRecord]], list[Logging]]:

@@ -77,16 +77,19 @@ def test_a_log_that_stays_down_does_not_hold_up_the_stop() -> None:
 
 def test_who_waits_for_a_pack_hears_when_it_is_durable() -> None:
     log = MemoryLog()
-    queue, _ = queue_to(log, 10)
+    noted: list[str] = []
+    queue = ServedQueue(log, 10, Metrics(CollectorRegistry()), lambda: AT_MS, noted.extend)
     log.down = True
     queue.start()
-    pack = queue.put_pack([served(number) for number in range(300)])
+    pack = queue.put_pack([served(number) for number in range(300)], ["pack", "d7"])
     queue.hurry()
     assert not pack.wait(0.2)
+    assert not noted
     log.down = False
     assert pack.wait(10)
     assert len(log.records) == 300
-    assert queue.put_pack([]).wait(0)
+    until(lambda: noted == ["pack", "d7"])
+    assert queue.put_pack([], []).wait(0)
     queue.stop(drain_s=1)
 
 
@@ -98,7 +101,7 @@ def test_a_log_that_is_down_is_not_asked_the_sooner_for_being_waited_for() -> No
     log.append = lambda records: asked.append(1) or append(records)  # type: ignore[assignment,method-assign,func-returns-value]
     queue, _ = queue_to(log, 10)
     queue.start()
-    pack = queue.put_pack([served()])
+    pack = queue.put_pack([served()], [])
     until_s = time.monotonic() + 0.5
     while time.monotonic() < until_s:
         queue.hurry()
@@ -112,9 +115,9 @@ def test_who_waits_for_a_pack_hears_of_the_stop() -> None:
     log.down = True
     queue, registry = queue_to(log, 10)
     queue.start()
-    pack = queue.put_pack([served(1), served(2)])
+    pack = queue.put_pack([served(1), served(2)], [])
     queue.stop(drain_s=0.1)
-    for one in (pack, queue.put_pack([served(3)])):
+    for one in (pack, queue.put_pack([served(3)], [])):
         with pytest.raises(LogUnavailable):
             one.wait(0)
     assert registry.get_sample_value("headrace_served_dropped_total") == 2
