@@ -82,7 +82,7 @@ class ServedQueue:
         self._filled = Event()
         """Set while something waits."""
         self._hurried = Event()
-        """Set when somebody waits for what is in the queue now."""
+        """Set when a pack has come, for which somebody waits."""
         self._stopping = Event()
         self._is_over = False
         self._thread = Thread(target=self._run, name="served-queue", daemon=True)
@@ -124,7 +124,9 @@ class ServedQueue:
             self._metrics.served_dropped.inc(dropped)
 
     def put_pack(self, served: Sequence[Served], marks: Sequence[str]) -> Logging:
-        """As `put`, for who waits until it is durable."""
+        """As `put`, for who waits until it is durable: written at once, beside what the caller does
+        meanwhile, and with all that has come while the one before was written. A log that is down is not
+        asked the sooner."""
         now_ms = self._now_ms()
         pack = Logging([record_of(one, now_ms) for one in served], marks)
         if not pack.records:
@@ -137,12 +139,8 @@ class ServedQueue:
             self._packs.append(pack)
             self._in_packs += len(pack.records)
             self._filled.set()
-        return pack
-
-    def hurry(self) -> None:
-        """Write what waits now, instead of at the next fifth of a second: somebody waits for it. A log that
-        is down is not asked the sooner."""
         self._hurried.set()
+        return pack
 
     def _run(self) -> None:
         down_s = 0.0

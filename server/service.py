@@ -184,7 +184,6 @@ class HeadraceService:
                     yield before.answers
                     before = None
                 while not self._queue.has_room and context.is_active():
-                    self._queue.hurry()
                     time.sleep(BULK_PAUSE_S)
                 if not context.is_active():
                     return
@@ -205,7 +204,6 @@ class HeadraceService:
         while not pack.logging.wait(0):
             if not context.is_active():
                 return False
-            self._queue.hurry()
             pack.logging.wait(LOOK_S)
         return True
 
