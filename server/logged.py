@@ -27,7 +27,7 @@ KNOWN_S: Final = 7 * 86_400
 _MARGIN_S: Final = 3600
 """Marks are younger than claims by the time that the log took, and clocks of servers differ."""
 _YES: Final = b"1"
-_ANEW: Final = ("decided_anew", "unsubscribed", "no_consent")
+_ANEW: Final = ("decided_anew", "left_cart", "unsubscribed", "no_consent")
 """Why a rendering was decided as a whole, as `Change.why`."""
 
 
