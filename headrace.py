@@ -245,7 +245,7 @@ def demo(
 def _console() -> Console:
     from rich.console import Console
 
-    return Console()
+    return Console(emoji=False)
 
 
 def _say(width: int) -> Callable[[str, str], None]:

@@ -55,7 +55,7 @@ def train(
     from flows.training import train_home
 
     home: Home = ctx.obj
-    train_home(home.settings(), Console(), force=force)
+    train_home(home.settings(), Console(emoji=False), force=force)
     return 0
 
 
@@ -88,7 +88,7 @@ def catalog_import(
     home: Home = ctx.obj
     flow_command = home.command("flow", "--to-end")
     report = import_feed(
-        home.settings(), file, kind.value if kind else None, replace, flow_command, Console()
+        home.settings(), file, kind.value if kind else None, replace, flow_command, Console(emoji=False)
     )
     return _done(report.appended, "items", file)
 
@@ -123,7 +123,7 @@ def catalog_list(
     from flows.imports.catalogue import about, items_of, listing
 
     home: Home = ctx.obj
-    console = Console()
+    console = Console(emoji=False)
     found = listing(items_of(home.settings()), limit, kind.value if kind else None, removed)
     for item in found.shown:
         # An id is there to be copied: it is neither broken nor cut.
@@ -178,7 +178,7 @@ def _import(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     flow_command = home.command("flow", "--to-end")
-    report = import_file(home.settings(), file, records, pace, flow_command, Console(), listed)
+    report = import_file(home.settings(), file, records, pace, flow_command, Console(emoji=False), listed)
     return _done(report.appended, "events", file)
 
 
@@ -234,7 +234,7 @@ def verify(ctx: typer.Context) -> int:
 
     home: Home = ctx.obj
     # On standard error: what is compared may be long, and the answer piped into a file.
-    with stage_bar(Console(stderr=True), "verify", lines_every_s=10.0) as tell:
+    with stage_bar(Console(stderr=True, emoji=False), "verify", lines_every_s=10.0) as tell:
         report = verify_home(home.settings(), tell)
     for difference in report.differences:
         print(f"{difference.person} {difference.path}: state {difference.live!r}, log {difference.folded!r}")

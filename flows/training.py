@@ -8,6 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
@@ -84,22 +86,26 @@ def _figures(name: str, metrics: Metrics, whose: str) -> str:
 
 def _as_of(settings: TrainSettings, archived: Path, now_ms: int) -> TrainSettings:
     """`days` counts from the newest event of the archive: last year's events, imported today, are
-    history to learn from as well."""
+    history to learn from as well. And where too few came since, from the newest one before which there is
+    enough: the first clicks of a shop that has just opened here do not put its history out of reach."""
     # Where a shop is open the last day tells; else the whole archive is looked through.
-    newest_ms = _newest_ms(archived, now_ms - _DAY_MS) or _newest_ms(archived, None)
+    if _times(archived, now_ms - _DAY_MS).size >= settings.min_events:
+        return settings
+    at_ms, least = np.sort(_times(archived, None)), max(settings.min_events, 1)
+    # How many lie within `days` before each, it included.
+    enough = np.arange(1, len(at_ms) + 1) - np.searchsorted(at_ms, at_ms - settings.days * _DAY_MS) >= least
+    newest_ms = int(at_ms[enough][-1]) if enough.any() else int(at_ms.max(initial=0))
     behind_days = (now_ms - newest_ms) // _DAY_MS if newest_ms else 0
     return msgspec.structs.replace(settings, days=settings.days + max(behind_days, 0))
 
 
-def _newest_ms(archived: Path, since_ms: int | None) -> int:
-    """When the newest interaction at or after `since_ms` happened; 0 without one."""
-    kinds = pa.array([int(action) for action in INTERACTIONS], "int8")
-    newest_ms = 0
+def _times(archived: Path, since_ms: int | None) -> npt.NDArray[np.int64]:
+    """When interactions at or after `since_ms` happened, in no order; 8 bytes each."""
+    kinds, found = pa.array([int(action) for action in INTERACTIONS], "int8"), [np.empty(0, np.int64)]
     for batch in archive.read(archived, ("at_ms", "action"), since_ms):
         known = batch.filter(pc.is_in(batch["action"], kinds))
-        if known.num_rows:
-            newest_ms = max(newest_ms, pc.max(known["at_ms"]).as_py())
-    return newest_ms
+        found.append(known["at_ms"].to_numpy())
+    return np.concatenate(found)
 
 
 def _version() -> str:

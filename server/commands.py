@@ -115,7 +115,7 @@ def ask(
             _note_unknown(home.settings().state, item, market)
     if as_json:
         return _print_json(answer, **({"explained": explained} if told else {}))
-    console = Console()
+    console = Console(emoji=False)
     print_blocks(console, answer, call_ms)
     for one in explained:
         print_accounts(console, one, home.settings().zone(), () if why else why_not or ())
@@ -165,7 +165,7 @@ def mailing(
 
     home: Home = ctx.obj
     slots = slots_of(placements, home.settings().all_placements(), "", limit)
-    began_s, console = time.perf_counter(), Console(stderr=True)
+    began_s, console = time.perf_counter(), Console(stderr=True, emoji=False)
     opened = partial(people.open, encoding="utf-8-sig", errors="surrogateescape")
     context = pb.Context(market=market, age=age)
     try:
@@ -219,7 +219,7 @@ def explain(
         answer = client.explain(decision_id, items or ())
     if as_json:
         return _print_json(answer)
-    print_explanation(Console(), answer, home.settings().zone())
+    print_explanation(Console(emoji=False), answer, home.settings().zone())
     return 0
 
 

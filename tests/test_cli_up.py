@@ -31,6 +31,11 @@ def test_up_runs_everything_once_a_home_and_stops_on_a_signal(tmp_path, capsys, 
             assert account["block"]["placement"] == "home.hero"
             assert run(tmp_path, "explain", answer["blocks"][0]["decision_id"]) == 0
             assert "known as a:anna" in capsys.readouterr().out
+            # Ids are no words of a console's own: `:heart:` is not a heart.
+            assert run(tmp_path, "track", "view", "P-1", "--as", ":heart:") == 0
+            position = capsys.readouterr().out.split()[0]
+            assert run(tmp_path, "ask", "--as", ":heart:", "--after", position, "--why") == 0
+            assert "a::heart:" in capsys.readouterr().out
             assert run(tmp_path, "ask", "home.nowhere") == 2
             capsys.readouterr()
             assert run(tmp_path, "ask", "product.similar", "--item", "P-1") == 0

@@ -55,6 +55,9 @@ def _wait_until_ready(home: DemoHome, is_alive: Callable[[], bool]) -> bool:
     with Client(address_of(home.settings.server)) as client:
         if not client.wait_until_serving(START_S, is_alive):
             return False
+        # Another server may have taken the port since it was looked for: then ours has ended.
+        if client.log() != home.settings.log:
+            return False
     log, store = open_log(home.settings.log), open_store(home.settings.state)
     try:
         while is_alive() and time.monotonic() < until_s:

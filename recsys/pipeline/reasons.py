@@ -46,7 +46,7 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "als": "you {}, and this fits your taste",
     "kindred": "you {}, and people who have what you have, have this",
     "item_to_item": "because you {}",
-    "bought_together": "you {}, and it is often bought with this",
+    "bought_together": "you {}, and others bought this with it",
     "content": "you {}, and this is much like it",
     AKIN: "you {}, and this has something of it",
     OF_BRAND: "you {}, and this is of the same brand",

@@ -127,8 +127,10 @@ def _by_texts(
         alike = cosine(sources, stock, n_new, row, seeds[place])
         if alike * weights[place] > greatest:
             greatest, likeness, strongest = alike * weights[place], alike, place
-    if strongest < 0 or likeness >= MUCH_ALIKE:
-        return (_SEED if strongest >= 0 else _NOTHING), strongest
+    if strongest < 0:
+        return _NOTHING, strongest
+    if likeness >= MUCH_ALIKE and len(sources.opinions.contents):
+        return _SEED, strongest
     seed, leaf, brand = seeds[strongest], stock.leaf, stock.brand
     if row < 0 or seed < 0 or leaf[row] < 0 or leaf[seed] < 0:
         return _AKIN, strongest

@@ -321,7 +321,7 @@ def test_without_a_model_similar_is_what_is_of_the_same_category() -> None:
     (block,) = ask(bare_shelf(counters=counters), visitor("s1"), slot("product.similar", 5, "t1"))
     assert families(shown(block)) == {"t"}
     assert shown(block)[0] == "t4"
-    assert block.items[0].reason.text == "you are looking at Tent 1, and this is much like it"
+    assert block.items[0].reason.text == "you are looking at Tent 1, and this is of the same category"
     assert block.fallback == "no_model"
 
 
