@@ -408,15 +408,20 @@ class Blocks:
             self._metrics.shown(one.block.placement, one.block.fallback)
 
 
+def _new_ids(renderings: Sequence[Rendering]) -> set[str]:
+    """Of all of them: what is new in one may be found by another, which asks for the same."""
+    return {one.block.decision_id for rendering in renderings for one in rendering.new}
+
+
 def _found_in(renderings: Sequence[Rendering]) -> list[Served]:
     """What had been decided before."""
-    new = {one.block.decision_id for rendering in renderings for one in rendering.new}
+    new = _new_ids(renderings)
     return [one for rendering in renderings for one in rendering.shown if one.block.decision_id not in new]
 
 
 def _as_of_now(renderings: Sequence[Rendering], shelf: Shelf, now_ms: int) -> list[list[Served]]:
     """What each shows; of what was decided before it tells what holds now."""
-    new = {one.block.decision_id for rendering in renderings for one in rendering.new}
+    new = _new_ids(renderings)
     return [
         [
             as_of_now(one, shelf.columns, now_ms)

@@ -267,12 +267,11 @@ class _Connections:
         with self._changed:
             self._asking.add(chunk)
             try:
-                self._changed.wait_for(
+                is_its_turn = self._changed.wait_for(
                     lambda: self._is_closed or (bool(self._free) and chunk == min(self._asking)), timeout_s
                 )
                 self.check()
-                is_first = chunk == min(self._asking)
-                return self._free.popleft() if is_first and self._free else None
+                return self._free.popleft() if is_its_turn else None
             finally:
                 self._asking.remove(chunk)
                 self._changed.notify_all()
